@@ -1,0 +1,7 @@
+//! Root of the tap: the library that is preloaded into other people's processes.
+//!
+//! `wire` says what lies on disk, `tap` is everything that runs inside the host. Nothing links this
+//! crate as a Rust library: whoever did would define `malloc` (see `src/README.md`).
+
+mod tap;
+mod wire;

@@ -1,0 +1,3 @@
+//! The tap: everything that runs inside the host process, floor by floor (imports go down only).
+
+pub(crate) mod stack;

@@ -1,0 +1,119 @@
+//! One captured call stack, and where in it unwinding stands.
+//!
+//! Floor 2: plain data for `unwind` and `jvm`, which fill it, and for `store`, which interns it.
+//! Nothing here allocates, locks or reads foreign memory.
+
+use crate::wire::stack_end::StackEnd;
+
+/// Frames that a trace can hold; `prof_bt_max` can only lower it.
+pub(crate) const MAX_FRAMES: usize = 512;
+
+/// The three registers that unwind rules need, at one point of a stack.
+///
+/// `pc` is a *return address* for every frame but the one that unwinding began in: look rules up
+/// at `pc - 1` there, so that a call at the very end of a function finds its own function.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Registers {
+    /// Instruction pointer (x86-64 rip, aarch64 pc).
+    pub(crate) pc: usize,
+    /// Stack pointer.
+    pub(crate) sp: usize,
+    /// Frame pointer (x86-64 rbp, aarch64 x29); whatever the code keeps in it.
+    pub(crate) fp: usize,
+}
+
+/// The bytes `low..high` of the running stack, all readable: what a walk may look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StackBounds {
+    /// Lowest readable address, at or below the current stack pointer.
+    pub(crate) low: usize,
+    /// One past the highest readable address.
+    pub(crate) high: usize,
+}
+
+impl StackBounds {
+    /// Whether an aligned word can be read at `address`.
+    pub(crate) fn holds_word(&self, address: usize) -> bool {
+        address >= self.low
+            && address < self.high
+            && self.high - address >= size_of::<usize>()
+            && address.is_multiple_of(size_of::<usize>())
+    }
+}
+
+/// A call stack, leaf first: return addresses of native frames, and fake pcs of Java frames.
+///
+/// Fake pcs lie in the reserved range of `store` (a Java frame's class, method and line stand in
+/// the live region); they cannot collide with a real address.
+pub(crate) struct StackTrace {
+    pcs: [u64; MAX_FRAMES],
+    depth: usize,
+    limit: usize,
+    end: StackEnd,
+}
+
+impl StackTrace {
+    /// An empty trace that takes at most `limit` frames (clipped to [`MAX_FRAMES`]).
+    pub(crate) const fn new(limit: usize) -> StackTrace {
+        let limit = if limit < MAX_FRAMES { limit } else { MAX_FRAMES };
+        StackTrace { pcs: [0; MAX_FRAMES], depth: 0, limit, end: StackEnd::NotWalked }
+    }
+
+    /// Makes the trace empty again, with a new limit.
+    pub(crate) fn reset(&mut self, limit: usize) {
+        self.depth = 0;
+        self.limit = limit.min(MAX_FRAMES);
+        self.end = StackEnd::NotWalked;
+    }
+
+    /// Adds the next outer frame. `false`: the trace is full, and marked as cut.
+    #[must_use]
+    pub(crate) fn push(&mut self, pc: u64) -> bool {
+        match self.pcs.get_mut(self.depth) {
+            Some(slot) if self.depth < self.limit => {
+                *slot = pc;
+                self.depth += 1;
+                true
+            }
+            _ => {
+                self.end = StackEnd::TooDeep;
+                false
+            }
+        }
+    }
+
+    /// Records why the walk stopped.
+    pub(crate) fn set_end(&mut self, end: StackEnd) {
+        self.end = end;
+    }
+
+    /// Why the walk stopped.
+    pub(crate) fn end(&self) -> StackEnd {
+        self.end
+    }
+
+    /// The frames, leaf first.
+    pub(crate) fn pcs(&self) -> &[u64] {
+        self.pcs.get(..self.depth).unwrap_or(&[])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_trace_is_cut_at_the_root_end_and_says_so() {
+        let mut trace = StackTrace::new(2);
+        assert!(trace.push(1) && trace.push(2));
+        assert!(!trace.push(3));
+        assert_eq!((trace.pcs(), trace.end()), (&[1, 2][..], StackEnd::TooDeep));
+    }
+
+    #[test]
+    fn bounds_admit_whole_aligned_words_only() {
+        let bounds = StackBounds { low: 64, high: 128 };
+        assert!(bounds.holds_word(64) && bounds.holds_word(120));
+        assert!(![56, 65, 124, 128, usize::MAX].iter().any(|&address| bounds.holds_word(address)));
+    }
+}
