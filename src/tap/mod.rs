@@ -1,3 +1,7 @@
 //! The tap: everything that runs inside the host process, floor by floor (imports go down only).
 
+pub(crate) mod backend;
+pub(crate) mod guard;
+pub(crate) mod os;
+pub(crate) mod sampler;
 pub(crate) mod stack;
