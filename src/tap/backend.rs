@@ -16,8 +16,8 @@ use std::cell::UnsafeCell;
 use std::ffi::{c_int, c_uint, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use tikv_jemalloc_sys as je;
 use tikv_jemalloc_ctl::raw;
+use tikv_jemalloc_sys as je;
 
 /// Bytes of the trailer at the end of each sampled block.
 const TRAILER: usize = 8;

@@ -5,3 +5,4 @@ pub(crate) mod guard;
 pub(crate) mod os;
 pub(crate) mod sampler;
 pub(crate) mod stack;
+pub(crate) mod store;

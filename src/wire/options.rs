@@ -97,7 +97,10 @@ const KEYS: &[(&[u8], Setter)] = &[
             o.lg_prof_interval = u32::try_from(n).ok();
         }),
     ),
-    (b"prof_bt_max", Setter::Number(1, MAX_BT as i64, "a whole number from 1 to 512", |o, n| o.prof_bt_max = n as usize)),
+    (
+        b"prof_bt_max",
+        Setter::Number(1, MAX_BT as i64, "a whole number from 1 to 512", |o, n| o.prof_bt_max = n as usize),
+    ),
     (
         b"prof_leak",
         Setter::Bool(|o, on| {
@@ -250,8 +253,13 @@ mod tests {
     fn mistakes_are_named_and_defaults_stay() {
         let (options, _, complaints) = read("prof:yes,lg_prof_sample:-3,lg_prof_interval:x,prof_log:true,nonsense");
         assert_eq!(options, Options::DEFAULT);
-        let expected =
-            ["value prof:yes", "value lg_prof_sample:-3", "value lg_prof_interval:x", "unsupported prof_log", "malformed nonsense"];
+        let expected = [
+            "value prof:yes",
+            "value lg_prof_sample:-3",
+            "value lg_prof_interval:x",
+            "unsupported prof_log",
+            "malformed nonsense",
+        ];
         assert_eq!(complaints, expected);
     }
 

@@ -62,7 +62,13 @@ pub(crate) fn futex_wait(word: &std::sync::atomic::AtomicU32, expected: u32, nan
     };
     // SAFETY: word and time outlive the call; a spurious return is allowed.
     unsafe {
-        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG, expected, &raw const time);
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
+            expected,
+            &raw const time,
+        );
     }
 }
 

@@ -159,11 +159,7 @@ impl Layout {
         let fixed = [(Head::Version as usize, VERSION), (Head::Words as usize, self.words as u64)];
         let sections = self.sections.iter().enumerate().flat_map(|(n, section)| {
             let at = SECTIONS_AT + n * SECTION_WORDS;
-            [
-                (at, section.start as u64),
-                (at + 1, section.capacity as u64),
-                (at + 2, section.record_words as u64),
-            ]
+            [(at, section.start as u64), (at + 1, section.capacity as u64), (at + 2, section.record_words as u64)]
         });
         fixed.into_iter().chain(sections)
     }
