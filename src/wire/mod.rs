@@ -5,3 +5,4 @@ pub(crate) mod heap_v2;
 pub(crate) mod live;
 pub(crate) mod options;
 pub(crate) mod stack_end;
+pub(crate) mod time;

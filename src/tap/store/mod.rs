@@ -4,10 +4,12 @@
 //! them at any instant. Its entries are [`Store::insert`] and [`Store::retire`]; both are lock-free
 //! and allocate nothing. A retire never fails for want of room, so no freed block stays as a phantom.
 
+mod cell;
 mod region;
 mod slots;
 mod stacks;
 
+pub(crate) use cell::StoreCell;
 pub(crate) use region::{Identity, Region};
 
 use super::os::tls::ThreadBlock;
