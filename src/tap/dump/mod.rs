@@ -136,12 +136,8 @@ impl Dumper {
             Reason::Final => DumpKind::Final,
         };
         let metadata = metadata(reason, uptime_ns);
-        let around = Surroundings {
-            maps: &maps::executable(),
-            metadata: &metadata,
-            java_pcs: None,
-            accumulated: settings.options.prof_accum,
-        };
+        let around =
+            Surroundings { maps: &maps::executable(), metadata: &metadata, accumulated: settings.options.prof_accum };
         let mut write = |out: &mut dyn io::Write| heap_v2::write(&snapshot, &around, &mut io::BufWriter::new(out));
         let mut first_error = None;
         for prefix in file::prefixes(prefix, &settings.fallback_directories) {
