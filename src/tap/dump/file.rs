@@ -56,6 +56,18 @@ fn write_whole(path: &Path, write: &mut dyn FnMut(&mut dyn Write) -> io::Result<
     file.flush()
 }
 
+/// Writes a file in place of an older one of ours.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let temporary = PathBuf::from(temporary);
+    let replaced = write_whole(&temporary, &mut |out| out.write_all(bytes)).and_then(|()| fs::rename(&temporary, path));
+    if replaced.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    replaced
+}
+
 /// Gives a file its name, unless the name is taken. Where there are no hard links, rename.
 fn place(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {

@@ -5,6 +5,7 @@
 
 mod file;
 mod maps;
+mod sidecar;
 
 use super::os::{clock, sys};
 use super::settings::Settings;
@@ -136,11 +137,15 @@ impl Dumper {
             Reason::Final => DumpKind::Final,
         };
         let metadata = metadata(reason, uptime_ns);
-        let around =
-            Surroundings { maps: &maps::executable(), metadata: &metadata, accumulated: settings.options.prof_accum };
-        let mut write = |out: &mut dyn io::Write| heap_v2::write(&snapshot, &around, &mut io::BufWriter::new(out));
+        let mut maps = maps::executable();
+        let code_bytes = maps.len();
         let mut first_error = None;
         for prefix in file::prefixes(prefix, &settings.fallback_directories) {
+            maps.truncate(code_bytes);
+            maps.extend(write_sidecar(&snapshot, &prefix));
+            let accumulated = settings.options.prof_accum;
+            let around = Surroundings { maps: &maps, metadata: &metadata, accumulated };
+            let mut write = |out: &mut dyn io::Write| heap_v2::write(&snapshot, &around, &mut io::BufWriter::new(out));
             let name = DumpName { prefix, pid: snapshot.pid, seq: numbers.seq, kind };
             match file::create(name, &mut write) {
                 Ok(name) => {
@@ -162,6 +167,17 @@ impl Dumper {
         }
         Err(first_error.unwrap_or_else(|| (prefix.to_path_buf(), io::ErrorKind::NotFound.into())))
     }
+}
+
+/// Writes the file that names Java frames for jeprof, before the dump that needs it, and returns the
+/// line of the maps that leads to it. Names only grow within a token, so the newest serves all dumps.
+fn write_sidecar(snapshot: &Snapshot, prefix: &Path) -> Vec<u8> {
+    let Some(bytes) = sidecar::bytes(snapshot) else { return Vec::new() };
+    let path = PathBuf::from(format!("{}.{}.{:016x}.java.so", prefix.display(), snapshot.pid, snapshot.token));
+    if file::replace(&path, &bytes).is_err() {
+        return Vec::new();
+    }
+    sidecar::maps_line(snapshot, &file::absolute(&path)).unwrap_or_default().into_bytes()
 }
 
 /// What a reader wants to know besides the samples.
