@@ -1,3 +1,4 @@
 //! The tap: everything that runs inside the host process, floor by floor (imports go down only).
 
 pub(crate) mod stack;
+pub(crate) mod unwind;
