@@ -34,11 +34,21 @@ pub(super) struct Entry<'a> {
 
 /// The rule for `pc` of an object with these tables.
 pub(super) fn rule_for(tables: &Tables<'_>, pc: usize, cpu: &Cpu) -> Result<Rule, Refusal> {
-    let entry = entry_at(tables, tables.entry_for(pc)?, cpu)?;
-    if pc < entry.start || pc >= entry.end {
-        return Err(Refusal::NoEntry);
+    match entry_around(tables, pc, cpu) {
+        Ok(entry) => entry.rule(pc, cpu),
+        // No call ends just before a function: `makecontext` planted this return address at a root.
+        Err(Refusal::NoEntry) if starts_function(tables, pc + 1, cpu) => Ok(Rule::ROOT),
+        Err(refusal) => Err(refusal),
     }
-    entry.rule(pc, cpu)
+}
+
+fn entry_around<'a>(tables: &Tables<'a>, pc: usize, cpu: &Cpu) -> Result<Entry<'a>, Refusal> {
+    let entry = entry_at(tables, tables.entry_for(pc)?, cpu)?;
+    if entry.start <= pc && pc < entry.end { Ok(entry) } else { Err(Refusal::NoEntry) }
+}
+
+fn starts_function(tables: &Tables<'_>, pc: usize, cpu: &Cpu) -> bool {
+    entry_around(tables, pc, cpu).is_ok_and(|entry| entry.start == pc)
 }
 
 /// Reads the entry at this address and what it has in common with others.

@@ -6,6 +6,7 @@ use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr;
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
 use std::thread;
 
 use super::{Comparison, compare, frame_in};
@@ -105,6 +106,9 @@ fn fail_to_allocate() {
         let set = unsafe { core::mem::transmute::<usize, SetHandler>(SET_HANDLER.load(Ordering::Relaxed)) };
         unsafe { set(None) };
     }
+    // The handler is the process's, not the thread's.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock();
     let set = function(c"libstdc++.so.6", c"_ZSt15set_new_handlerPFvvE");
     SET_HANDLER.store(set as usize, Ordering::Relaxed);
     let set = unsafe { core::mem::transmute::<*mut c_void, SetHandler>(set) };
@@ -198,7 +202,9 @@ fn a_thread_with_the_smallest_stack_is_walked_to_its_root() {
     let mut attributes: libc::pthread_attr_t = unsafe { core::mem::zeroed() };
     let mut thread = 0;
     unsafe { libc::pthread_attr_init(&mut attributes) };
-    assert_eq!(unsafe { libc::pthread_attr_setstacksize(&mut attributes, libc::PTHREAD_STACK_MIN) }, 0);
+    // The static TLS of this executable does not leave enough of PTHREAD_STACK_MIN for glibc's taste.
+    let size = libc::PTHREAD_STACK_MIN + 8192;
+    assert_eq!(unsafe { libc::pthread_attr_setstacksize(&mut attributes, size) }, 0);
     let argument = (&raw mut *trace).cast();
     assert_eq!(unsafe { libc::pthread_create(&mut thread, &attributes, routine, argument) }, 0);
     unsafe { libc::pthread_join(thread, ptr::null_mut()) };
