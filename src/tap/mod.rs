@@ -14,6 +14,7 @@ pub(crate) mod settings;
 pub(crate) mod slow;
 pub(crate) mod stack;
 pub(crate) mod store;
+pub(crate) mod unwind;
 
 /// What the tap itself allocates comes from below its exports.
 #[global_allocator]

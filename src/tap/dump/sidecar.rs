@@ -56,7 +56,7 @@ fn symbol_name(method: &JavaMethod) -> Vec<u8> {
         name.push(b'.');
     }
     name.extend(match &method.method[..] {
-        b"<init>" => b"{init}",
+        b"<init>" => &b"{init}"[..],
         b"<clinit>" => b"{clinit}",
         other => other,
     });
