@@ -188,7 +188,7 @@ impl<'a> Nmethod<'a> {
 
     /// Where, from the frame's stack pointer on, a deoptimised frame keeps its real pc.
     pub(super) fn orig_pc_offset(&self) -> Option<usize> {
-        usize::try_from(self.blob.read::<i32>(self.layout.orig_pc)?).ok().filter(|&offset| offset > 0)
+        usize::try_from(self.blob.read::<i32>(self.layout.orig_pc)?).ok()
     }
 
     /// The debug record of exactly this return address.
