@@ -5,6 +5,7 @@ pub(crate) mod dump;
 #[cfg(not(test))]
 mod exports;
 pub(crate) mod guard;
+pub(crate) mod jvm;
 pub(crate) mod keeper;
 pub(crate) mod lifecycle;
 pub(crate) mod os;
