@@ -37,6 +37,10 @@ class Check:
     good: bool
     figures: str
 
+    def line(self) -> str:
+        """As it is printed."""
+        return f"{'ok  ' if self.good else 'FAIL'}  {self.name}: {self.figures}"
+
 
 def examine(run: Run, dumps: list[Dump], java_profile: jeprof.Profile | None) -> list[Check]:
     """All checks of a finished run; the profile is that of the server's last dump."""

@@ -8,6 +8,9 @@ from trial.steps import Trouble
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
+#: What scripts/build makes.
+RELEASE = REPOSITORY / "target" / "release"
+
 #: Marks a folder as ours, so that nothing else is ever emptied.
 MARK = ".heaptap-trial"
 

@@ -1,14 +1,13 @@
 """The first command of the README: a real server under the tap, its dumps, its picture, its report."""
 import argparse
 import shutil
-import signal
 import sys
 from pathlib import Path
 
 from trial import agent, checks, commands, dumps, folders, jdks, jeprof, maven
 from trial.products import QUICKSTART_SERVER, Product, SearchServer, SmallServer
 from trial.run import CONF, Run
-from trial.steps import Steps, Trouble, complain, say
+from trial.steps import Steps, Trouble, complain, end_well_when_asked, say
 
 DOCUMENTS = 40_000
 PLAN = agent.Plan(seconds=15, invoices=30, searches=120)
@@ -18,8 +17,7 @@ REPORT_ROWS = 40
 
 def main() -> int:
     options = parse_arguments()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(143))
+    end_well_when_asked()
     try:
         return Quickstart(options).go()
     except Trouble as trouble:
@@ -65,11 +63,10 @@ class Quickstart:
             commands.run_showing([folders.REPOSITORY / "scripts" / "setup", *groups])
 
     def build(self) -> None:
-        target = folders.REPOSITORY / "target" / "release"
         with self.steps.step("Build heaptap (scripts/build)"):
             commands.run_showing([folders.REPOSITORY / "scripts" / "build"])
-        self.cli = target / "heaptap"
-        self.library = self.options.tap or target / "libheaptap.so"
+        self.cli = folders.RELEASE / "heaptap"
+        self.library = self.options.tap or folders.RELEASE / "libheaptap.so"
         if not self.library.is_file():
             raise Trouble(f"{self.library} is not there")
 
@@ -105,13 +102,19 @@ class Quickstart:
         java = jdks.java_in_path(run.jdk)
         found = dumps.find(self.out)
         own = dumps.of_process(found, run.server_pid)
-        with self.steps.step("Dumps") as notes:
-            notes += [str(dump.path) for dump in found] or ["none"]
-        profile = self.show_text(java, own) if own else None
+        self.show_dumps(found, own)
+        results = checks.examine(run, found, self.show_text(java, own) if own else None)
         if own:
             self.show_pictures(java, own)
-            self.show_report(own)
-        return self.conclude(checks.examine(run, found, profile))
+            results.append(self.show_report(own))
+        return self.conclude(results)
+
+    def show_dumps(self, found: list[dumps.Dump], own: list[dumps.Dump]) -> None:
+        with self.steps.step("Dumps") as notes:
+            notes += [str(dump.path) for dump in own] or ["none of the server"]
+            others = len(found) - len(own)
+            if others:
+                notes.append(f"and {others} of other processes")
 
     def show_text(self, java: Path, own: list[dumps.Dump]) -> jeprof.Profile:
         with self.steps.step("jeprof: the last dump") as notes:
@@ -133,19 +136,23 @@ class Quickstart:
                       "Each dump is the whole live memory at one moment, and jeprof adds the files up: of several dumps",
                       "of one process the sum counts the same memory again and again. The last dump is the one to believe."]
 
-    def show_report(self, own: list[dumps.Dump]) -> None:
+    def show_report(self, own: list[dumps.Dump]) -> checks.Check:
+        """Prints the report; a failure is one more check, so that the others are still shown."""
         with self.steps.step("heaptap report") as notes:
-            command = [self.cli, "report", *(dump.path for dump in own)]
             say(f"      {self.cli} report {' '.join(str(dump.path) for dump in own)}")
-            text = commands.run(command)
+            try:
+                text = commands.run([self.cli, "report", *(dump.path for dump in own)])
+            except Trouble as trouble:
+                return checks.Check("heaptap report reads the dumps", False, str(trouble))
             (self.out / "report.txt").write_text(text)
             notes += text.splitlines()[:REPORT_ROWS]
+        return checks.Check("heaptap report reads the dumps", bool(text.strip()), f"{len(text.splitlines())} lines")
 
     def conclude(self, results: list[checks.Check]) -> int:
         """The verdict; the last line names the folder."""
         say("")
         for check in results:
-            say(f"  {'ok  ' if check.good else 'FAIL'}  {check.name}: {check.figures}")
+            say(f"  {check.line()}")
         if not self.options.keep:
             self.drop_server_files()
         say(f"\n{checks.closing_line(results)}   ({self.steps.seconds():.0f} s)\neverything is in {self.out}")

@@ -1,4 +1,5 @@
 """Progress on the terminal: numbered steps, the seconds each took, and trouble as one clear sentence."""
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -43,3 +44,9 @@ def complain(trouble: Trouble) -> int:
     """Prints what is off; returns the exit status for it."""
     print(f"\ntrouble: {trouble}", file=sys.stderr, flush=True)
     return 2
+
+
+def end_well_when_asked() -> None:
+    """Turns SIGTERM and SIGHUP into an ordinary exit, so that `finally` ends what we started."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(128 + signal.SIGTERM))
