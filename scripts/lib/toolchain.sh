@@ -35,6 +35,14 @@ use_rust() {
     local folder
     folder=$(find_cargo) || { echo "trouble: no cargo >= $RUST_NEEDED: run scripts/setup build" >&2; return 2; }
     export PATH="$folder:$PATH"
-    # Two jobs a core would only fill the memory: the release build is one big link.
-    export CARGO_BUILD_JOBS=${CARGO_BUILD_JOBS:-$(nproc)}
+    export CARGO_BUILD_JOBS=${CARGO_BUILD_JOBS:-$(sensible_jobs)}
+}
+
+# One job a core, but only as many as have 2 GiB of memory each: a job that swaps is slower than one that waits.
+sensible_jobs() {
+    local cores gigabytes
+    cores=$(nproc)
+    gigabytes=$(awk '/^MemAvailable:/ { print int($2 / 1048576) }' /proc/meminfo)
+    local jobs=$((gigabytes / 2 < cores ? gigabytes / 2 : cores))
+    echo $((jobs > 0 ? jobs : 1))
 }

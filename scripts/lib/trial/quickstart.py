@@ -155,7 +155,7 @@ class Quickstart:
             say(f"  {check.line()}")
         if not self.options.keep:
             self.drop_server_files()
-        say(f"\n{checks.closing_line(results)}   ({self.steps.seconds():.0f} s)\neverything is in {self.out}")
+        say(f"\n{self.steps.seconds():.0f} s in all\n{checks.closing_line(results)}\neverything is in {self.out}")
         return 0 if all(check.good for check in results) else 1
 
     def drop_server_files(self) -> None:

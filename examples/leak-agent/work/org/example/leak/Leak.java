@@ -10,12 +10,14 @@ import org.example.search.SearchCache;
 public final class Leak implements Runnable {
     private static final long TICK_MILLIS = 50;
 
+    /** Static, so that all they hold stays reachable when this thread has ended. */
+    private static final InvoiceArchive ARCHIVE = new InvoiceArchive();
+    private static final SearchCache CACHE = new SearchCache();
+
     private final RandomAccessFile counts;
     private final int seconds;
     private final int invoicesPerSecond;
     private final int searchesPerSecond;
-    private final InvoiceArchive archive = new InvoiceArchive();
-    private final SearchCache cache = new SearchCache();
 
     public Leak(RandomAccessFile counts, int seconds, int invoicesPerSecond, int searchesPerSecond) {
         this.counts = counts;
@@ -47,11 +49,11 @@ public final class Leak implements Runnable {
 
     /** Catches up with what must be leaked after so many milliseconds, and writes the counts. */
     private void leakUntil(long millis) throws IOException {
-        while (archive.size() < invoicesPerSecond * millis / 1000) {
-            archive.compressAndForget("invoice " + archive.size());
+        while (ARCHIVE.size() < invoicesPerSecond * millis / 1000) {
+            ARCHIVE.compressAndForget("invoice " + ARCHIVE.size());
         }
-        while (cache.size() < searchesPerSecond * millis / 1000) {
-            cache.inflateAndForget("result " + cache.size());
+        while (CACHE.size() < searchesPerSecond * millis / 1000) {
+            CACHE.inflateAndForget("result " + CACHE.size());
         }
         write(millis == seconds * 1000L);
     }
@@ -59,7 +61,7 @@ public final class Leak implements Runnable {
     /** Lines of a fixed width, written over the old ones. */
     private void write(boolean finished) throws IOException {
         String text = String.format("invoices %10d%nsearches %10d%nfinished %10d%n",
-                archive.size(), cache.size(), finished ? 1 : 0);
+                ARCHIVE.size(), CACHE.size(), finished ? 1 : 0);
         counts.seek(0);
         counts.write(text.getBytes(StandardCharsets.US_ASCII));
     }
