@@ -60,10 +60,10 @@ pub(crate) enum Origin {
 /// A named piece of code.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Function {
-    /// Demangled; Java: `package.Class.method`.
+    /// Demangled, without parameters and return type; Java: `package.Class.method`.
     pub(crate) name: String,
-    /// As it stands in the symbol table; empty where that is `name`.
-    pub(crate) system_name: String,
+    /// Demangled in full; empty where that is `name`.
+    pub(crate) full_name: String,
     /// Source file, empty if unknown.
     pub(crate) file: String,
     /// File name of the library or program, empty for Java.

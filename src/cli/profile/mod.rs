@@ -11,6 +11,7 @@ pub(crate) mod merge;
 pub(crate) mod metadata;
 pub(crate) mod sample;
 pub(crate) mod series;
+pub(crate) mod timestamp;
 pub(crate) mod warnings;
 
 use location::{Function, FunctionId, Location, LocationId};

@@ -8,6 +8,7 @@ use super::Profile;
 use super::merge::Merger;
 use super::metadata::Metadata;
 use super::sample::Estimate;
+use super::timestamp;
 use crate::wire::dump_name::DumpName;
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -29,6 +30,14 @@ pub(crate) struct Dump {
     pub(crate) period_bytes: u64,
     /// What the tap told; the Java names are moved to the series' profile.
     pub(crate) metadata: Metadata,
+}
+
+impl Dump {
+    /// When it was written, in seconds since 1970: the tap's word, else the file's.
+    pub(crate) fn time(&self) -> Option<f64> {
+        let told = self.metadata.time.as_deref().and_then(timestamp::parse);
+        told.or_else(|| self.modified.and_then(timestamp::of_file))
+    }
 }
 
 /// Which life of which process a dump belongs to.
@@ -79,10 +88,38 @@ impl Series {
         self.dumps.last()
     }
 
+    /// The time of each dump in seconds from the first; `None` where times are unknown or do not
+    /// ascend (copied files), so that only their order can be used.
+    pub(crate) fn seconds(&self) -> Option<Vec<f64>> {
+        let times: Vec<f64> = self.dumps.iter().map(Dump::time).collect::<Option<_>>()?;
+        let first = times.first().copied()?;
+        let ascends = times.windows(2).all(|pair| pair[1] > pair[0]);
+        ascends.then(|| times.iter().map(|time| time - first).collect())
+    }
+
     /// What a sample held in a dump.
     pub(crate) fn value_at(&self, sample: usize, dump: usize) -> Estimate {
         let values = self.history.get(sample).map_or(&[][..], Vec::as_slice);
         values.iter().find(|(at, _)| *at == dump).map_or(Estimate::default(), |(_, value)| *value)
+    }
+}
+
+impl Series {
+    /// The last dumps of several processes as one profile. Its "series" is a single dump, as
+    /// snapshots of different processes have no common time.
+    pub(crate) fn sum_of(all: &[Series]) -> Series {
+        let mut merger = Merger::default();
+        for series in all {
+            merger.add(&series.profile);
+        }
+        let mut profile = merger.finish();
+        profile.metadata.lost = all.iter().flat_map(|series| series.profile.metadata.lost.iter().cloned()).collect();
+        let history = profile.samples.iter().map(|sample| vec![(0, sample.value)]).collect();
+        let newest = all.iter().filter_map(Series::last).max_by(|a, b| a.time().unwrap_or(0.0).total_cmp(&b.time().unwrap_or(0.0)));
+        let (total, stacks, period_bytes) = (profile.total(), profile.samples.len(), profile.period_bytes);
+        let modified = newest.and_then(Dump::time).and_then(timestamp::to_system);
+        let dump = Dump { total, stacks, period_bytes, modified, ..Dump::default() };
+        Series { dumps: vec![dump], profile, history }
     }
 }
 
