@@ -1,7 +1,7 @@
 //! Takes the call stack of an allocation: native frames, and Java frames between them.
 //!
-//! The first frame is an address inside the exported function that was called, because jeprof takes the
-//! first address for a pc, not for a return address; frames of our own above it are left out. Native
+//! The first frame is an address inside the exported `malloc`, because jeprof takes the first address for a
+//! pc, not for a return address, and takes `malloc` off by name; frames of our own above it are left out. Native
 //! unwinding stops where a pc belongs to no object; the Java walker takes over there, and hands back where
 //! native code called Java. Nothing here allocates or locks.
 
@@ -47,7 +47,7 @@ pub(crate) struct Capture<'a> {
 }
 
 impl Capture<'_> {
-    /// Fills `trace` with the stack that called the export whose code begins at `entry`.
+    /// Fills `trace` with the stack that called one of the exports. `entry` is the address of `malloc`.
     #[inline(never)]
     pub(crate) fn take(&self, entry: usize, thread: &ThreadBlock, trace: &mut StackTrace) {
         // One byte in: jeprof wants a pc inside the function.

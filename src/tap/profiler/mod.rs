@@ -44,7 +44,7 @@ pub(crate) struct Request {
     pub(crate) alignment: usize,
     /// Whether the memory must read as zeros.
     pub(crate) zeroed: bool,
-    /// Code address of the export that was called.
+    /// Code address of `malloc`, which begins every stack.
     pub(crate) entry: usize,
 }
 
@@ -175,17 +175,6 @@ impl Profiler {
         (Some(block), interval_over)
     }
 
-    /// Gives a sampled block back: its record first, then its memory.
-    ///
-    /// # Safety
-    /// `block` is a live block of [`heap`](Self::heap).
-    #[allow(unsafe_code)]
-    pub(crate) unsafe fn free(&self, block: NonNull<c_void>) {
-        self.retire(block);
-        // SAFETY: passed on to the caller.
-        unsafe { self.heap.free(block) };
-    }
-
     fn record(&self, store: &Store, request: &Request, block: NonNull<c_void>, thread: &ThreadBlock) -> Option<u32> {
         let limit = self.settings().map_or(0, |settings| settings.options.prof_bt_max);
         let Some(mut trace) = self.scratch.borrow(thread.tid.get() as usize, limit) else {
@@ -212,8 +201,8 @@ impl Profiler {
         slot
     }
 
-    /// Finds and takes back the record of a block. Blocks that a parent sampled before fork have none here.
-    fn retire(&self, block: NonNull<c_void>) {
+    /// Takes back the record of a block that is about to be freed. Blocks that a parent sampled before fork have none here.
+    pub(crate) fn retire(&self, block: NonNull<c_void>) {
         let Some(store) = self.store() else { return };
         let address = block.as_ptr() as u64;
         let trailer = self.heap.trailer(block).load(Ordering::Relaxed);
