@@ -8,3 +8,4 @@ pub(crate) mod os;
 pub(crate) mod sampler;
 pub(crate) mod stack;
 pub(crate) mod store;
+pub(crate) mod unwind;
