@@ -29,6 +29,17 @@ impl Sampler {
         Sampler { period, ln_keep }
     }
 
+    /// The sampler as two words, for [`from_words`](Self::from_words).
+    pub(crate) fn to_words(self) -> (u64, u64) {
+        (self.period, self.ln_keep.to_bits())
+    }
+
+    /// The sampler that [`to_words`](Self::to_words) took apart; words that do not belong together give one
+    /// whose next wait has another mean.
+    pub(crate) fn from_words(period: u64, ln_keep: u64) -> Sampler {
+        Sampler { period: period.max(1), ln_keep: f64::from_bits(ln_keep) }
+    }
+
     /// The mean number of bytes between two sample points.
     pub(crate) fn period(&self) -> u64 {
         self.period

@@ -15,6 +15,7 @@
 //! objects of one size. The rounding error is therefore carried on to the next stack, so that
 //! totals stay unbiased.
 
+use super::java_pc;
 use super::live::counters::{self, Counter};
 use super::live::records::{SampleRecord, ThreadRecord};
 use super::live::snapshot::{Snapshot, Stack};
@@ -29,19 +30,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) maps: &'a [u8],
     /// Further `key: value` lines of metadata, in order.
     pub(crate) metadata: &'a [(&'a str, String)],
-    /// First fake pc of Java frames, and the bytes between two of them.
-    pub(crate) java_pcs: Option<JavaPcs>,
     /// Whether the cumulative columns are filled (`prof_accum`).
     pub(crate) accumulated: bool,
-}
-
-/// Which addresses stand for Java frames: frame `n` is `base + n*stride + stride/2`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct JavaPcs {
-    /// First address of the reserved range.
-    pub(crate) base: u64,
-    /// Bytes of one slot.
-    pub(crate) stride: u64,
 }
 
 /// Estimated objects and bytes: sums of what samples stand for.
@@ -102,7 +92,7 @@ pub(crate) fn write(snapshot: &Snapshot, around: &Surroundings<'_>, out: &mut im
     writer.stacks(&groups, out)?;
     out.write_all(b"\nMAPPED_LIBRARIES:\n")?;
     out.write_all(around.maps)?;
-    writer.metadata(out)
+    writer.metadata(&groups, out)
 }
 
 /// Collects the samples by call stack, in the order of the frames. Two records of one stack (the
@@ -194,7 +184,7 @@ impl Writer<'_> {
     }
 
     /// Metadata stands after the maps, where `jeprof` ignores whatever is not a maps line.
-    fn metadata(&self, out: &mut impl Write) -> io::Result<()> {
+    fn metadata(&self, groups: &[Group<'_>], out: &mut impl Write) -> io::Result<()> {
         let snapshot = self.snapshot;
         out.write_all(b"\n# heaptap 1\n")?;
         writeln!(out, "# pid: {}", snapshot.pid)?;
@@ -216,19 +206,20 @@ impl Writer<'_> {
                 writeln!(out, "# stack_end_{}: {count}", end.word())?;
             }
         }
-        self.java_frames(out)
+        self.java_frames(groups, out)
     }
 
-    fn java_frames(&self, out: &mut impl Write) -> io::Result<()> {
-        let Some(pcs) = self.around.java_pcs else { return Ok(()) };
-        let frames: BTreeMap<_, _> = self.snapshot.java_frames.iter().collect();
-        for (index, frame) in frames {
-            let pc = pcs.base + u64::from(*index) * pcs.stride + pcs.stride / 2;
+    /// The names behind the fake pcs of this dump.
+    fn java_frames(&self, groups: &[Group<'_>], out: &mut impl Write) -> io::Result<()> {
+        let pcs: BTreeSet<u64> = groups.iter().flat_map(|group| group.frames).copied().collect();
+        for pc in pcs {
+            let Some((number, line)) = java_pc::parts(pc) else { continue };
+            let Some(method) = self.snapshot.java_methods.get(&number) else { continue };
             write!(out, "# java: {pc:#x} ")?;
-            out.write_all(if frame.class.is_empty() { b"-" } else { &frame.class })?;
+            out.write_all(if method.class.is_empty() { b"-" } else { &method.class })?;
             out.write_all(b" ")?;
-            out.write_all(&frame.method)?;
-            writeln!(out, " {}", frame.line)?;
+            out.write_all(&method.method)?;
+            writeln!(out, " {line}")?;
         }
         Ok(())
     }

@@ -20,3 +20,13 @@ pub(crate) fn monotonic_ns() -> u64 {
 pub(crate) fn wall_ns() -> u64 {
     now(libc::CLOCK_REALTIME)
 }
+
+/// Sleeps about that long; less if a signal comes.
+pub(crate) fn sleep_ns(nanoseconds: u64) {
+    let time = libc::timespec {
+        tv_sec: (nanoseconds / 1_000_000_000) as libc::time_t,
+        tv_nsec: (nanoseconds % 1_000_000_000) as libc::c_long,
+    };
+    // SAFETY: reads one timespec. A raw call: nanosleep(3) is a cancellation point.
+    unsafe { libc::syscall(libc::SYS_nanosleep, &raw const time, std::ptr::null_mut::<libc::timespec>()) };
+}

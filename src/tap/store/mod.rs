@@ -4,10 +4,14 @@
 //! them at any instant. Its entries are [`Store::insert`] and [`Store::retire`]; both are lock-free
 //! and allocate nothing. A retire never fails for want of room, so no freed block stays as a phantom.
 
+mod cell;
+mod index;
+mod methods;
 mod region;
 mod slots;
 mod stacks;
 
+pub(crate) use cell::StoreCell;
 pub(crate) use region::{Identity, Region};
 
 use super::os::tls::ThreadBlock;
@@ -15,6 +19,7 @@ use super::stack::StackTrace;
 use crate::wire::live::counters::Counter;
 use crate::wire::live::layout::SectionId;
 use crate::wire::live::records::{self, SampleRecord, ThreadRecord};
+use methods::Methods;
 use slots::SlotPool;
 use stacks::Stacks;
 use std::sync::atomic::Ordering;
@@ -44,6 +49,7 @@ pub(crate) struct Store {
     samples: SlotPool,
     threads: SlotPool,
     stacks: Stacks,
+    methods: Methods,
 }
 
 impl Store {
@@ -53,6 +59,7 @@ impl Store {
             samples: SlotPool::new(SectionId::Samples, 0),
             threads: SlotPool::new(SectionId::Threads, OTHER_THREADS + 1),
             stacks: Stacks::new(&region, keep_all_stacks)?,
+            methods: Methods::new(&region)?,
             region,
         };
         let others = ThreadRecord { tid: 0, name: *b"(other threads)\0" };
@@ -94,6 +101,12 @@ impl Store {
         self.region.publish(at, &record.pack());
         self.count_birth(&record);
         Some(slot)
+    }
+
+    /// The fake pc of a line of a Java method (class in internal form; empty for a pseudo frame).
+    /// `None`: the table is full, or being written to right now.
+    pub(crate) fn intern_method(&self, class: &[u8], method: &[u8], line: u32) -> Option<u64> {
+        self.methods.intern(&self.region, class, method, line)
     }
 
     /// Takes the sample of a block back. `false`: there is no live sample of that address there.
@@ -223,6 +236,29 @@ mod tests {
         let counts = [Counter::Samples, Counter::Retired, Counter::LiveBytes].map(|c| snapshot.counter(c));
         assert_eq!(counts, [3, 1, 2000]);
         assert_eq!(store.find(192).map(|slot| store.retire(slot, 192, 0)), Some(true));
+    }
+
+    #[test]
+    fn methods_are_interned_once_and_snapshots_name_them() {
+        let store = store(MIN_BYTES);
+        let names = |n: u32| (format!("org/example/Class{}", n % 50), format!("method{n}"));
+        let intern = |n: u32, line: u32| {
+            let (class, method) = names(n);
+            store.intern_method(class.as_bytes(), method.as_bytes(), line).unwrap()
+        };
+        let pcs: Vec<u64> = (0..200).map(|n| intern(n, n)).collect();
+        assert_eq!(pcs, (0..200).map(|n| intern(n, n)).collect::<Vec<_>>());
+        let snapshot = Snapshot::take(store.region()).unwrap();
+        assert_eq!(snapshot.java_methods.len(), 200);
+        for (n, pc) in (0..).zip(pcs) {
+            let (number, line) = crate::wire::java_pc::parts(pc).unwrap();
+            let (class, method) = names(n);
+            let found = &snapshot.java_methods[&number];
+            assert_eq!((line, &found.class[..], &found.method[..]), (n, class.as_bytes(), method.as_bytes()));
+        }
+        let full = (0..1_000_000u32).find(|n| store.intern_method(b"x", &n.to_le_bytes(), 1).is_none());
+        assert!(full.is_some());
+        assert!(store.intern_method(b"org/example/Class7", b"method7", 9).is_some());
     }
 
     #[test]

@@ -1,29 +1,23 @@
 //! Distinct call stacks: interned without a lock, recycled when nothing refers to them.
 //!
-//! A private index (open addressing, one word an entry: upper half of the hash, stack number) finds the
-//! stack of a trace by its 64-bit hash; with 100,000 stacks two different ones share a hash with
+//! A private index finds the stack of a trace by its 64-bit hash; with 100,000 stacks two different ones share a hash with
 //! a probability of 3e-10, which is accepted. Races are allowed to record one stack twice: readers
 //! join records by their frames. A reference keeps a stack alive; when room is needed, a sweep takes
 //! stacks without references back, in the order of their numbers, by setting [`GONE`] in the same word.
 
+use super::index::{Index, fold};
 use super::region::Region;
 use super::slots::SlotPool;
-use crate::tap::os::map;
 use crate::tap::stack::StackTrace;
 use crate::wire::live::layout::SectionId;
 use crate::wire::live::records::{self, CHUNK_FRAMES, STACK_HASH, STACK_REFERENCES, STACK_SAMPLES, STACK_SHAPE};
 use parking_lot::Mutex;
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 /// In a stack's reference word: it is being taken back, no new references.
 const GONE: u64 = 1 << 63;
-/// An entry of the index whose stack is gone.
-const TOMBSTONE: u64 = u32::MAX as u64;
 /// Words of a stack's record.
 const RECORD_WORDS: usize = SectionId::Stacks.record_words();
-/// Entries that a look-up visits at most.
-const PROBES: usize = 64;
 /// Stacks that one sweep looks at.
 const SWEEP: u32 = 512;
 
@@ -165,72 +159,6 @@ impl Stacks {
     }
 }
 
-/// The private hash index: entries `upper half of the hash << 32 | stack + 1`, 0 when empty.
-struct Index {
-    entries: NonNull<AtomicU64>,
-    mask: usize,
-}
-
-// SAFETY: only atomics behind the pointer.
-#[allow(unsafe_code)]
-unsafe impl Send for Index {}
-// SAFETY: the same.
-#[allow(unsafe_code)]
-unsafe impl Sync for Index {}
-
-impl Index {
-    fn new(capacity: usize) -> Option<Index> {
-        let capacity = capacity.next_power_of_two();
-        Some(Index { entries: map::anonymous(capacity * 8)?.cast(), mask: capacity - 1 })
-    }
-
-    /// The entries that a hash may stand in.
-    #[allow(unsafe_code)]
-    fn probes(&self, hash: u64) -> impl Iterator<Item = &AtomicU64> {
-        (0..PROBES).map(move |step| {
-            let at = (hash as usize).wrapping_add(step) & self.mask;
-            // SAFETY: masked to the capacity that `new` mapped; mappings are zeroed and aligned to pages.
-            unsafe { self.entries.add(at).as_ref() }
-        })
-    }
-
-    fn find(&self, hash: u64, mut accept: impl FnMut(u32) -> bool) -> Option<u32> {
-        for entry in self.probes(hash) {
-            // Acquire: the stack's words were written before its entry.
-            let entry = entry.load(Ordering::Acquire);
-            if entry == 0 {
-                return None;
-            }
-            let stack = (entry as u32).wrapping_sub(1);
-            if entry >> 32 == hash >> 32 && entry != TOMBSTONE && accept(stack) {
-                return Some(stack);
-            }
-        }
-        None
-    }
-
-    /// Where there is no room near by, the stack stays unindexed: found never again, but not wrong.
-    fn insert(&self, hash: u64, stack: u32) {
-        let entry = hash >> 32 << 32 | (u64::from(stack) + 1);
-        for slot in self.probes(hash) {
-            let now = slot.load(Ordering::Relaxed);
-            let free = now == 0 || now == TOMBSTONE;
-            if free && slot.compare_exchange(now, entry, Ordering::Release, Ordering::Relaxed).is_ok() {
-                return;
-            }
-        }
-    }
-
-    fn remove(&self, hash: u64, stack: u32) {
-        let entry = hash >> 32 << 32 | (u64::from(stack) + 1);
-        for slot in self.probes(hash) {
-            if slot.compare_exchange(entry, TOMBSTONE, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-                return;
-            }
-        }
-    }
-}
-
 /// A 64-bit hash of the frames and the reason they end: two lanes of multiply and fold, so that the
 /// multiplications of neighbouring frames overlap.
 fn hash(trace: &StackTrace) -> u64 {
@@ -245,9 +173,4 @@ fn hash(trace: &StackTrace) -> u64 {
     let last = pairs.remainder().first().copied().unwrap_or(0);
     let shape = (trace.pcs().len() as u64) << 8 | trace.end() as u64;
     fold(fold(lanes[0] ^ last, ODD[1]) ^ lanes[1].rotate_left(32) ^ shape, ODD[0])
-}
-
-fn fold(value: u64, by: u64) -> u64 {
-    let product = u128::from(value) * u128::from(by);
-    (product as u64) ^ (product >> 64) as u64
 }

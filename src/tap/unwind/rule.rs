@@ -301,7 +301,9 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_not_packed() {
-        for cfa in [Cfa::Plus(Base::Stack, 1 << 27), Cfa::Loaded(Base::Frame, 1 << 15, 0), Cfa::Loaded(Base::Frame, 0, 2048)] {
+        for cfa in
+            [Cfa::Plus(Base::Stack, 1 << 27), Cfa::Loaded(Base::Frame, 1 << 15, 0), Cfa::Loaded(Base::Frame, 0, 2048)]
+        {
             assert_eq!(Rule::pack(Parts { cfa, ..PLAIN }), None, "{cfa:?}");
         }
         for saved in [Saved::AtCfa(-4), Saved::AtCfa(1 << 17)] {

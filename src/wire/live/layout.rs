@@ -48,13 +48,13 @@ pub(crate) enum SectionId {
     Counters = 0,
     /// [`ThreadRecord`](super::records::ThreadRecord)s.
     Threads = 1,
-    /// [`JavaFrameRecord`](super::records::JavaFrameRecord)s.
-    JavaFrames = 2,
+    /// [`JavaMethodRecord`](super::records::JavaMethodRecord)s.
+    JavaMethods = 2,
     /// Bytes of names, eight to a word; records refer to them by byte offset and length.
     Strings = 3,
     /// [`StackRecord`](super::records::StackRecord)s.
     Stacks = 4,
-    /// [`Chunk`](super::records::Chunk)s: the frames of the stacks.
+    /// The frames of the stacks, [`CHUNK_FRAMES`](super::records::CHUNK_FRAMES) to a chunk.
     Chunks = 5,
     /// [`SampleRecord`](super::records::SampleRecord)s.
     Samples = 6,
@@ -65,7 +65,7 @@ impl SectionId {
     pub(crate) const ALL: [SectionId; 7] = [
         SectionId::Counters,
         SectionId::Threads,
-        SectionId::JavaFrames,
+        SectionId::JavaMethods,
         SectionId::Strings,
         SectionId::Stacks,
         SectionId::Chunks,
@@ -76,7 +76,8 @@ impl SectionId {
     pub(crate) const fn record_words(self) -> usize {
         match self {
             SectionId::Counters | SectionId::Strings => 1,
-            SectionId::Threads | SectionId::JavaFrames | SectionId::Samples => 8,
+            SectionId::JavaMethods => 4,
+            SectionId::Threads | SectionId::Samples => 8,
             SectionId::Stacks => 32,
             SectionId::Chunks => 16,
         }
@@ -87,8 +88,8 @@ impl SectionId {
         match self {
             SectionId::Counters => 1,
             SectionId::Threads => 3,
-            SectionId::JavaFrames => 14,
-            SectionId::Strings => 22,
+            SectionId::JavaMethods => 8,
+            SectionId::Strings => 28,
             SectionId::Stacks => 56,
             SectionId::Chunks => 96,
             SectionId::Samples => 64,

@@ -6,7 +6,7 @@
 //! instant, without the writer's help. Records never move; they refer to each other by index.
 //!
 //! ```text
-//! | header 4 KiB | counters | threads | java frames | strings | stacks | chunks | samples |
+//! | header 4 KiB | counters | threads | java methods | strings | stacks | chunks | samples |
 //! ```
 //!
 //! Each section has a fixed capacity, set when the region is made, and grows from its start: only

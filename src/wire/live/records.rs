@@ -2,9 +2,6 @@
 //!
 //! `WORDS` of a record follow its state word (`state`), which the writer handles itself.
 
-/// Marks "no record" in 32-bit index fields.
-pub(crate) const NONE: u32 = u32::MAX;
-
 /// One sampled allocation that is live (8 words).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SampleRecord {
@@ -125,11 +122,8 @@ pub(crate) fn age_bin(age_ns: u64) -> usize {
     log2.saturating_sub(16).min(AGE_BINS - 1)
 }
 
-/// Frames that one chunk holds.
+/// Frames that one chunk holds, after one word with the index of the next chunk plus one (0: the last).
 pub(crate) const CHUNK_FRAMES: usize = 15;
-
-/// Sixteen words: the index of the next chunk plus one (0: the last), then [`CHUNK_FRAMES`] pcs.
-pub(crate) struct Chunk;
 
 /// A thread that has sampled (8 words).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -169,41 +163,34 @@ pub(crate) struct StringRef {
     pub(crate) len: u32,
 }
 
-/// A Java (or pseudo) frame: what a fake pc stands for (8 words).
+/// Word of a method record that holds its hash.
+pub(crate) const METHOD_HASH: usize = 3;
+
+/// A Java method (or the text of a pseudo frame): what fake pcs stand for (4 words).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct JavaFrameRecord {
+pub(crate) struct JavaMethodRecord {
     /// Class in internal form, `java/util/zip/Deflater`; empty for a pseudo frame.
     pub(crate) class: StringRef,
     /// Method name, or the text of a pseudo frame.
     pub(crate) method: StringRef,
-    /// Source line, 0 when unknown.
-    pub(crate) line: u32,
-    /// How the frame ran: number of a `FrameKind` of the walker.
-    pub(crate) kind: u32,
-    /// Hash of all of the above, for the writer's index.
+    /// Hash of both names, for the writer's index.
     pub(crate) hash: u64,
 }
 
-impl JavaFrameRecord {
-    /// The words after the state word that are in use.
-    pub(crate) fn pack(&self) -> [u64; 4] {
-        [
-            join(self.class.offset, self.class.len),
-            join(self.method.offset, self.method.len),
-            join(self.line, self.kind),
-            self.hash,
-        ]
+impl JavaMethodRecord {
+    /// The words after the state word.
+    pub(crate) fn pack(&self) -> [u64; 3] {
+        [join(self.class.offset, self.class.len), join(self.method.offset, self.method.len), self.hash]
     }
 
     /// Reads what [`pack`](Self::pack) wrote.
-    pub(crate) fn unpack(words: [u64; 4]) -> JavaFrameRecord {
-        let [class, method, line, hash] = words;
+    pub(crate) fn unpack(words: [u64; 3]) -> JavaMethodRecord {
+        let [class, method, hash] = words;
         let string = |word| {
             let (offset, len) = split(word);
             StringRef { offset, len }
         };
-        let (line, kind) = split(line);
-        JavaFrameRecord { class: string(class), method: string(method), line, kind, hash }
+        JavaMethodRecord { class: string(class), method: string(method), hash }
     }
 }
 
@@ -227,7 +214,7 @@ mod tests {
             requested: 3,
             birth_ns: 4,
             weight_bytes: 5,
-            stack: NONE,
+            stack: 6,
             thread: 7,
             period: 8,
         };
@@ -236,8 +223,8 @@ mod tests {
         assert_eq!(ThreadRecord::unpack(thread.pack()), thread);
         assert_eq!(thread.name(), Some(&b"elasticsearch[n"[..]));
         let class = StringRef { offset: 9, len: 10 };
-        let frame = JavaFrameRecord { class, method: StringRef { offset: 1, len: 2 }, line: 3, kind: 4, hash: 5 };
-        assert_eq!(JavaFrameRecord::unpack(frame.pack()), frame);
+        let frame = JavaMethodRecord { class, method: StringRef { offset: 1, len: 2 }, hash: 5 };
+        assert_eq!(JavaMethodRecord::unpack(frame.pack()), frame);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! further than to be a number.
 
 use super::layout::{Head, Layout, LayoutError, Section, SectionId};
-use super::records::{CHUNK_FRAMES, JavaFrameRecord, SampleRecord, StackRecord, StringRef, ThreadRecord};
+use super::records::{CHUNK_FRAMES, JavaMethodRecord, SampleRecord, StackRecord, StringRef, ThreadRecord};
 use super::state::{self, LIVE};
 use super::{Words, counters::Counter};
 use std::collections::HashMap;
@@ -25,17 +25,13 @@ pub(crate) struct Stack {
     frames: Range<usize>,
 }
 
-/// A Java frame of a snapshot.
+/// A Java method of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct JavaFrame {
+pub(crate) struct JavaMethod {
     /// Class in internal form; empty for a pseudo frame.
     pub(crate) class: Vec<u8>,
     /// Method name.
     pub(crate) method: Vec<u8>,
-    /// Source line, 0 when unknown.
-    pub(crate) line: u32,
-    /// How the frame ran.
-    pub(crate) kind: u32,
 }
 
 /// What a region held at one instant (or nearly: see the head of this file).
@@ -57,8 +53,8 @@ pub(crate) struct Snapshot {
     pub(crate) stacks: HashMap<u32, Stack>,
     /// Threads by index.
     pub(crate) threads: HashMap<u32, ThreadRecord>,
-    /// Java frames by index.
-    pub(crate) java_frames: HashMap<u32, JavaFrame>,
+    /// Java methods by number (see [`java_pc`](crate::wire::java_pc)).
+    pub(crate) java_methods: HashMap<u32, JavaMethod>,
     /// Records that were being written, or referred to nowhere.
     pub(crate) torn: u64,
     frames: Vec<u64>,
@@ -74,7 +70,7 @@ impl Snapshot {
         let live = reader.samples();
         reader.stacks();
         reader.threads();
-        reader.java_frames();
+        reader.java_methods();
         reader.keep_settled(live);
         Ok(reader.snapshot)
     }
@@ -193,13 +189,12 @@ impl<W: Words + ?Sized> Reader<'_, W> {
         }
     }
 
-    fn java_frames(&mut self) {
-        for (index, at) in self.slots(SectionId::JavaFrames) {
+    fn java_methods(&mut self) {
+        for (index, at) in self.slots(SectionId::JavaMethods) {
             let Some((record, _)) = self.record(at) else { continue };
-            let record = JavaFrameRecord::unpack(record);
+            let record = JavaMethodRecord::unpack(record);
             let (class, method) = (self.string(record.class), self.string(record.method));
-            let frame = JavaFrame { class, method, line: record.line, kind: record.kind };
-            self.snapshot.java_frames.insert(index, frame);
+            self.snapshot.java_methods.insert(index, JavaMethod { class, method });
         }
     }
 

@@ -72,9 +72,9 @@ pub(in crate::tap::unwind) fn follows_call(code: &[u8]) -> bool {
     let from_end = |back: usize| code.len().checked_sub(back).and_then(|at| code.get(at)).copied();
     // E8 rel32, or FF with /2 in its ModRM byte and 0, 1 (SIB or disp8), 2, 4, 5 bytes after it.
     from_end(5) == Some(0xe8)
-        || [2, 3, 4, 6, 7].into_iter().any(|back| {
-            from_end(back) == Some(0xff) && from_end(back - 1).is_some_and(|modrm| modrm & 0o070 == 0o020)
-        })
+        || [2, 3, 4, 6, 7]
+            .into_iter()
+            .any(|back| from_end(back) == Some(0xff) && from_end(back - 1).is_some_and(|modrm| modrm & 0o070 == 0o020))
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr;
 use std::cell::{Cell, RefCell};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use super::{Comparison, compare, frame_in};

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use gimli::{
-    BaseAddresses, CfaRule, EhFrame, EhFrameHdr, Encoding, Evaluation, EvaluationResult, Expression, FrameDescriptionEntry,
-    LittleEndian, Location, Register, RegisterRule, UnwindContext, UnwindExpression, UnwindSection, UnwindTableRow, Value,
+    BaseAddresses, CfaRule, EhFrame, EhFrameHdr, Encoding, Evaluation, EvaluationResult, Expression,
+    FrameDescriptionEntry, LittleEndian, Location, Register, RegisterRule, UnwindContext, UnwindExpression,
+    UnwindSection, UnwindTableRow, Value,
 };
 use libc::{Elf64_Ehdr, Elf64_Phdr};
 
@@ -106,7 +107,8 @@ impl Library {
             (0..usize::from(file.e_phnum)).map(|index| unsafe { table.add(index).read_unaligned() }).collect();
         let header = elf::eh_frame_header(&headers, 0)?;
         let segment = elf::segment_of(&headers, 0, header)?;
-        let load = headers.iter().find(|load| load.p_type == libc::PT_LOAD && load.p_vaddr as usize == segment.start)?;
+        let load =
+            headers.iter().find(|load| load.p_type == libc::PT_LOAD && load.p_vaddr as usize == segment.start)?;
         Some(Library { file_offset: load.p_offset as usize, bytes, segment, header })
     }
 
@@ -128,7 +130,14 @@ enum Expected {
     Beyond,
 }
 
-fn saved(scene: &Scene, rule: RegisterRule<usize>, cfa: u64, pc: u64, same: u64, section: &EhFrame<Slice<'_>>) -> Option<u64> {
+fn saved(
+    scene: &Scene,
+    rule: RegisterRule<usize>,
+    cfa: u64,
+    pc: u64,
+    same: u64,
+    section: &EhFrame<Slice<'_>>,
+) -> Option<u64> {
     let expression = |unwind: UnwindExpression<usize>| unwind.get(section).ok();
     match rule {
         RegisterRule::Undefined | RegisterRule::SameValue => Some(same),
@@ -145,9 +154,10 @@ fn saved(scene: &Scene, rule: RegisterRule<usize>, cfa: u64, pc: u64, same: u64,
 fn expected(scene: &Scene, row: &UnwindTableRow<usize>, pc: u64, section: &EhFrame<Slice<'_>>) -> Expected {
     let said = |register| row.registers().find(|(number, _)| *number == register).map(|(_, rule)| rule.clone());
     let cfa = match row.cfa() {
-        CfaRule::RegisterAndOffset { register, offset } => {
-            scene.register(*register, pc).filter(|_| *register != X86_64_PC).map(|base| base.wrapping_add_signed(*offset))
-        }
+        CfaRule::RegisterAndOffset { register, offset } => scene
+            .register(*register, pc)
+            .filter(|_| *register != X86_64_PC)
+            .map(|base| base.wrapping_add_signed(*offset)),
         CfaRule::Expression(unwind) => unwind.get(section).ok().and_then(|code| scene.evaluate(code, None, pc)),
     };
     let Some(cfa) = cfa else { return Expected::Beyond };
