@@ -3,26 +3,21 @@
 //! Each step asks which code owns the pc, pushes the Java methods that stand there, and computes the caller's
 //! registers from that code's own rule. Every value is checked before it is used; the first that is not plausible ends
 //! the trace with its reason. Nothing here allocates, locks or guesses.
-//!
-//! # Safety
-//!
-//! The only memory vouched for here is the running stack, by the caller's [`StackBounds`].
-#![allow(unsafe_code)]
 
 use super::blob::Kind;
 use super::cache::{CompiledFrame, Known};
 use super::counters::Counters;
-use super::frame::{BARRIER, FROZEN, FrameKind, JavaFrame, JavaFrames};
+use super::frame::{BARRIER, COMPILING, FROZEN, JavaFrame, JavaFrames, UNNAMED};
 use super::hash::Hash;
 use super::machine::Machine;
 use super::memory::Block;
 use super::method::NameBuffer;
 use super::nmethod::{Nmethod, Scope};
-use crate::tap::stack::{Registers, StackBounds, StackTrace};
+use crate::tap::stack::{Registers, StackTrace};
 use crate::wire::stack_end::StackEnd;
 
 /// Bytecode index of a method of which only the name is known.
-pub(super) const NO_BCI: i32 = i32::MIN;
+const NO_BCI: i32 = i32::MIN;
 /// Marks, in the place of a bytecode index, that a `Method*` has been proven.
 const PROVEN: u16 = 0xfffd;
 
@@ -39,6 +34,8 @@ pub(super) enum Stop {
 }
 
 const IMPLAUSIBLE: Stop = Stop::End(StackEnd::JavaImplausible);
+/// Not even a mark could be interned: without its Java part the stack is worth nothing.
+const NOT_NAMED: Stop = Stop::End(StackEnd::NotWalked);
 
 /// One walk.
 pub(super) struct Walk<'a, N> {
@@ -59,11 +56,9 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
         machine: &'a Machine,
         counters: &'a Counters,
         names: &'a N,
-        bounds: &StackBounds,
+        stack: Block,
         trace: &'a mut StackTrace,
     ) -> Walk<'a, N> {
-        // SAFETY: `StackBounds` promises that these bytes of the running stack are readable.
-        let stack = unsafe { Block::vouched(bounds.low, bounds.high.saturating_sub(bounds.low)) };
         let generation = names.generation();
         Walk { machine, counters, names, stack, trace, generation, pushed: 0, outer: None }
     }
@@ -73,6 +68,12 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
         let result = self.steps(at);
         self.counters.frames.add(self.pushed);
         result.map(|()| self.outer)
+    }
+
+    /// Pushes the method that a compiler thread compiles, and the mark that says so.
+    pub(super) fn push_compiling(&mut self, method: usize) -> Result<(), Stop> {
+        self.push_method(Scope { method, bci: NO_BCI })?;
+        self.push_mark(COMPILING)
     }
 
     fn steps(&mut self, at: &mut Registers) -> Result<(), Stop> {
@@ -132,7 +133,7 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
         let identity = identity.with(compile_id << 32 | u64::from(self.generation)).finish();
         let frame = match machine.cache.frame(identity) {
             Some(frame) => {
-                frame.slots().iter().try_for_each(|&slot| self.push_slot(slot))?;
+                frame.pcs().iter().try_for_each(|&pc| self.push(pc))?;
                 frame
             }
             None => self.decode(at.pc, blob, nmethod, identity)?,
@@ -162,9 +163,9 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
         frame.sp_in_fp = self.machine.quirks.handle_calls_save_sp_in_fp && record.is_method_handle_invoke;
         let mut lasting = true;
         for scope in nmethod.scopes(record).ok_or(IMPLAUSIBLE)? {
-            let (slot, named) = self.slot(scope.ok_or(IMPLAUSIBLE)?)?;
-            lasting &= frame.push(slot) && named;
-            self.push_slot(slot)?;
+            let (pc, named) = self.pc_of(scope.ok_or(IMPLAUSIBLE)?)?;
+            lasting &= frame.push(pc) && named;
+            self.push(pc)?;
         }
         if lasting {
             self.machine.cache.insert_frame(identity, frame);
@@ -212,49 +213,48 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
     }
 
     fn push_method(&mut self, scope: Scope) -> Result<(), Stop> {
-        let (slot, _) = self.slot(scope)?;
-        self.push_slot(slot)
+        let (pc, _) = self.pc_of(scope)?;
+        self.push(pc)
     }
 
     fn push_mark(&mut self, text: &[u8]) -> Result<(), Stop> {
-        let mark = JavaFrame { class: &[], method: text, line: 0, kind: FrameKind::Mark };
-        let slot = self.names.intern(&mark).unwrap_or(self.names.unnamed());
-        self.push_slot(slot)
+        let pc = self.names.intern(&JavaFrame::mark(text)).ok_or(NOT_NAMED)?;
+        self.push(pc)
     }
 
     #[inline]
-    fn push_slot(&mut self, slot: u32) -> Result<(), Stop> {
+    fn push(&mut self, pc: u64) -> Result<(), Stop> {
         self.pushed += 1;
-        if self.trace.push(self.names.pc(slot)) { Ok(()) } else { Err(Stop::Full) }
+        if self.trace.push(pc) { Ok(()) } else { Err(Stop::Full) }
     }
 
-    /// The slot of a method at a bytecode index, and whether it bears that method's name.
+    /// The fake pc of a method at a bytecode index, and whether it bears that method's name.
     #[inline]
-    pub(super) fn slot(&self, scope: Scope) -> Result<(u32, bool), Stop> {
+    fn pc_of(&self, scope: Scope) -> Result<(u64, bool), Stop> {
         let key = method_key(scope.method, bci_code(scope.bci)).ok_or(IMPLAUSIBLE)?;
         let methods = &self.machine.methods;
         match self.machine.cache.method(key, self.generation, || methods.identity(scope.method)) {
-            Known::Slot(slot) => Ok((slot, true)),
-            Known::Changed | Known::Nothing => self.new_slot(scope, key),
+            Known::Pc(pc) => Ok((pc, true)),
+            Known::Changed | Known::Nothing => self.new_pc_of(scope, key),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn new_slot(&self, scope: Scope, key: u64) -> Result<(u32, bool), Stop> {
+    fn new_pc_of(&self, scope: Scope, key: u64) -> Result<(u64, bool), Stop> {
         let mut buffer = NameBuffer::new();
         let frame = self.machine.methods.describe(scope, &mut buffer).ok_or(IMPLAUSIBLE)?;
         self.counters.new_methods.add(1);
         let identity = self.machine.methods.identity(scope.method).ok_or(IMPLAUSIBLE)?;
-        let Some(slot) = self.names.intern(&frame) else {
+        let Some(pc) = self.names.intern(&frame) else {
             self.counters.unnamed.add(1);
-            return Ok((self.names.unnamed(), false));
+            return Ok((self.names.intern(&JavaFrame::mark(UNNAMED)).ok_or(NOT_NAMED)?, false));
         };
-        self.machine.cache.insert_method(key, identity, self.generation, slot);
+        self.machine.cache.insert_method(key, identity, self.generation, pc);
         if let Some(proven) = method_key(scope.method, PROVEN) {
             self.machine.cache.insert_method(proven, 0, 0, 0);
         }
-        Ok((slot, true))
+        Ok((pc, true))
     }
 }
 
