@@ -1,6 +1,46 @@
-//! The CLI: turns what the tap left, or what it keeps alive, into answers.
+//! Root of the CLI's floors: turns what the tap left, or what it keeps alive, into answers.
+//!
+//! Floors, imports go down only: commands > attach > render > analyze > symbolize > profile > wire.
+
+mod analyze;
+mod attach;
+mod commands;
+mod profile;
+mod render;
+mod symbolize;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Finds native memory leaks in running Linux servers, above all JVMs
+#[derive(Parser, Debug)]
+#[command(version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Report(commands::report::Arguments),
+}
 
 /// Runs the command line and returns its exit status: 0 done, 1 a finding, 2 trouble.
-pub(crate) fn main() -> std::process::ExitCode {
-    std::process::ExitCode::from(2)
+pub(crate) fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Report(arguments) => commands::report::run(&arguments),
+    };
+    result.unwrap_or_else(|error| failure(&error))
+}
+
+/// Tells what failed; a reader that closed the pipe has seen enough, which is no failure.
+fn failure(error: &anyhow::Error) -> ExitCode {
+    let is_broken_pipe = error.chain().any(|cause| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    });
+    if is_broken_pipe {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("heaptap: {error:#}");
+    ExitCode::from(2)
 }

@@ -5,7 +5,6 @@ pub(crate) mod dump;
 #[cfg(not(test))]
 mod exports;
 pub(crate) mod guard;
-#[allow(dead_code, reason = "the profiler that walks with it lands next")]
 pub(crate) mod jvm;
 pub(crate) mod keeper;
 pub(crate) mod lifecycle;

@@ -132,8 +132,8 @@ mod tests {
         }
         let path = std::env::temp_dir().join(format!("heaptap-sidecar-{}.so", std::process::id()));
         std::fs::write(&path, bytes(&snapshot).unwrap()).unwrap();
-        let offset = |method, line| format!("{:#x}", java_pc::pc(method, line) - java_pc::BASE - 1);
-        let addresses = [offset(0, 0), offset(3, 700), offset(4, java_pc::MAX_LINE)];
+        let offset = |method, line| format!("{:#x}", java_pc::pc(java_pc::slot(method, line)) - java_pc::BASE - 1);
+        let addresses = [offset(0, 0), offset(3, 700), offset(4, 65_535)];
         let output = Command::new("addr2line").arg("-fe").arg(&path).args(addresses).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         let found: Vec<&str> = text.lines().step_by(2).collect();

@@ -25,8 +25,6 @@ pub(crate) enum FrameKind {
 pub(crate) const FROZEN: &[u8] = b"[frozen frames]";
 /// A collector's barrier, called from the method that follows; its callers cannot be told.
 pub(crate) const BARRIER: &[u8] = b"[gc barrier]";
-/// A Java method whose name could not be kept.
-pub(crate) const UNNAMED: &[u8] = b"[unnamed Java method]";
 /// A compiler thread; the method that follows is the one it was compiling.
 pub(crate) const COMPILING: &[u8] = b"[compiling]";
 
@@ -50,13 +48,19 @@ impl<'a> JavaFrame<'a> {
     }
 }
 
-/// The keeper of Java frames: gives each distinct [`JavaFrame`] a fake pc that stands for it for ever.
+/// The keeper of Java frames: gives each distinct [`JavaFrame`] a slot number, and each slot a fake pc.
 ///
 /// Called while an allocation is being sampled: implementations must not allocate, block or unwind.
 pub(crate) trait JavaFrames {
-    /// The fake pc of a frame, new or known. `None`: no room, or a lock was busy; asked again next time.
-    fn intern(&self, frame: &JavaFrame<'_>) -> Option<u64>;
+    /// The slot of a frame, new or known. `None`: no room, or a lock was busy; asked again next time.
+    fn intern(&self, frame: &JavaFrame<'_>) -> Option<u32>;
 
-    /// Another number whenever fake pcs that were handed out are void: in a fork child, whose region is empty.
+    /// The slot that stands for a frame whose name could not be kept. Always there.
+    fn unnamed(&self) -> u32;
+
+    /// The fake pc of a slot.
+    fn pc(&self, slot: u32) -> u64;
+
+    /// Another number whenever slots that were handed out are void: in a fork child, whose region is empty.
     fn generation(&self) -> u32;
 }

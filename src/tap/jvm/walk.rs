@@ -7,7 +7,7 @@
 use super::blob::Kind;
 use super::cache::{CompiledFrame, Known};
 use super::counters::Counters;
-use super::frame::{BARRIER, COMPILING, FROZEN, JavaFrame, JavaFrames, UNNAMED};
+use super::frame::{BARRIER, COMPILING, FROZEN, JavaFrame, JavaFrames};
 use super::hash::Hash;
 use super::machine::Machine;
 use super::memory::Block;
@@ -34,8 +34,6 @@ pub(super) enum Stop {
 }
 
 const IMPLAUSIBLE: Stop = Stop::End(StackEnd::JavaImplausible);
-/// Not even a mark could be interned: without its Java part the stack is worth nothing.
-const NOT_NAMED: Stop = Stop::End(StackEnd::NotWalked);
 
 /// One walk.
 pub(super) struct Walk<'a, N> {
@@ -133,7 +131,7 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
         let identity = identity.with(compile_id << 32 | u64::from(self.generation)).finish();
         let frame = match machine.cache.frame(identity) {
             Some(frame) => {
-                frame.pcs().iter().try_for_each(|&pc| self.push(pc))?;
+                frame.slots().iter().try_for_each(|&slot| self.push(slot))?;
                 frame
             }
             None => self.decode(at.pc, blob, nmethod, identity)?,
@@ -163,9 +161,9 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
         frame.sp_in_fp = self.machine.quirks.handle_calls_save_sp_in_fp && record.is_method_handle_invoke;
         let mut lasting = true;
         for scope in nmethod.scopes(record).ok_or(IMPLAUSIBLE)? {
-            let (pc, named) = self.pc_of(scope.ok_or(IMPLAUSIBLE)?)?;
-            lasting &= frame.push(pc) && named;
-            self.push(pc)?;
+            let (slot, named) = self.slot_of(scope.ok_or(IMPLAUSIBLE)?)?;
+            lasting &= frame.push(slot) && named;
+            self.push(slot)?;
         }
         if lasting {
             self.machine.cache.insert_frame(identity, frame);
@@ -213,48 +211,48 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
     }
 
     fn push_method(&mut self, scope: Scope) -> Result<(), Stop> {
-        let (pc, _) = self.pc_of(scope)?;
-        self.push(pc)
+        let (slot, _) = self.slot_of(scope)?;
+        self.push(slot)
     }
 
     fn push_mark(&mut self, text: &[u8]) -> Result<(), Stop> {
-        let pc = self.names.intern(&JavaFrame::mark(text)).ok_or(NOT_NAMED)?;
-        self.push(pc)
+        let slot = self.names.intern(&JavaFrame::mark(text)).unwrap_or(self.names.unnamed());
+        self.push(slot)
     }
 
     #[inline]
-    fn push(&mut self, pc: u64) -> Result<(), Stop> {
+    fn push(&mut self, slot: u32) -> Result<(), Stop> {
         self.pushed += 1;
-        if self.trace.push(pc) { Ok(()) } else { Err(Stop::Full) }
+        if self.trace.push(self.names.pc(slot)) { Ok(()) } else { Err(Stop::Full) }
     }
 
-    /// The fake pc of a method at a bytecode index, and whether it bears that method's name.
+    /// The slot of a method at a bytecode index, and whether it bears that method's name.
     #[inline]
-    fn pc_of(&self, scope: Scope) -> Result<(u64, bool), Stop> {
+    fn slot_of(&self, scope: Scope) -> Result<(u32, bool), Stop> {
         let key = method_key(scope.method, bci_code(scope.bci)).ok_or(IMPLAUSIBLE)?;
         let methods = &self.machine.methods;
         match self.machine.cache.method(key, self.generation, || methods.identity(scope.method)) {
-            Known::Pc(pc) => Ok((pc, true)),
-            Known::Changed | Known::Nothing => self.new_pc_of(scope, key),
+            Known::Slot(slot) => Ok((slot, true)),
+            Known::Changed | Known::Nothing => self.new_slot_of(scope, key),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn new_pc_of(&self, scope: Scope, key: u64) -> Result<(u64, bool), Stop> {
+    fn new_slot_of(&self, scope: Scope, key: u64) -> Result<(u32, bool), Stop> {
         let mut buffer = NameBuffer::new();
         let frame = self.machine.methods.describe(scope, &mut buffer).ok_or(IMPLAUSIBLE)?;
         self.counters.new_methods.add(1);
         let identity = self.machine.methods.identity(scope.method).ok_or(IMPLAUSIBLE)?;
-        let Some(pc) = self.names.intern(&frame) else {
+        let Some(slot) = self.names.intern(&frame) else {
             self.counters.unnamed.add(1);
-            return Ok((self.names.intern(&JavaFrame::mark(UNNAMED)).ok_or(NOT_NAMED)?, false));
+            return Ok((self.names.unnamed(), false));
         };
-        self.machine.cache.insert_method(key, identity, self.generation, pc);
+        self.machine.cache.insert_method(key, identity, self.generation, slot);
         if let Some(proven) = method_key(scope.method, PROVEN) {
             self.machine.cache.insert_method(proven, 0, 0, 0);
         }
-        Ok((pc, true))
+        Ok((slot, true))
     }
 }
 

@@ -5,7 +5,6 @@ pub(crate) mod clock;
 pub(crate) mod environment;
 pub(crate) mod life;
 pub(crate) mod map;
-pub(crate) mod own_code;
 pub(crate) mod range;
 pub(crate) mod sys;
 pub(crate) mod tls;

@@ -37,10 +37,8 @@ pub(crate) struct ThreadBlock {
     pub(crate) random: Cell<u64>,
     /// The wait that was drawn last, in bytes.
     pub(crate) drawn: Cell<u64>,
-    /// Readable part of the stack when last looked up: lowest address.
-    pub(crate) stack_low: Cell<usize>,
-    /// One past its highest address.
-    pub(crate) stack_high: Cell<usize>,
+    /// Readable part of the thread's stack: lowest address and one past the highest, zeros: not looked up.
+    pub(crate) stack: Cell<[usize; 2]>,
     /// Kernel thread id.
     pub(crate) tid: Cell<u32>,
     /// Index of its thread record plus one; 0: none yet.

@@ -17,6 +17,7 @@ mod scratch;
 
 use super::backend::{self, SampledHeap};
 use super::dump::Dumper;
+use super::jvm::Hotspot;
 use super::os::life::Life;
 use super::os::tls::ThreadBlock;
 use super::os::{clock, map, sys};
@@ -24,6 +25,7 @@ use super::sampler::{self, Sampler};
 use super::settings::Settings;
 use super::store::{Identity, Region, Sampled, Store, StoreCell};
 use crate::wire::live::counters::Counter;
+use capture::Capture;
 use once_cell::race::OnceBox;
 use scratch::ScratchPool;
 use std::ffi::c_void;
@@ -58,6 +60,7 @@ pub(crate) struct Profiler {
     sampler: RunningSampler,
     life: Life,
     scratch: ScratchPool,
+    hotspot: Hotspot,
     /// Bytes between two interval dumps, 0: none.
     interval: AtomicU64,
     /// What the keeper shall do, as bits of its own; its futex.
@@ -83,6 +86,7 @@ impl Profiler {
             sampler: RunningSampler { period: AtomicU64::new(1 << 19), ln_keep: AtomicU64::new(0) },
             life: Life::new(),
             scratch: ScratchPool::new(),
+            hotspot: Hotspot::new(),
             interval: AtomicU64::new(0),
             triggers: AtomicU32::new(0),
             keeper_started: AtomicBool::new(false),
@@ -189,7 +193,8 @@ impl Profiler {
             return None;
         };
         let birth_ns = clock::monotonic_ns();
-        capture::capture(request.entry, &mut trace);
+        let hotspot = self.settings().is_some_and(|settings| settings.options.prof_java).then_some(&self.hotspot);
+        Capture { store, hotspot }.take(request.entry, thread, &mut trace);
         store.region().count_end(trace.end());
         let sampler = self.sampler.get();
         let usable = backend::size_class(request.size, request.alignment) as u64;

@@ -13,6 +13,8 @@ use crate::wire::live::records::{JavaMethodRecord, METHOD_HASH, StringRef};
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::atomic::Ordering;
 
+/// The slot of a Java frame whose name could not be kept: the first one.
+pub(crate) const UNNAMED: u32 = 0;
 /// Tries to get the lock before a new method is given up.
 const TRIES: usize = 200;
 /// Names longer than this are cut.
@@ -33,21 +35,24 @@ pub(crate) struct Methods {
 }
 
 impl Methods {
-    /// An empty table for this region.
+    /// A table for this region that holds [`UNNAMED`] only.
     pub(crate) fn new(region: &Region) -> Option<Methods> {
         let capacity = region.section(SectionId::JavaMethods).capacity;
-        Some(Methods {
+        let methods = Methods {
             methods: Index::new(capacity * 2)?,
             strings: Index::new(capacity * 4)?,
             next: Mutex::new(Next::default()),
-        })
+        };
+        methods.intern(region, b"", b"[unnamed Java frame]", 0).filter(|&slot| slot == UNNAMED)?;
+        Some(methods)
     }
 
-    /// The fake pc of a line of a method. `None`: the table is full, or being written to right now.
-    pub(crate) fn intern(&self, region: &Region, class: &[u8], method: &[u8], line: u32) -> Option<u64> {
+    /// The slot of a line of a method (see [`java_pc`]). `None`: the table is full, or being written to
+    /// right now.
+    pub(crate) fn intern(&self, region: &Region, class: &[u8], method: &[u8], line: u32) -> Option<u32> {
         let hash = fold(hash(class), hash(method).rotate_left(21));
         let known = self.find(region, hash).or_else(|| self.add(region, class, method, hash))?;
-        Some(java_pc::pc(known, line))
+        Some(java_pc::slot(known, line))
     }
 
     fn find(&self, region: &Region, hash: u64) -> Option<u32> {

@@ -12,6 +12,7 @@ mod slots;
 mod stacks;
 
 pub(crate) use cell::StoreCell;
+pub(crate) use methods::UNNAMED;
 pub(crate) use region::{Identity, Region};
 
 use super::os::tls::ThreadBlock;
@@ -103,9 +104,9 @@ impl Store {
         Some(slot)
     }
 
-    /// The fake pc of a line of a Java method (class in internal form; empty for a pseudo frame).
-    /// `None`: the table is full, or being written to right now.
-    pub(crate) fn intern_method(&self, class: &[u8], method: &[u8], line: u32) -> Option<u64> {
+    /// The slot (see [`java_pc`](crate::wire::java_pc)) of a line of a Java method: class in internal form,
+    /// empty for a pseudo frame. `None`: the table is full, or being written to right now.
+    pub(crate) fn intern_method(&self, class: &[u8], method: &[u8], line: u32) -> Option<u32> {
         self.methods.intern(&self.region, class, method, line)
     }
 
@@ -193,6 +194,7 @@ impl Store {
 mod tests {
     use super::*;
     use crate::tap::os::tls;
+    use crate::wire::java_pc;
     use crate::wire::live::layout::MIN_BYTES;
     use crate::wire::live::snapshot::Snapshot;
     use crate::wire::stack_end::StackEnd;
@@ -244,14 +246,14 @@ mod tests {
         let names = |n: u32| (format!("org/example/Class{}", n % 50), format!("method{n}"));
         let intern = |n: u32, line: u32| {
             let (class, method) = names(n);
-            store.intern_method(class.as_bytes(), method.as_bytes(), line).unwrap()
+            java_pc::pc(store.intern_method(class.as_bytes(), method.as_bytes(), line).unwrap())
         };
         let pcs: Vec<u64> = (0..200).map(|n| intern(n, n)).collect();
         assert_eq!(pcs, (0..200).map(|n| intern(n, n)).collect::<Vec<_>>());
         let snapshot = Snapshot::take(store.region()).unwrap();
-        assert_eq!(snapshot.java_methods.len(), 200);
+        assert_eq!(snapshot.java_methods.len(), 201);
         for (n, pc) in (0..).zip(pcs) {
-            let (number, line) = crate::wire::java_pc::parts(pc).unwrap();
+            let (number, line) = java_pc::parts(pc).unwrap();
             let (class, method) = names(n);
             let found = &snapshot.java_methods[&number];
             assert_eq!((line, &found.class[..], &found.method[..]), (n, class.as_bytes(), method.as_bytes()));

@@ -49,6 +49,16 @@ impl StackCache {
         StackCache { low: 0, high: 0 }
     }
 
+    /// What `words` gave, kept in a thread block meanwhile.
+    pub(crate) fn from_words([low, high]: [usize; 2]) -> StackCache {
+        StackCache { low, high }
+    }
+
+    /// The cache as plain words.
+    pub(crate) fn words(self) -> [usize; 2] {
+        [self.low, self.high]
+    }
+
     /// The readable stack around `sp`, as `stack_bounds`, but warm from the second time on.
     #[inline]
     pub(crate) fn bounds(&mut self, sp: usize) -> Option<StackBounds> {

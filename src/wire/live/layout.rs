@@ -1,6 +1,7 @@
 //! Where each section of a region lies, and the header that says so.
 
 use super::Words;
+use crate::wire::java_pc;
 
 /// First word of a region: "HEAPTAP\1" read as a little-endian number.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"HEAPTAP\x01");
@@ -83,6 +84,14 @@ impl SectionId {
         }
     }
 
+    /// Records that the numbers of this section can tell apart.
+    const fn most_records(self) -> usize {
+        match self {
+            SectionId::JavaMethods => java_pc::MAX_METHODS,
+            _ => u32::MAX as usize,
+        }
+    }
+
     /// Share of the region, in 1/256, that this section gets.
     const fn share(self) -> usize {
         match self {
@@ -139,7 +148,7 @@ impl Layout {
         for (section, id) in sections.iter_mut().zip(SectionId::ALL) {
             let words = (pages * id.share() / 256).max(1) * PAGE_WORDS;
             let record_words = id.record_words();
-            *section = Section { start, capacity: words / record_words, record_words };
+            *section = Section { start, capacity: (words / record_words).min(id.most_records()), record_words };
             start += words;
         }
         Layout { sections, words: start }

@@ -1,0 +1,7 @@
+//! Floor 3 of the CLI: from a named profile to answers. Pure: numbers and names in, tables out.
+
+pub(crate) mod culprits;
+pub(crate) mod frames;
+pub(crate) mod report;
+pub(crate) mod sites;
+pub(crate) mod trend;

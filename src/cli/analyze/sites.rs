@@ -1,0 +1,81 @@
+//! Allocation sites: stacks that differ only far from the allocation are one row.
+//!
+//! A server reaches one leaking line by hundreds of paths, and a table of whole stacks scatters it.
+//! A site therefore ends some callers after the first frame of somebody's own code (or after a
+//! fixed depth where there is none), and equal names join whatever their addresses.
+
+use super::frames;
+use crate::cli::profile::location::{FunctionId, Line};
+use crate::cli::profile::sample::Estimate;
+use crate::cli::profile::series::Series;
+use rustc_hash::FxHashMap;
+
+/// Callers of the first own frame that still tell sites apart.
+const CALLERS: usize = 3;
+/// Frames of a site without any own frame.
+const DEPTH_WITHOUT_OWN: usize = 8;
+/// Frames of the longest site.
+const DEPTH_MAX: usize = 40;
+
+/// One row: a place that allocates, and what it held in each dump.
+#[derive(Clone, Debug)]
+pub(crate) struct Site {
+    /// Leaf first, without allocator glue. Lines are those of the biggest stack.
+    pub(crate) frames: Vec<Line>,
+    /// How many frames from the leaf the first own frame stands.
+    pub(crate) own: Option<usize>,
+    /// What it holds in the last dump.
+    pub(crate) value: Estimate,
+    /// Live bytes in each dump of the series.
+    pub(crate) bytes: Vec<f64>,
+    /// How many different stacks it stands for.
+    pub(crate) stacks: usize,
+    /// Live bytes of the biggest of them.
+    biggest: f64,
+}
+
+/// The sites of a series, biggest in the last dump first.
+pub(crate) fn sites(series: &Series) -> Vec<Site> {
+    let mut rows: FxHashMap<Vec<FunctionId>, Site> = FxHashMap::default();
+    for (index, sample) in series.profile.samples.iter().enumerate() {
+        let (frames, own) = cut(series, frames::visible(&series.profile, sample));
+        let key: Vec<FunctionId> = frames.iter().map(|line| line.function).collect();
+        let site = rows.entry(key).or_insert_with(|| Site::new(frames.clone(), own, series.dumps.len()));
+        site.add(sample.value, series.history.get(index).map_or(&[][..], Vec::as_slice), frames);
+    }
+    let mut rows: Vec<Site> = rows.into_values().collect();
+    rows.sort_by(|a, b| b.value.bytes.total_cmp(&a.value.bytes).then_with(|| a.key().cmp(b.key())));
+    rows
+}
+
+impl Site {
+    fn new(frames: Vec<Line>, own: Option<usize>, dumps: usize) -> Site {
+        Site { frames, own, value: Estimate::default(), bytes: vec![0.0; dumps], stacks: 0, biggest: -1.0 }
+    }
+
+    fn add(&mut self, value: Estimate, history: &[(usize, Estimate)], frames: Vec<Line>) {
+        self.value += value;
+        self.stacks += 1;
+        for (dump, value) in history {
+            if let Some(sum) = self.bytes.get_mut(*dump) {
+                *sum += value.bytes;
+            }
+        }
+        if value.bytes > self.biggest {
+            (self.biggest, self.frames) = (value.bytes, frames);
+        }
+    }
+
+    /// Orders rows of equal size, so that output never depends on hashing.
+    fn key(&self) -> impl Iterator<Item = FunctionId> + '_ {
+        self.frames.iter().map(|line| line.function)
+    }
+}
+
+/// Cuts a stack to its site. Returns where the first own frame stands.
+fn cut(series: &Series, mut frames: Vec<Line>) -> (Vec<Line>, Option<usize>) {
+    let is_own = |line: &Line| series.profile.function(line.function).is_some_and(frames::is_application);
+    let own = frames.iter().take(DEPTH_MAX).position(is_own);
+    frames.truncate(own.map_or(DEPTH_WITHOUT_OWN, |own| own + 1 + CALLERS));
+    (frames, own)
+}

@@ -1,0 +1,108 @@
+//! Dumps named on the command line: reads them all and sorts them into process lives.
+//!
+//! Accepts what users of jeprof type: a program in front of the dumps (ignored, the dump knows its
+//! program), directories, files of several processes in one glob. A file that cannot be read costs
+//! a note, not the report.
+
+use crate::cli::profile::heap_v2;
+use crate::cli::profile::series::{Life, Series, SeriesBuilder};
+use crate::wire::dump_name::DumpName;
+use anyhow::{Context, Result, bail};
+use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// What the arguments held.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// One per process life, most live bytes first.
+    pub(crate) series: Vec<Series>,
+    /// What the user should know, one sentence each.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Reads all dumps that `arguments` name. Fails if there is none.
+pub(crate) fn read(arguments: &[PathBuf], progress: &mut dyn FnMut(usize, usize)) -> Result<Found> {
+    let mut notes = Vec::new();
+    let paths = expand(arguments, &mut notes)?;
+    let mut lives: BTreeMap<Life, Vec<SeriesBuilder>> = BTreeMap::new();
+    for (index, path) in paths.iter().enumerate() {
+        progress(index, paths.len());
+        if let Err(error) = read_one(path, &mut lives, &mut notes) {
+            notes.push(format!("{}: {error:#}; ignored", path.display()));
+        }
+    }
+    if lives.is_empty() {
+        let told = notes.iter().map(|note| format!("\n  {note}")).collect::<String>();
+        bail!("none of the {} files is a heap profile{told}", paths.len());
+    }
+    let mut series: Vec<Series> = lives.into_values().flatten().map(SeriesBuilder::finish).collect();
+    let bytes = |series: &Series| series.last().map_or(0.0, |dump| dump.total.bytes);
+    series.sort_by(|a, b| bytes(b).total_cmp(&bytes(a)).then_with(|| a.pid().cmp(&b.pid())));
+    Ok(Found { series, notes })
+}
+
+/// Files in the order given, each once; directories stand for the dumps in them.
+fn expand(arguments: &[PathBuf], notes: &mut Vec<String>) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for (index, argument) in arguments.iter().enumerate() {
+        if argument.is_dir() {
+            paths.extend(dumps_in(argument)?);
+        } else if index == 0 && arguments.len() > 1 && is_program(argument) {
+            notes.push(format!("`{}` is ignored: a dump knows its program", argument.display()));
+        } else {
+            paths.push(argument.clone());
+        }
+    }
+    let mut seen = HashSet::new();
+    paths.retain(|path| seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())));
+    Ok(paths)
+}
+
+/// Whether an argument is the program that jeprof wants in front: an ELF file or a bare name.
+fn is_program(path: &Path) -> bool {
+    let mut magic = [0; 4];
+    match File::open(path) {
+        Ok(mut file) => file.read_exact(&mut magic).is_ok() && magic == *b"\x7fELF",
+        Err(_) => path != Path::new("-") && path.extension().is_none() && path.components().count() == 1,
+    }
+}
+
+fn dumps_in(directory: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(directory).with_context(|| format!("listing {}", directory.display()))?;
+    let mut dumps: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    dumps.retain(|path| path.extension().is_some_and(|extension| extension == "heap"));
+    dumps.sort();
+    if dumps.is_empty() {
+        bail!("{} holds no *.heap file: name the directory that `prof_prefix` points to", directory.display());
+    }
+    Ok(dumps)
+}
+
+fn read_one(path: &Path, lives: &mut BTreeMap<Life, Vec<SeriesBuilder>>, notes: &mut Vec<String>) -> Result<()> {
+    let (profile, modified) = if path == Path::new("-") {
+        (heap_v2::parse(BufReader::new(io::stdin().lock()))?, Some(SystemTime::now()))
+    } else {
+        let file = File::open(path)?;
+        let meta = file.metadata()?;
+        if meta.is_dir() {
+            bail!("a directory");
+        }
+        (heap_v2::parse(BufReader::with_capacity(1 << 18, file))?, meta.modified().ok())
+    };
+    notes.extend(profile.warnings.lines().map(|warning| format!("{}: {warning}", path.display())));
+    let name = DumpName::parse(path);
+    let builders = lives.entry(Life::of(&profile, name.as_ref())).or_default();
+    // The same number twice is another life that the addresses did not tell apart.
+    match builders.iter_mut().find(|builder| !builder.holds(name.as_ref())) {
+        Some(builder) => builder.add(path.to_owned(), modified, profile),
+        None => {
+            let mut builder = SeriesBuilder::default();
+            builder.add(path.to_owned(), modified, profile);
+            builders.push(builder);
+        }
+    }
+    Ok(())
+}

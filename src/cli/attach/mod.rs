@@ -1,0 +1,4 @@
+//! Floor 5 of the CLI: finds profiles, in files and in processes. The only floor that lists
+//! directories and reads dumps.
+
+pub(crate) mod files;

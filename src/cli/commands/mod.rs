@@ -1,0 +1,6 @@
+//! Floor 6 of the CLI: one file per command. A command opens its input, asks the floors below and
+//! writes one result to stdout; talk goes to stderr.
+
+pub(crate) mod inputs;
+pub(crate) mod report;
+mod terminal;

@@ -1,0 +1,437 @@
+//! Reads jemalloc's `heap_v2` text, ours and stock (5.0-5.3.1), and the flat form of gperftools.
+//!
+//!     heap_v2/131072                         mean sampling distance
+//!       t*: 22: 9366 [0: 0]                  sums, then one line a thread, perhaps with its name
+//!       t1: 22: 9366 [0: 0] name of thread
+//!     @ 0x7f3269cb6e00 0x7f3269cb7533        a stack, leaf first
+//!       t*: 1: 32 [0: 0]                     objects: bytes [accumulated objects: bytes]
+//!       t1: 1: 32 [0: 0]
+//!
+//!     MAPPED_LIBRARIES:                      /proc/<pid>/maps as it stood, then our metadata
+//!
+//! The flat form has `heap profile: … @ heap_v2/131072` and lines `1: 32 [0: 0] @ 0x… 0x…`.
+//! A damaged dump yields what is whole and a warning per kind of damage; only a file that is no
+//! such profile at all is an error. Nothing panics on any input, whatever its bytes.
+
+use super::location::{Location, LocationId};
+use super::mapping::{self, Mapping};
+use super::sample::{Counts, Sample, ThreadCounts};
+use super::{Profile, Thread};
+use rustc_hash::FxHashMap;
+use std::fmt;
+use std::io::{self, BufRead};
+
+/// Why a file could not be read as a profile at all.
+#[derive(Debug)]
+pub(crate) enum ParseError {
+    /// Reading failed; what came before the line is not enough to show.
+    Read {
+        /// The line that could not be read.
+        line: u64,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The file holds nothing.
+    Empty,
+    /// The first line is of no kind that we know.
+    NotAProfile {
+        /// Its number.
+        line: u64,
+        /// Its beginning.
+        text: String,
+    },
+    /// The header gives no usable sampling distance.
+    BadPeriod {
+        /// Its number.
+        line: u64,
+        /// What stood there.
+        text: String,
+    },
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ParseError::Read { line, error } => write!(f, "line {line}: {error}"),
+            ParseError::Empty => {
+                f.write_str("the file is empty: the process died, or the disk was full, before it was written")
+            }
+            ParseError::NotAProfile { line, text } => {
+                write!(f, "line {line}: not a jemalloc heap profile (expected `heap_v2/…`, found `{text}`)")
+            }
+            ParseError::BadPeriod { line, text } => write!(f, "line {line}: no sampling distance in `{text}`"),
+        }
+    }
+}
+
+impl std::error::Error for ParseError {}
+
+/// Reads one dump.
+pub(crate) fn parse(input: impl BufRead) -> Result<Profile, ParseError> {
+    let mut lines = Lines { input, number: 0, buffer: Vec::new(), is_whole: true };
+    let mut parser = Parser::default();
+    parser.header(&mut lines)?;
+    parser.body(&mut lines)?;
+    Ok(parser.finish(lines.number))
+}
+
+/// Lines as text, numbered from 1, without their ends. Bytes that are no UTF-8 become U+FFFD.
+struct Lines<R> {
+    input: R,
+    number: u64,
+    buffer: Vec<u8>,
+    /// Whether the last line had its newline: a cut number looks like a smaller number.
+    is_whole: bool,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// Reads the next line into `buffer`; `false` at the end.
+    fn advance(&mut self) -> Result<bool, ParseError> {
+        self.buffer.clear();
+        self.number += 1;
+        let read = self.input.read_until(b'\n', &mut self.buffer);
+        let read = read.map_err(|error| ParseError::Read { line: self.number, error })?;
+        self.is_whole = self.buffer.last() == Some(&b'\n');
+        while matches!(self.buffer.last(), Some(b'\n' | b'\r')) {
+            self.buffer.pop();
+        }
+        Ok(read > 0)
+    }
+}
+
+/// Where in the file the parser stands.
+#[derive(Default, PartialEq)]
+enum Section {
+    /// Thread sums, before the first stack.
+    #[default]
+    Threads,
+    /// Stacks.
+    Stacks,
+    /// After `MAPPED_LIBRARIES:`.
+    Mappings,
+}
+
+#[derive(Default)]
+struct Parser {
+    profile: Profile,
+    section: Section,
+    is_flat: bool,
+    /// The stack whose lines are being read, and its return addresses' lines so far.
+    open: Option<OpenStack>,
+    known: FxHashMap<u64, LocationId>,
+}
+
+/// A stack whose count lines are still coming.
+struct OpenStack {
+    line: u64,
+    stack: Box<[LocationId]>,
+    counts: Option<Counts>,
+    threads: Vec<ThreadCounts>,
+}
+
+impl Parser {
+    fn header<R: BufRead>(&mut self, lines: &mut Lines<R>) -> Result<(), ParseError> {
+        while lines.advance()? {
+            let text = String::from_utf8_lossy(&lines.buffer);
+            let text = text.trim();
+            if let Some(message) = text.strip_prefix('%') {
+                self.profile.warnings.push(format!("line {}: {}", lines.number, message.trim_start_matches("warn ")));
+                continue;
+            }
+            let period = match text.strip_prefix("heap_v2/") {
+                Some(period) => period,
+                None if text.starts_with("heap profile:") => {
+                    self.is_flat = true;
+                    self.section = Section::Stacks;
+                    text.rsplit_once("@ heap_v2/").map_or("", |(_, period)| period)
+                }
+                None if text.is_empty() && lines.number == 1 => return Err(ParseError::Empty),
+                None => return Err(ParseError::NotAProfile { line: lines.number, text: beginning(text) }),
+            };
+            let bad = || ParseError::BadPeriod { line: lines.number, text: beginning(text) };
+            self.profile.period_bytes = period.parse().map_err(|_| bad())?;
+            return Ok(());
+        }
+        Err(ParseError::Empty)
+    }
+
+    fn body<R: BufRead>(&mut self, lines: &mut Lines<R>) -> Result<(), ParseError> {
+        while lines.advance()? {
+            // A last line without a newline was cut in the middle of being written.
+            if !lines.is_whole && self.section != Section::Mappings {
+                self.profile.warnings.push(format!("line {}: cut in the middle, ignored", lines.number));
+                continue;
+            }
+            match std::str::from_utf8(&lines.buffer) {
+                Ok(text) => self.line(lines.number, text.trim()),
+                Err(_) => self.line(lines.number, String::from_utf8_lossy(&lines.buffer).trim()),
+            }
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, number: u64, text: &str) {
+        if self.section == Section::Mappings {
+            return self.mapping_line(number, text);
+        }
+        if text.starts_with("MAPPED_LIBRARIES:") || text.starts_with("--- Memory map:") {
+            self.close();
+            self.section = Section::Mappings;
+        } else if self.is_flat {
+            self.flat_line(number, text);
+        } else if let Some(addresses) = text.strip_prefix('@') {
+            self.close();
+            self.section = Section::Stacks;
+            self.open_stack(number, addresses);
+        } else if text.starts_with('t') {
+            self.count_line(number, text);
+        } else if !text.is_empty() {
+            self.profile.warnings.push(format!("line {number}: `{}` ignored", beginning(text)));
+        }
+    }
+
+    fn open_stack(&mut self, line: u64, addresses: &str) {
+        match self.stack(addresses) {
+            Some(stack) => self.open = Some(OpenStack { line, stack, counts: None, threads: Vec::new() }),
+            None => self.profile.warnings.push(format!("line {line}: a damaged address, stack ignored")),
+        }
+    }
+
+    fn stack(&mut self, addresses: &str) -> Option<Box<[LocationId]>> {
+        let words = addresses.split_ascii_whitespace().enumerate();
+        words.map(|(depth, word)| hex(word).map(|address| self.location(depth, address))).collect()
+    }
+
+    /// The place of a return address; the leaf's address is taken as it stands.
+    fn location(&mut self, depth: usize, address: u64) -> LocationId {
+        let address = if depth == 0 { address } else { address.saturating_sub(1) };
+        let locations = &mut self.profile.locations;
+        *self.known.entry(address).or_insert_with(|| {
+            locations.push(Location { address, ..Location::default() });
+            LocationId(u32::try_from(locations.len() - 1).unwrap_or(u32::MAX))
+        })
+    }
+
+    fn count_line(&mut self, number: u64, text: &str) {
+        let Some(line) = CountLine::parse(text) else {
+            self.profile.warnings.push(format!("line {number}: damaged count `{}` ignored", beginning(text)));
+            return;
+        };
+        match (self.section == Section::Threads, &mut self.open) {
+            (true, _) => self.profile.threads.extend(line.thread()),
+            (false, Some(open)) => match line.uid {
+                None => open.counts = Some(line.counts),
+                Some(uid) => open.threads.push(ThreadCounts { uid, counts: line.counts }),
+            },
+            // Its `@` line was damaged and told already.
+            (false, None) => {}
+        }
+    }
+
+    fn flat_line(&mut self, number: u64, text: &str) {
+        let Some((counts, addresses)) = text.split_once('@') else {
+            if !text.is_empty() {
+                self.profile.warnings.push(format!("line {number}: `{}` ignored", beginning(text)));
+            }
+            return;
+        };
+        self.open_stack(number, addresses);
+        match (self.open.as_mut(), counts_of(counts.trim())) {
+            (Some(open), Some(counts)) => open.counts = Some(counts),
+            (_, None) => {
+                self.open = None;
+                self.profile.warnings.push(format!("line {number}: damaged count, stack ignored"));
+            }
+            _ => {}
+        }
+        self.close();
+    }
+
+    /// Files the stack that was being read, if its total line came.
+    fn close(&mut self) {
+        let Some(OpenStack { line, stack, counts, threads }) = self.open.take() else { return };
+        let Some(counts) = counts else {
+            self.profile.warnings.push(format!("line {line}: stack without its `t*` line ignored"));
+            return;
+        };
+        let value = counts.unbiased(self.profile.period_bytes);
+        self.profile.samples.push(Sample { stack, counts, value, threads: threads.into() });
+    }
+
+    fn mapping_line(&mut self, number: u64, text: &str) {
+        if text.starts_with('#') {
+            if !self.profile.metadata.take_line(text) {
+                self.profile.warnings.push(format!("line {number}: damaged metadata `{}` ignored", beginning(text)));
+            }
+        } else if let Some(mapping) = Mapping::parse(text) {
+            self.profile.mappings.push(mapping);
+        }
+    }
+
+    fn finish(mut self, last_line: u64) -> Profile {
+        self.close();
+        let mut profile = self.profile;
+        if self.section != Section::Mappings {
+            profile.warnings.push(format!(
+                "line {last_line}: the dump ends without MAPPED_LIBRARIES: cut off, or the process could not read /proc; \
+                 numbers may be missing and libraries have no names"
+            ));
+        }
+        profile.mappings.sort_by_key(|mapping| mapping.start);
+        name_build_ids(&mut profile);
+        for location in &mut profile.locations {
+            location.mapping = mapping::find(&profile.mappings, location.address);
+        }
+        profile
+    }
+}
+
+/// Moves the build ids of the metadata to their mappings.
+fn name_build_ids(profile: &mut Profile) {
+    let ids: FxHashMap<&str, &str> = profile
+        .metadata
+        .build_ids
+        .iter()
+        .map(|(id, path)| (path.trim_end_matches(" (deleted)"), id.as_str()))
+        .collect();
+    for mapping in &mut profile.mappings {
+        mapping.build_id = ids.get(mapping.path.as_str()).map(|&id| id.to_owned());
+    }
+}
+
+/// `t*: 22: 9366 [0: 0] name`, taken apart.
+struct CountLine<'a> {
+    uid: Option<u64>,
+    counts: Counts,
+    name: &'a str,
+}
+
+impl<'a> CountLine<'a> {
+    fn parse(text: &'a str) -> Option<CountLine<'a>> {
+        let (uid, rest) = text.strip_prefix('t')?.split_once(':')?;
+        let uid = if uid == "*" { None } else { Some(uid.parse().ok()?) };
+        let end = rest.find(']')? + 1;
+        let (counts, name) = rest.split_at_checked(end)?;
+        Some(CountLine { uid, counts: counts_of(counts.trim())?, name: name.trim() })
+    }
+
+    fn thread(&self) -> Option<Thread> {
+        let name = (!self.name.is_empty()).then(|| self.name.to_owned());
+        self.uid.map(|uid| Thread { uid, name })
+    }
+}
+
+/// `22: 9366 [0: 0]`.
+fn counts_of(text: &str) -> Option<Counts> {
+    let (live, accumulated) = text.strip_suffix(']')?.split_once('[')?;
+    let (objects, bytes) = pair(live)?;
+    let (accum_objects, accum_bytes) = pair(accumulated)?;
+    Some(Counts { objects, bytes, accum_objects, accum_bytes })
+}
+
+fn pair(text: &str) -> Option<(u64, u64)> {
+    let (objects, bytes) = text.split_once(':')?;
+    Some((objects.trim().parse().ok()?, bytes.trim().parse().ok()?))
+}
+
+fn hex(word: &str) -> Option<u64> {
+    u64::from_str_radix(word.strip_prefix("0x")?, 16).ok()
+}
+
+/// What is shown of a line in a message: short, and without control characters.
+fn beginning(text: &str) -> String {
+    text.chars().take(40).map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = include_str!("../../../tests/dumps/small.heap");
+
+    fn read(text: &str) -> Profile {
+        parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_whole_dump_is_read_without_a_warning() {
+        let profile = read(SMALL);
+        assert_eq!((profile.period_bytes, profile.samples.len(), profile.threads.len()), (131_072, 4, 3));
+        assert!(profile.warnings.is_empty(), "{:?}", profile.warnings);
+        assert_eq!(profile.threads[1].name.as_deref(), Some("worker thread"));
+        let sample = &profile.samples[0];
+        assert_eq!(sample.counts, Counts { objects: 78, bytes: 79_873, accum_objects: 0, accum_bytes: 0 });
+        assert_eq!(sample.threads.len(), 1);
+        // The leaf as it stands, callers less one.
+        assert_eq!(profile.location(sample.stack[0]).address, 0x7fe0be4a2630);
+        assert_eq!(profile.location(sample.stack[1]).address, 0x7fe0be4a2d20);
+        let mapping = profile.location(sample.stack[0]).mapping.and_then(|id| profile.mapping(id)).unwrap();
+        assert_eq!(mapping.file_name(), "libjemalloc.so.2");
+        assert_eq!(profile.program(), Some("/srv/app/leak"));
+        // An empty stack is a sample, too.
+        assert!(profile.samples[3].stack.is_empty());
+    }
+
+    #[test]
+    fn the_flat_form_gives_the_same_totals() {
+        let flat = "heap profile: 148: 1228021 [0: 0] @ heap_v2/131072\n\
+            78: 79873 [0: 0] @ 0x7fe0be4a2630 0x7fe0be4a2d21\n70: 1148205 [0: 0] @ 0x7fe0be4a2630\n\nMAPPED_LIBRARIES:\n";
+        let profile = read(flat);
+        let threaded = read(SMALL);
+        assert!(profile.warnings.is_empty());
+        let expected = threaded.samples[0].value.bytes + threaded.samples[1].value.bytes;
+        assert!((profile.total().bytes - expected).abs() < 1e-6);
+    }
+
+    #[test]
+    fn carriage_returns_and_warnings_before_the_header_are_accepted() {
+        let profile = read(
+            "%warn clock ran backwards\r\nheap_v2/1024\r\n  t*: 1: 64 [0: 0]\r\n@ 0x10 0x20\r\n  t*: 1: 64 [0: 0]\r\n\r\nMAPPED_LIBRARIES:\r\n",
+        );
+        assert_eq!(profile.samples.len(), 1);
+        assert_eq!(profile.warnings.lines().collect::<Vec<_>>(), ["line 1: clock ran backwards"]);
+    }
+
+    #[test]
+    fn what_is_no_profile_is_refused_with_its_line() {
+        let message = |text: &str| parse(text.as_bytes()).unwrap_err().to_string();
+        assert!(message("").contains("empty"));
+        assert!(message("\u{1b}ELF\n").starts_with("line 1: not a jemalloc heap profile"));
+        assert!(message("heap_v2/abc\n").starts_with("line 1: no sampling distance"));
+        assert!(message("heap profile: 1: 2 [3: 4] @ heapprofile\n").contains("no sampling distance"));
+    }
+
+    #[test]
+    fn damage_costs_the_damaged_stack_only() {
+        let damaged = SMALL.replacen("0x7fe0be4a2d21", "0x7fe0bX4a2d21", 1);
+        let profile = read(&damaged);
+        assert_eq!((profile.samples.len(), profile.warnings.lines().count()), (3, 1));
+        let cut = &SMALL[..SMALL.find("70: 1148205").unwrap() + 6];
+        let profile = read(cut);
+        assert_eq!(profile.samples.len(), 1);
+        assert_eq!(profile.warnings.lines().count(), 3, "{:?}", profile.warnings);
+    }
+
+    #[test]
+    fn no_truncation_panics_or_invents_bytes() {
+        let whole = read(SMALL).total().bytes;
+        for length in 0..SMALL.len() {
+            if let Ok(profile) = parse(&SMALL.as_bytes()[..length]) {
+                assert!(profile.total().bytes <= whole + 1.0, "cut at {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_flipped_byte_panics() {
+        for at in 0..SMALL.len() {
+            for flip in [0x01, 0x10, 0x80, 0xff] {
+                let mut bytes = SMALL.as_bytes().to_vec();
+                bytes[at] ^= flip;
+                if let Ok(profile) = parse(bytes.as_slice()) {
+                    assert!(profile.total().bytes.is_finite());
+                }
+            }
+        }
+    }
+}

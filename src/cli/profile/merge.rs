@@ -1,0 +1,142 @@
+//! Adds profiles up: samples with the same stack become one, everything is renumbered.
+//!
+//! Two addresses are the same place if they are equal *and* lie in the same mapping, so profiles
+//! of one process life join at every frame, and profiles of two lives stay apart (until names are
+//! known: then `analyze` joins by name). Only estimates are exact sums; counts are added for show.
+
+use super::location::{Location, LocationId};
+use super::mapping::{Mapping, MappingId};
+use super::sample::{Counts, Sample, ThreadCounts};
+use super::{Profile, metadata::Metadata};
+use rustc_hash::FxHashMap;
+
+/// A profile that others are added to.
+#[derive(Default)]
+pub(crate) struct Merger {
+    profile: Profile,
+    mappings: FxHashMap<Mapping, MappingId>,
+    locations: FxHashMap<(u64, Option<MappingId>), LocationId>,
+    stacks: FxHashMap<Box<[LocationId]>, usize>,
+}
+
+impl Merger {
+    /// Adds `other`; returns for each of its samples where it went.
+    pub(crate) fn add(&mut self, other: &Profile) -> Vec<usize> {
+        let mappings: Vec<MappingId> = other.mappings.iter().map(|mapping| self.mapping(mapping)).collect();
+        let locations: Vec<LocationId> =
+            other.locations.iter().map(|location| self.location(location, &mappings)).collect();
+        self.profile.period_bytes = self.profile.period_bytes.max(other.period_bytes);
+        self.add_threads(other);
+        self.add_java(&other.metadata);
+        other.samples.iter().map(|sample| self.sample(sample, &locations)).collect()
+    }
+
+    /// The sum. Its mappings are in order of arrival, not of address; its locations know theirs.
+    pub(crate) fn finish(self) -> Profile {
+        self.profile
+    }
+
+    fn mapping(&mut self, mapping: &Mapping) -> MappingId {
+        if let Some(&id) = self.mappings.get(mapping) {
+            return id;
+        }
+        let id = MappingId(u32::try_from(self.profile.mappings.len()).unwrap_or(u32::MAX));
+        self.profile.mappings.push(mapping.clone());
+        self.mappings.insert(mapping.clone(), id);
+        id
+    }
+
+    fn location(&mut self, location: &Location, mappings: &[MappingId]) -> LocationId {
+        let mapping = location.mapping.and_then(|id| mappings.get(id.index()).copied());
+        let locations = &mut self.profile.locations;
+        *self.locations.entry((location.address, mapping)).or_insert_with(|| {
+            locations.push(Location { address: location.address, mapping, lines: Vec::new() });
+            LocationId(u32::try_from(locations.len() - 1).unwrap_or(u32::MAX))
+        })
+    }
+
+    fn sample(&mut self, sample: &Sample, locations: &[LocationId]) -> usize {
+        let stack: Box<[LocationId]> =
+            sample.stack.iter().filter_map(|id| locations.get(id.index()).copied()).collect();
+        if let Some(&index) = self.stacks.get(&stack) {
+            if let Some(sum) = self.profile.samples.get_mut(index) {
+                add_sample(sum, sample);
+            }
+            return index;
+        }
+        let index = self.profile.samples.len();
+        self.stacks.insert(stack.clone(), index);
+        self.profile.samples.push(Sample { stack, ..sample.clone() });
+        index
+    }
+
+    fn add_threads(&mut self, other: &Profile) {
+        for thread in &other.threads {
+            match self.profile.threads.iter_mut().find(|known| known.uid == thread.uid) {
+                Some(known) => known.name = thread.name.clone().or_else(|| known.name.take()),
+                None => self.profile.threads.push(thread.clone()),
+            }
+        }
+    }
+
+    /// Java names belong to fake pcs, which are never used twice within a life.
+    fn add_java(&mut self, other: &Metadata) {
+        let known: std::collections::HashSet<u64> = self.profile.metadata.java.iter().map(|name| name.pc).collect();
+        let new = other.java.iter().filter(|name| !known.contains(&name.pc)).cloned();
+        self.profile.metadata.java.extend(new);
+    }
+}
+
+fn add_sample(sum: &mut Sample, other: &Sample) {
+    sum.value += other.value;
+    sum.counts = add_counts(sum.counts, other.counts);
+    let mut threads = std::mem::take(&mut sum.threads).into_vec();
+    for thread in &other.threads {
+        match threads.iter_mut().find(|known| known.uid == thread.uid) {
+            Some(known) => known.counts = add_counts(known.counts, thread.counts),
+            None => threads.push(ThreadCounts { ..*thread }),
+        }
+    }
+    sum.threads = threads.into();
+}
+
+fn add_counts(a: Counts, b: Counts) -> Counts {
+    Counts {
+        objects: a.objects.saturating_add(b.objects),
+        bytes: a.bytes.saturating_add(b.bytes),
+        accum_objects: a.accum_objects.saturating_add(b.accum_objects),
+        accum_bytes: a.accum_bytes.saturating_add(b.accum_bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::profile::heap_v2;
+
+    const SMALL: &str = include_str!("../../../tests/dumps/small.heap");
+
+    #[test]
+    fn totals_are_conserved_and_equal_stacks_join() {
+        let profile = heap_v2::parse(SMALL.as_bytes()).unwrap();
+        let mut merger = Merger::default();
+        let first = merger.add(&profile);
+        assert_eq!(first, merger.add(&profile));
+        let sum = merger.finish();
+        assert_eq!(sum.samples.len(), profile.samples.len());
+        assert_eq!(sum.locations.len(), profile.locations.len());
+        assert!((sum.total().bytes - 2.0 * profile.total().bytes).abs() < 1e-6);
+        assert_eq!(sum.samples[0].threads[0].counts.objects, 2 * 78);
+    }
+
+    #[test]
+    fn another_life_at_other_addresses_stays_apart() {
+        let profile = heap_v2::parse(SMALL.as_bytes()).unwrap();
+        let moved = heap_v2::parse(SMALL.replace("556322", "556399").as_bytes()).unwrap();
+        let mut merger = Merger::default();
+        merger.add(&profile);
+        merger.add(&moved);
+        // Two stacks go through the program, two do not.
+        assert_eq!(merger.finish().samples.len(), 6);
+    }
+}

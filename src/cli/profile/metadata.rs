@@ -1,0 +1,164 @@
+//! What heaptap writes behind the mappings of a dump: `# heaptap 1`, then `# key: value` lines.
+//!
+//! Stock jeprof ignores them (nothing there looks like a mapping). Unknown keys are kept, so that
+//! an older CLI reads a newer tap's dump and can still show them.
+
+use crate::wire::stack_end::StackEnd;
+
+/// The name of one Java frame, from a `# java:` line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct JavaName {
+    /// The fake pc, as it stands in the `@` lines.
+    pub(crate) pc: u64,
+    /// Class with dots, `java.util.zip.Inflater`.
+    pub(crate) class: String,
+    /// Method, `<init>`.
+    pub(crate) method: String,
+    /// Source line, 0 if unknown.
+    pub(crate) line: u32,
+}
+
+/// Everything that the tap told beside the numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Metadata {
+    /// Version of the `# heaptap` line; `None`: not a dump of ours.
+    pub(crate) version: Option<u32>,
+    /// Process id.
+    pub(crate) pid: Option<u32>,
+    /// Name of this life of the process (pids are used again).
+    pub(crate) token: Option<String>,
+    /// Path of the executable.
+    pub(crate) exe: Option<String>,
+    /// RFC 3339, UTC, time of the dump.
+    pub(crate) time: Option<String>,
+    /// Age of the process.
+    pub(crate) uptime_ns: Option<u64>,
+    /// Why the dump was written.
+    pub(crate) reason: Option<String>,
+    /// Sampled objects that were alive.
+    pub(crate) live_samples: Option<u64>,
+    /// Lost samples by reason.
+    pub(crate) lost: Vec<(String, u64)>,
+    /// How recorded stacks ended.
+    pub(crate) stack_ends: Vec<(StackEnd, u64)>,
+    /// Time the tap spent so far.
+    pub(crate) profiler_ns: Option<u64>,
+    /// Memory of the tap's own tables.
+    pub(crate) tables_bytes: Option<u64>,
+    /// Resident memory of the process.
+    pub(crate) rss_bytes: Option<u64>,
+    /// (build id as hex, path) of each module.
+    pub(crate) build_ids: Vec<(String, String)>,
+    /// Names of the Java frames.
+    pub(crate) java: Vec<JavaName>,
+    /// Keys that this version does not know.
+    pub(crate) unknown: Vec<(String, String)>,
+}
+
+impl Metadata {
+    /// Takes one line; `false` if it is none of ours or its value makes no sense.
+    pub(crate) fn take_line(&mut self, line: &str) -> bool {
+        let Some(text) = line.strip_prefix('#') else { return false };
+        let text = text.trim();
+        if let Some(version) = text.strip_prefix("heaptap ") {
+            self.version = version.trim().parse().ok();
+            return self.version.is_some();
+        }
+        let Some((key, value)) = text.split_once(':') else { return false };
+        let (key, value) = (key.trim(), value.trim());
+        if key.is_empty() || key.contains(' ') {
+            return false;
+        }
+        self.take(key, value)
+    }
+
+    fn take(&mut self, key: &str, value: &str) -> bool {
+        match key {
+            "token" => self.token = Some(value.to_owned()),
+            "exe" => self.exe = Some(value.to_owned()),
+            "time" => self.time = Some(value.to_owned()),
+            "reason" => self.reason = Some(value.to_owned()),
+            "pid" => return set(&mut self.pid, value),
+            "uptime_ns" => return set(&mut self.uptime_ns, value),
+            "live_samples" => return set(&mut self.live_samples, value),
+            "profiler_ns" => return set(&mut self.profiler_ns, value),
+            "tables_bytes" => return set(&mut self.tables_bytes, value),
+            "rss_bytes" => return set(&mut self.rss_bytes, value),
+            "build_id" => match value.split_once(' ') {
+                Some((id, path)) => self.build_ids.push((id.to_ascii_lowercase(), path.trim().to_owned())),
+                None => return false,
+            },
+            "java" => match java_name(value) {
+                Some(name) => self.java.push(name),
+                None => return false,
+            },
+            _ => return self.take_counter(key, value),
+        }
+        true
+    }
+
+    fn take_counter(&mut self, key: &str, value: &str) -> bool {
+        let number = value.parse::<u64>().ok();
+        let end = key.strip_prefix("stack_end_").and_then(stack_end);
+        match (number, key.strip_prefix("lost_"), end) {
+            (Some(number), Some(reason), _) => self.lost.push((reason.to_owned(), number)),
+            (Some(number), None, Some(end)) => self.stack_ends.push((end, number)),
+            _ => self.unknown.push((key.to_owned(), value.to_owned())),
+        }
+        true
+    }
+
+    /// Samples that were lost, all reasons together.
+    pub(crate) fn lost_total(&self) -> u64 {
+        self.lost.iter().map(|(_, number)| number).fold(0, |sum, &number| sum.saturating_add(number))
+    }
+}
+
+fn set<T: std::str::FromStr>(slot: &mut Option<T>, value: &str) -> bool {
+    *slot = value.parse().ok();
+    slot.is_some()
+}
+
+fn stack_end(word: &str) -> Option<StackEnd> {
+    StackEnd::ALL.into_iter().find(|end| end.word() == word)
+}
+
+fn java_name(value: &str) -> Option<JavaName> {
+    let mut parts = value.split_ascii_whitespace();
+    let pc = u64::from_str_radix(parts.next()?.strip_prefix("0x")?, 16).ok()?;
+    let class = parts.next()?.replace('/', ".");
+    let method = parts.next()?.to_owned();
+    let line = parts.next().and_then(|line| line.parse().ok()).unwrap_or(0);
+    Some(JavaName { pc, class, method, line })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_understood() {
+        let mut meta = Metadata::default();
+        let lines = "# heaptap 1\n# pid: 4711\n# token: 9f3a12bc\n# exe: /usr/bin/java\n# time: 2026-11-25T22:01:02.345Z\n\
+            # uptime_ns: 60000000000\n# reason: final\n# live_samples: 12\n# lost_table_full: 3\n# lost_nested: 4\n\
+            # stack_end_no-rule: 5\n# profiler_ns: 7\n# tables_bytes: 8\n# rss_bytes: 9\n# build_id: ABcd12 /usr/lib/a b.so\n\
+            # java: 0x7f01 java/util/zip/Inflater <init> 120\n# colour: blue";
+        assert!(lines.lines().all(|line| meta.take_line(line)));
+        assert_eq!((meta.version, meta.pid, meta.token.as_deref()), (Some(1), Some(4711), Some("9f3a12bc")));
+        assert_eq!((meta.lost_total(), meta.stack_ends.as_slice()), (7, &[(StackEnd::NoRule, 5)][..]));
+        assert_eq!(meta.build_ids, [("abcd12".to_owned(), "/usr/lib/a b.so".to_owned())]);
+        let name = JavaName { pc: 0x7f01, class: "java.util.zip.Inflater".into(), method: "<init>".into(), line: 120 };
+        assert_eq!(meta.java, [name]);
+        assert_eq!(meta.unknown, [("colour".to_owned(), "blue".to_owned())]);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let mut meta = Metadata::default();
+        for line in ["pid: 1", "# pid: x", "# java: 7f01 a b 1", "# java: 0x7f01", "#", "# two words: x", "# heaptap x"]
+        {
+            assert!(!meta.take_line(line), "{line}");
+        }
+        assert_eq!(meta, Metadata::default());
+    }
+}

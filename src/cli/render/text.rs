@@ -1,0 +1,298 @@
+//! The report for people: one screen, 80 to 120 columns, the answer in the first three lines.
+//!
+//! Names come from foreign files, so control characters are replaced before they reach a terminal.
+
+use super::units::{bytes, change, count, duration, rate, share};
+use super::{Renderer, View};
+use crate::cli::analyze::report::{Frame, Report, SiteFacts};
+use crate::cli::analyze::trend::Verdict;
+use crate::cli::profile::timestamp;
+use std::io::{self, Write};
+
+/// Frames shown per site.
+const FRAMES_SHOWN: usize = 5;
+
+/// How to lay the report out.
+#[derive(Clone, Debug)]
+pub(crate) struct Text {
+    /// Columns.
+    pub(crate) width: usize,
+    /// Sites shown.
+    pub(crate) top: usize,
+    /// Bold and dim.
+    pub(crate) has_colour: bool,
+    /// What to type next, shown at the end.
+    pub(crate) next: Vec<(String, &'static str)>,
+    /// Whether the files that names came from are listed.
+    pub(crate) shows_modules: bool,
+}
+
+impl Default for Text {
+    fn default() -> Text {
+        Text { width: 100, top: 6, has_colour: false, next: Vec::new(), shows_modules: false }
+    }
+}
+
+impl Renderer for Text {
+    fn render(&self, view: View<'_>, out: &mut dyn Write) -> io::Result<()> {
+        let report = view.report;
+        self.head(report, out)?;
+        for (index, site) in report.sites.iter().take(self.top).enumerate() {
+            writeln!(out)?;
+            self.site(index + 1, site, report, out)?;
+        }
+        self.rest(report, out)?;
+        if self.shows_modules {
+            self.modules(report, out)?;
+        }
+        self.next_steps(out)
+    }
+}
+
+impl Text {
+    /// Who, how much, and whether it grows.
+    fn head(&self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "{}", self.bold(&cut(&title(report), self.width)))?;
+        writeln!(out, "{}", cut(&totals(report), self.width))?;
+        writeln!(out, "{}", cut(&verdict(report), self.width))?;
+        let tap = tap_cost(report);
+        if !tap.is_empty() {
+            writeln!(out, "{}", self.dim(&cut(&tap, self.width)))?;
+        }
+        Ok(())
+    }
+
+    fn site(&self, number: usize, site: &SiteFacts, report: &Report, out: &mut dyn Write) -> io::Result<()> {
+        let growth = match site.trend.verdict {
+            Verdict::Unknown => String::new(),
+            verdict => format!("{:>11} {:<8}", change(site.trend.change_bytes()), word(verdict)),
+        };
+        let objects =
+            if site.objects < 1.5 { "1 object".to_owned() } else { format!("{} objects", count(site.objects)) };
+        let stacks = if site.stacks > 1 { format!(", {} call paths", site.stacks) } else { String::new() };
+        let line = format!("{number:>2}. {:>9} {:>7} {growth} {objects}{stacks}", bytes(site.bytes), share(site.share));
+        writeln!(out, "{}", self.bold(&cut(&line, self.width)))?;
+        let _ = report;
+        let mut previous = None;
+        for index in shown_frames(site) {
+            let skipped = index - previous.map_or(0, |previous: usize| previous + 1);
+            if skipped > 0 {
+                writeln!(out, "      {}", self.dim(&format!("… {skipped} frames")))?;
+            }
+            if let Some(frame) = site.frames.get(index) {
+                writeln!(out, "      {}", self.frame(frame))?;
+            }
+            previous = Some(index);
+        }
+        match &site.hint {
+            Some(hint) => {
+                let text = format!("=> {}: {}", hint.title, hint.advice);
+                writeln!(out, "      {}", cut(&text, self.width.saturating_sub(6)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Name on the left, library or line on the right of it; the name's middle gives way.
+    fn frame(&self, frame: &Frame) -> String {
+        let place = match (frame.file.rsplit('/').next().unwrap_or(""), frame.line) {
+            ("", 0) => frame.library.clone(),
+            ("", line) => format!("line {line}"),
+            (file, 0) => file.to_owned(),
+            (file, line) => format!("{file}:{line}"),
+        };
+        let room = self.width.saturating_sub(6 + 2 + place.chars().count()).max(24);
+        let name = cut_middle(&clean(&frame.name), room);
+        if place.is_empty() || frame.name.starts_with(&place) {
+            name
+        } else {
+            format!("{name}  {}", self.dim(&clean(&place)))
+        }
+    }
+
+    fn rest(&self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
+        let rest = report.sites.get(self.top..).unwrap_or(&[]).iter().filter(|site| site.bytes >= 0.5);
+        let (mut sites, mut sum) = (0usize, 0.0);
+        rest.for_each(|site| {
+            sites += 1;
+            sum += site.bytes;
+        });
+        if sites == 0 {
+            return Ok(());
+        }
+        let part = if report.bytes > 0.0 { sum / report.bytes } else { 0.0 };
+        let line = format!("    {:>9} {:>7}  in {} more places (--top N shows them)", bytes(sum), share(part), sites);
+        writeln!(out, "\n{}", self.dim(&cut(&line, self.width)))
+    }
+
+    fn modules(&self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "\nNames:")?;
+        for module in &report.modules {
+            let line =
+                format!("  {:>5} of {:>5}  {}  {}", module.named, module.places, clean(&module.path), module.source);
+            writeln!(out, "{}", cut(&line, self.width))?;
+        }
+        Ok(())
+    }
+
+    fn next_steps(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.next.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "\nNext:")?;
+        let longest = self.next.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
+        let column = longest.min(self.width.saturating_sub(40).max(20));
+        for (command, why) in &self.next {
+            writeln!(out, "  {command:<column$}  {}", self.dim(why))?;
+        }
+        Ok(())
+    }
+
+    fn bold(&self, text: &str) -> String {
+        if self.has_colour { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+
+    fn dim(&self, text: &str) -> String {
+        if self.has_colour { format!("\u{1b}[2m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+/// `java (pid 16076), 8 dumps over 3.2 s, the last 2026-11-25 21:57:40 UTC (final)`.
+fn title(report: &Report) -> String {
+    let process = &report.process;
+    let name = process.exe.as_deref().and_then(|exe| exe.rsplit('/').next()).unwrap_or("unknown program");
+    let pid = process.pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
+    let last = report.dumps.last();
+    let time = last.and_then(|dump| dump.time).map_or(String::new(), |time| format!(" {}", timestamp::display(time)));
+    let reason = match last.and_then(|dump| dump.reason.as_deref()) {
+        Some("f") => " (final)".to_owned(),
+        Some(reason) => format!(" ({reason})"),
+        None => String::new(),
+    };
+    let uptime = process.uptime_seconds.map_or(String::new(), |age| format!(", up {}", duration(age)));
+    let dumps = match (report.dumps.len(), report.span_seconds()) {
+        (0 | 1, _) => "one dump,".to_owned(),
+        (many, Some(span)) => format!("{many} dumps over {}, the last", duration(span)),
+        (many, None) => format!("{many} dumps, the last"),
+    };
+    clean(&format!("{name}{pid}: {dumps}{time}{reason}{uptime}"))
+}
+
+fn totals(report: &Report) -> String {
+    let period = match report.period_bytes {
+        0 | 1 => "every allocation counted".to_owned(),
+        period => format!("± {}, one sample per {}", bytes(report.error_bytes), bytes(period as f64)),
+    };
+    let resident = match report.rss_bytes {
+        Some(rss) if rss > 0 => format!("; {} of {} resident", share(report.bytes / rss as f64), bytes(rss as f64)),
+        _ => String::new(),
+    };
+    let head = format!(
+        "{} live in {} objects from {} stacks",
+        bytes(report.bytes),
+        count(report.objects),
+        count(report.stacks as f64)
+    );
+    format!("{head} ({period}){resident}")
+}
+
+/// The one sentence that matters.
+fn verdict(report: &Report) -> String {
+    let trend = &report.trend;
+    let growing: Vec<&SiteFacts> = report.sites.iter().filter(|site| site.trend.verdict == Verdict::Grows).collect();
+    let grown: f64 = growing.iter().map(|site| site.trend.change_bytes()).sum();
+    let pace = if report.has_times { format!(" ({})", rate(trend.slope)) } else { String::new() };
+    let path = format!("{} -> {}", bytes(trend.first_bytes), bytes(trend.last_bytes));
+    let sites = match growing.len() {
+        0 => "no single place grew beyond sampling noise".to_owned(),
+        1 => format!("one place grew beyond sampling noise: {}", change(grown)),
+        many => format!("{many} places grew beyond sampling noise: {}", change(grown)),
+    };
+    match trend.verdict {
+        Verdict::Unknown => {
+            "One dump shows what is held, not what grows: give all dumps of the process to see growth.".to_owned()
+        }
+        Verdict::Grows => format!("GROWS: {path}{pace}; {sites}."),
+        Verdict::Plateau => format!("Grew, then levelled off: {path}; {sites}."),
+        Verdict::Shrinks => format!("Shrank: {path}; {sites}."),
+        Verdict::Steady => {
+            format!("Steady: {path} is within sampling noise (± {}); {sites}.", bytes(trend.noise_bytes))
+        }
+    }
+}
+
+/// What the tap cost and lost; empty for stock dumps.
+fn tap_cost(report: &Report) -> String {
+    let mut parts = Vec::new();
+    if let (Some(ns), Some(uptime)) = (report.profiler_ns, report.process.uptime_seconds.filter(|uptime| *uptime > 0.0))
+    {
+        parts.push(format!("the tap used {:.2} % of one core", ns as f64 / 1e9 / uptime * 100.0));
+    }
+    if let Some(tables) = report.tables_bytes {
+        parts.push(format!("{} of tables", bytes(tables as f64)));
+    }
+    if report.lost_samples > 0 {
+        parts.push(format!("{} samples lost: live bytes are underestimated", count(report.lost_samples as f64)));
+    }
+    parts.join(", ")
+}
+
+/// A verdict as one word.
+pub(crate) fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Grows => "grows",
+        Verdict::Plateau => "plateau",
+        Verdict::Shrinks => "shrinks",
+        Verdict::Steady => "steady",
+        Verdict::Unknown => "",
+    }
+}
+
+/// Which frames of a site are shown: the leaf and its caller, then from the first own frame on.
+fn shown_frames(site: &SiteFacts) -> Vec<usize> {
+    let count = site.frames.len();
+    let own = site.own_frame.unwrap_or(0);
+    if count <= FRAMES_SHOWN || own < 3 {
+        return (0..count.min(FRAMES_SHOWN)).collect();
+    }
+    let head = 2;
+    let tail = (own..count).take(FRAMES_SHOWN - head);
+    (0..head).chain(tail).collect()
+}
+
+/// Without anything that a terminal would act on.
+pub(crate) fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// At most `width` characters; the end gives way.
+pub(crate) fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// At most `width` characters; the middle gives way, as both ends of a name tell most.
+pub(crate) fn cut_middle(text: &str, width: usize) -> String {
+    let count = text.chars().count();
+    if count <= width {
+        return text.to_owned();
+    }
+    let head = width.saturating_sub(1) / 2;
+    let tail = width.saturating_sub(1) - head;
+    text.chars().take(head).chain(['…']).chain(text.chars().skip(count - tail)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_and_hostile_names_fit_and_stay_inert() {
+        assert_eq!(cut("abcdef", 4), "abc…");
+        assert_eq!(cut_middle("abcdefghij", 5), "ab…ij");
+        assert_eq!(cut_middle(&"x".repeat(1 << 20), 20).chars().count(), 20);
+        assert_eq!(clean("a\u{1b}[31mb\nc"), "a?[31mb?c");
+    }
+}

@@ -1,0 +1,103 @@
+//! Makes a demangled name short: without parameters, return type and compiler suffixes.
+//!
+//! `void* os::malloc(unsigned long, MEMFLAGS) [clone .isra.0]` becomes `os::malloc`. Works on
+//! any text; what has no parameter list (C, Rust, Java) stays as it is.
+
+/// The name without what only a compiler needs.
+pub(super) fn short(name: &str) -> &str {
+    let name = name.split(" [clone ").next().unwrap_or(name);
+    let name = name.split("@@").next().unwrap_or(name);
+    let name = name.strip_suffix(" (.cold)").unwrap_or(name);
+    let Some(end) = parameter_list(name) else { return without_suffix(name) };
+    let head = name.get(..end).unwrap_or(name);
+    head.get(name_start(head)..).filter(|short| !short.is_empty()).unwrap_or(name)
+}
+
+/// `.part.0`, `.isra.0`, `.constprop.0`, `.cold` of C functions.
+fn without_suffix(name: &str) -> &str {
+    let suffixes = [".part.", ".isra.", ".constprop.", ".cold", ".lto_priv."];
+    let cut = suffixes.iter().filter_map(|suffix| name.find(suffix)).filter(|&at| at > 0).min();
+    cut.and_then(|at| name.get(..at)).unwrap_or(name)
+}
+
+/// Where the parameters begin: the first `(` outside templates that is not part of the name.
+fn parameter_list(name: &str) -> Option<usize> {
+    let bytes = name.as_bytes();
+    let (mut depth, mut at) = (0usize, 0usize);
+    while at < bytes.len() {
+        let rest = bytes.get(at..)?;
+        if let Some(length) = operator_length(rest) {
+            at += length;
+        } else if rest.starts_with(b"(anonymous namespace)") {
+            at += "(anonymous namespace)".len();
+        } else {
+            match rest.first()? {
+                b'<' => depth += 1,
+                b'>' => depth = depth.saturating_sub(1),
+                b'(' if depth == 0 => return (at > 0).then_some(at),
+                _ => {}
+            }
+            at += 1;
+        }
+    }
+    None
+}
+
+/// Length of `operator` and its symbol, whose brackets are no brackets; `None` if it is not one.
+fn operator_length(rest: &[u8]) -> Option<usize> {
+    let after = rest.strip_prefix(b"operator")?;
+    let symbol = if after.starts_with(b"()") {
+        2
+    } else {
+        after.iter().take_while(|byte| b"<>=-+*/[]!&|^%~,".contains(byte)).count()
+    };
+    (symbol > 0).then_some("operator".len() + symbol)
+}
+
+/// Where the name begins behind a return type: after the last blank outside templates.
+fn name_start(head: &str) -> usize {
+    if let Some(at) = head.find("operator ") {
+        return name_start(head.get(..at).unwrap_or(""));
+    }
+    let mut depth = 0usize;
+    for (at, byte) in head.bytes().enumerate().rev() {
+        match byte {
+            b'>' | b')' => depth += 1,
+            b'<' | b'(' => depth = depth.saturating_sub(1),
+            b' ' if depth == 0 => return at + 1,
+            _ => {}
+        }
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short;
+
+    #[test]
+    fn names_lose_what_only_a_compiler_needs() {
+        let cases = [
+            ("os::malloc(unsigned long, MEMFLAGS)", "os::malloc"),
+            ("void* os::malloc(unsigned long) [clone .isra.0]", "os::malloc"),
+            (
+                "std::vector<std::pair<int, long>, X>::push_back(int&&)",
+                "std::vector<std::pair<int, long>, X>::push_back",
+            ),
+            ("void (anonymous namespace)::Pool::grow(int) const", "(anonymous namespace)::Pool::grow"),
+            ("operator new(unsigned long)", "operator new"),
+            ("CHeapObj<(MEMFLAGS)5>::operator new(unsigned long)", "CHeapObj<(MEMFLAGS)5>::operator new"),
+            ("X::operator()(int) const", "X::operator()"),
+            ("std::ostream& operator<< <char>(std::ostream&, char const*)", "operator<< <char>"),
+            ("decode.part.0", "decode"),
+            ("malloc", "malloc"),
+            ("<alloc::vec::Vec<T> as core::fmt::Debug>::fmt", "<alloc::vec::Vec<T> as core::fmt::Debug>::fmt"),
+            ("read@@GLIBC_2.2.5", "read"),
+            ("", ""),
+            ("(", "("),
+        ];
+        for (long, expected) in cases {
+            assert_eq!(short(long), expected, "{long}");
+        }
+    }
+}

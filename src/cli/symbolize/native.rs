@@ -1,0 +1,155 @@
+//! Names of machine code, by blazesym: symbol table first, DWARF only on request.
+//!
+//! blazesym is given *virtual* addresses that we compute from the mapped file's own segments: a
+//! separate debug file has none to compute from. It never searches for debug files itself
+//! (`debug_file` says why), and its errors only cost names.
+
+use super::elf::Elf;
+use super::{Module, Options, Place, Source, debug_file, names};
+use crate::cli::profile::location::{Function, LocationId, Origin};
+use blazesym::symbolize::{self, Input, Sym, Symbolized, Symbolizer};
+use rustc_hash::FxHashSet;
+use std::path::{Path, PathBuf};
+
+/// What one file gave.
+pub(super) struct Named {
+    pub(super) module: Module,
+    /// Functions of a location, innermost first, with their source lines.
+    pub(super) names: Vec<(LocationId, Vec<(Function, u32)>)>,
+}
+
+/// Names the places of the file that was mapped from `path`.
+pub(super) fn name(path: &str, places: &[Place], options: &Options) -> Named {
+    let mut module =
+        Module { path: path.to_owned(), places: places.len(), named: 0, source: Source::Exports, warning: None };
+    let mut names = Vec::new();
+    match open(path, places, options) {
+        Ok(file) => {
+            module.warning = file.suspicion(options);
+            let (found, source) = file.names(places, options);
+            (names, module.source) = (found, source);
+            module.named = names.len();
+        }
+        Err(why) => {
+            module.warning = is_refusal(&why).then(|| why.clone());
+            module.source = Source::Nothing(why);
+        }
+    }
+    Named { module, names }
+}
+
+/// The wrong file must be told aloud; a missing one shows by itself.
+fn is_refusal(why: &str) -> bool {
+    why.contains("build id")
+}
+
+/// A file that may be asked.
+struct ModuleFile {
+    path: PathBuf,
+    elf: Elf,
+    /// Its build id is the one that the process had mapped.
+    is_proven: bool,
+}
+
+fn open(path: &str, places: &[Place], options: &Options) -> Result<ModuleFile, String> {
+    let on_disk = match &options.sysroot {
+        Some(root) => root.join(path.trim_start_matches('/')),
+        None => PathBuf::from(path),
+    };
+    let is_deleted = places.iter().any(|place| place.mapping.is_deleted);
+    let wanted = places.iter().find_map(|place| place.mapping.build_id.as_deref());
+    let elf = Elf::open(&on_disk).map_err(|error| match error {
+        super::elf::ElfError::Io(_) if is_deleted => "the file had been deleted".to_owned(),
+        error => error.to_string(),
+    })?;
+    match (wanted, elf.build_id.as_deref()) {
+        (Some(wanted), Some(found)) if wanted != found => Err(format!(
+            "{} has build id {found}, the process had {wanted}: another version, its names would be wrong. \
+             Name the right files with --sysroot",
+            on_disk.display()
+        )),
+        (None, _) if is_deleted => {
+            Err("the file had been deleted or replaced, and the dump has no build id to tell whether this is it"
+                .to_owned())
+        }
+        (wanted, _) => Ok(ModuleFile { path: on_disk, elf, is_proven: wanted.is_some() }),
+    }
+}
+
+impl ModuleFile {
+    /// A stock dump has no build id; a file younger than the dump is probably another one.
+    fn suspicion(&self, options: &Options) -> Option<String> {
+        let changed = std::fs::metadata(&self.path).and_then(|meta| meta.modified()).ok()?;
+        let is_younger = !self.is_proven && options.written.is_some_and(|written| changed > written);
+        is_younger.then(|| {
+            format!("{} is newer than the dump, which has no build ids: its names may be wrong", self.path.display())
+        })
+    }
+
+    /// Asks the best source, then the file's exports for what is left.
+    fn names(&self, places: &[Place], options: &Options) -> (Vec<(LocationId, Vec<(Function, u32)>)>, Source) {
+        let wants_debug_file = !self.elf.has_symbol_table || options.with_lines;
+        let debug_file = self.elf.build_id.as_deref().filter(|_| wants_debug_file);
+        let debug_file = debug_file.and_then(|id| debug_file::find(id, options));
+        let source = match (&debug_file, self.elf.has_symbol_table) {
+            (Some(path), _) => Source::DebugFile(path.clone()),
+            (None, true) => Source::SymbolTable,
+            (None, false) => Source::Exports,
+        };
+        let library = self.path.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
+        let mut addresses = Vec::new();
+        for place in places {
+            addresses.extend(self.elf.virtual_address(place.file_offset).map(|address| (place.location, address)));
+        }
+        let mut names = Vec::new();
+        for path in debug_file.iter().chain([&self.path]) {
+            let found = ask(path, &addresses, options.with_lines, &library);
+            let named: FxHashSet<LocationId> = found.iter().map(|(location, _)| *location).collect();
+            addresses.retain(|(location, _)| !named.contains(location));
+            names.extend(found);
+            if addresses.is_empty() {
+                break;
+            }
+        }
+        (names, source)
+    }
+}
+
+/// One question to blazesym about all addresses of one file.
+fn ask(
+    path: &Path,
+    addresses: &[(LocationId, u64)],
+    with_lines: bool,
+    library: &str,
+) -> Vec<(LocationId, Vec<(Function, u32)>)> {
+    let builder = Symbolizer::builder().enable_auto_reload(false).enable_code_info(with_lines);
+    let symbolizer = builder.enable_inlined_fns(with_lines).set_debug_dirs(Some([] as [&Path; 0])).build();
+    let mut file = symbolize::source::Elf::new(path);
+    file.debug_syms = with_lines;
+    let numbers: Vec<u64> = addresses.iter().map(|(_, address)| *address).collect();
+    let source = symbolize::source::Source::Elf(file);
+    let Ok(answers) = symbolizer.symbolize(&source, Input::VirtOffset(&numbers)) else { return Vec::new() };
+    let named = addresses.iter().zip(answers).filter_map(|((location, _), answer)| match answer {
+        Symbolized::Sym(sym) => Some((*location, functions(&sym, library))),
+        Symbolized::Unknown(_) => None,
+    });
+    named.collect()
+}
+
+/// The functions at one address, innermost first. blazesym lists inlined calls from the outside in,
+/// and gives each the place of the call *in* it.
+fn functions(sym: &Sym<'_>, library: &str) -> Vec<(Function, u32)> {
+    let outer = function(&sym.name, sym.code_info.as_deref(), library);
+    let inlined = sym.inlined.iter().map(|inlined| function(&inlined.name, inlined.code_info.as_ref(), library));
+    let mut lines: Vec<_> = std::iter::once(outer).chain(inlined).collect();
+    lines.reverse();
+    lines
+}
+
+fn function(name: &str, place: Option<&symbolize::CodeInfo<'_>>, library: &str) -> (Function, u32) {
+    let short = names::short(name).to_owned();
+    let full_name = if short == name { String::new() } else { name.to_owned() };
+    let file = place.map_or(String::new(), |place| place.to_path().display().to_string());
+    let line = place.and_then(|place| place.line).unwrap_or(0);
+    (Function { name: short, full_name, file, library: library.to_owned(), origin: Origin::Native }, line)
+}
