@@ -39,8 +39,6 @@ pub(super) enum Known {
 pub(super) struct CompiledFrame {
     /// Bytes from its stack pointer to the caller's.
     pub(super) bytes: u32,
-    /// Whether the stack pointer of this frame stands in the frame pointer (JDK 8 method handle calls).
-    pub(super) sp_in_fp: bool,
     count: u8,
     slots: [u32; MANY_SLOTS],
 }
@@ -65,7 +63,7 @@ impl CompiledFrame {
     }
 
     fn sizes(&self) -> u64 {
-        u64::from(self.bytes) | u64::from(self.count) << 32 | u64::from(self.sp_in_fp) << 40
+        u64::from(self.bytes) | u64::from(self.count) << 32
     }
 }
 
@@ -160,7 +158,6 @@ fn frame_in(entry: &[AtomicU64], hash: u64) -> Option<CompiledFrame> {
     let sizes = load(entry, 1);
     let mut frame = CompiledFrame::of_size(sizes as u32);
     frame.count = (sizes >> 32) as u8;
-    frame.sp_in_fp = sizes >> 40 & 1 == 1;
     let mut proof = hash ^ sizes;
     for (pair, index) in frame.slots.chunks_exact_mut(2).zip(2..).take(pairs(frame.count)) {
         let word = load(entry, index);
@@ -228,7 +225,7 @@ mod tests {
     }
 
     fn frame_of(slots: impl IntoIterator<Item = u32>) -> CompiledFrame {
-        let mut frame = CompiledFrame { sp_in_fp: true, ..CompiledFrame::of_size(96) };
+        let mut frame = CompiledFrame::of_size(96);
         slots.into_iter().for_each(|slot| assert!(frame.push(slot)));
         frame
     }

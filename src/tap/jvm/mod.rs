@@ -142,7 +142,9 @@ impl Hotspot {
         let Some(machine) = self.running() else { return false };
         let frame = match outer {
             Some(Outer(frame)) => frame,
-            None => machine.threads.and_then(|threads| threads.last_java_frame(machine.image, stack_of(bounds))),
+            None => {
+                machine.threads.as_ref().and_then(|threads| threads.last_java_frame(machine.image, stack_of(bounds)))
+            }
         };
         match frame.filter(|frame| frame.sp > at.sp && machine.code.contains(frame.pc)) {
             Some(frame) => *at = frame,
@@ -156,7 +158,9 @@ impl Hotspot {
     /// happens in any other thread.
     pub(crate) fn push_compiling(&self, bounds: &StackBounds, trace: &mut StackTrace, names: &impl JavaFrames) {
         let Some(machine) = self.running() else { return };
-        let Some(method) = machine.threads.and_then(|threads| threads.compiling(machine.image)) else { return };
+        let Some(method) = machine.threads.as_ref().and_then(|threads| threads.compiling(machine.image)) else {
+            return;
+        };
         // A method that cannot be named leaves the trace as it is: complete, without the addition.
         let _ = Walk::new(machine, &self.counters, names, stack_of(bounds), trace).push_compiling(method);
     }

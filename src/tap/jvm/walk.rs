@@ -33,6 +33,10 @@ pub(super) enum Stop {
     Full,
 }
 
+/// What the stub of entry barriers pushes, to be overwritten with a stack pointer when the method must not be entered
+/// (`stubGenerator_x86_64.cpp`, `generate_method_entry_barrier`).
+const ENTRY_BARRIER_COOKIE: usize = usize::MAX;
+
 const IMPLAUSIBLE: Stop = Stop::End(StackEnd::JavaImplausible);
 
 /// One walk.
@@ -45,6 +49,8 @@ pub(super) struct Walk<'a, N> {
     generation: u32,
     /// Java methods pushed in this walk.
     pushed: u64,
+    /// The next frame is a compiled one that has just been entered: its frame is complete, but it has no debug record.
+    entering: bool,
     /// Where Java was left for the native code that called the last Java frames.
     outer: Option<Registers>,
 }
@@ -58,7 +64,7 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
         trace: &'a mut StackTrace,
     ) -> Walk<'a, N> {
         let generation = names.generation();
-        Walk { machine, counters, names, stack, trace, generation, pushed: 0, outer: None }
+        Walk { machine, counters, names, stack, trace, generation, pushed: 0, entering: false, outer: None }
     }
 
     /// Walks until native code calls. `at` is left at that native frame, or where the walk stopped.
@@ -94,7 +100,7 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
             return Ok((self.interpreted(at)?, false));
         }
         if at.pc == machine.call_stub_return {
-            self.outer = machine.threads.and_then(|threads| threads.outer_java_frame(at.fp, self.stack));
+            self.outer = machine.threads.as_ref().and_then(|threads| threads.outer_java_frame(at.fp, self.stack));
             return Ok((self.sender_by_fp(at)?, true));
         }
         let blob = machine.code.blob_at(at.pc).ok_or(Stop::End(StackEnd::JavaUnknownBlob))?;
@@ -126,6 +132,10 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
         if deoptimised {
             at.pc = self.pc_before_deopt(at, nmethod).filter(|&pc| blob.contains(pc)).ok_or(IMPLAUSIBLE)?;
         }
+        if std::mem::take(&mut self.entering) {
+            self.push_method(Scope { method: nmethod.method().ok_or(IMPLAUSIBLE)?, bci: -1 })?;
+            return self.sender_by_size(at, machine.blobs.frame_bytes(blob).ok_or(IMPLAUSIBLE)?);
+        }
         let compile_id = u64::from(nmethod.compile_id().ok_or(IMPLAUSIBLE)?);
         let identity = Hash::new().with(at.pc as u64).with(blob.start() as u64);
         let identity = identity.with(compile_id << 32 | u64::from(self.generation)).finish();
@@ -136,29 +146,23 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
             }
             None => self.decode(at.pc, blob, nmethod, identity)?,
         };
-        if frame.sp_in_fp {
-            at.sp = at.fp;
-        }
         self.sender_by_size(at, frame.bytes as usize)
     }
 
-    /// The pc that a deoptimised frame had. JDK 8: at method handle calls its stack pointer stands in the frame pointer.
+    /// The pc that a deoptimised frame had.
     fn pc_before_deopt(&self, at: Registers, nmethod: Nmethod<'_>) -> Option<usize> {
-        let sp_in_fp = self.machine.quirks.handle_calls_save_sp_in_fp && nmethod.is_method_handle_deopt(at.pc);
-        let sp = if sp_in_fp { at.fp } else { at.sp };
-        self.stack.read_at::<usize>(sp.checked_add(nmethod.orig_pc_offset()?)?)
+        self.stack.read_at::<usize>(at.sp.checked_add(nmethod.orig_pc_offset()?)?)
     }
 
     /// Reads the debug record of a compiled frame, pushes its methods, and remembers them.
     #[cold]
     fn decode(&mut self, pc: usize, blob: Block, nmethod: Nmethod<'_>, identity: u64) -> Result<CompiledFrame, Stop> {
         self.counters.decoded.add(1);
-        let Some(record) = nmethod.pc_desc(pc) else {
+        let Some(record) = nmethod.scopes_at(pc) else {
             return if self.pushed == 0 { self.barrier(nmethod.method()) } else { Err(IMPLAUSIBLE) };
         };
         let bytes = self.machine.blobs.frame_bytes(blob).ok_or(IMPLAUSIBLE)?;
         let mut frame = CompiledFrame::of_size(bytes as u32);
-        frame.sp_in_fp = self.machine.quirks.handle_calls_save_sp_in_fp && record.is_method_handle_invoke;
         let mut lasting = true;
         for scope in nmethod.scopes(record).ok_or(IMPLAUSIBLE)? {
             let (slot, named) = self.slot_of(scope.ok_or(IMPLAUSIBLE)?)?;
@@ -178,14 +182,26 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
         self.sender_by_size(at, self.machine.blobs.frame_bytes(blob).ok_or(IMPLAUSIBLE)?)
     }
 
-    /// A stub with a frame pointer. Below Java frames and above Java frames it can only be the one to which the
-    /// oldest thawed frame of a virtual thread returns, to have the next one thawed.
+    /// A stub with a frame pointer. Above native frames and below Java frames it can only be the one to which the oldest
+    /// thawed frame of a virtual thread returns, to have the next one thawed.
     fn framed_stub(&mut self, at: Registers) -> Result<Registers, Stop> {
         let sender = self.sender_by_fp(at)?;
+        if self.pushed == 0 && sender.pc == ENTRY_BARRIER_COOKIE {
+            return self.entry_barrier(sender);
+        }
         if self.pushed > 0 && self.machine.code.contains(sender.pc) {
             self.push_mark(FROZEN)?;
         }
         Ok(sender)
+    }
+
+    /// A collector wants a compiled method to be looked at when it is entered. The method calls a stub for that when its frame
+    /// is complete, and the stub has pushed a word between its frame pointer and its return address.
+    fn entry_barrier(&mut self, above: Registers) -> Result<Registers, Stop> {
+        let pc = self.stack.read_at::<usize>(above.sp).ok_or(Stop::End(StackEnd::BadStack))?;
+        self.entering = true;
+        self.push_mark(BARRIER)?;
+        Ok(Registers { pc: without_signature(pc), sp: above.sp.wrapping_add(8), ..above })
     }
 
     /// The innermost Java frame called the collector from a point without a debug record: name its method, if it is known, and stop.
