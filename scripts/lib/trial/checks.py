@@ -1,0 +1,115 @@
+"""Is what the trial left right? Each check has a name, a verdict and the figures behind it.
+
+The bound of the two byte checks follows from the sampling: a block of s bytes is seen with probability
+p = 1 - exp(-s/R) and then counts s/p, so N objects made of blocks s_i have the variance N * sum(s_i^2 (1-p_i)/p_i).
+Four standard deviations are exceeded by chance once in 16,000 checks.
+"""
+import math
+from dataclasses import dataclass
+
+from trial import jeprof
+from trial.dumps import Dump, of_process
+from trial.run import Run
+
+DEVIATIONS = 4
+
+#: Blocks that zlib allocates for one object (usable sizes, measured alike on JDK 8 to 25). The 112 bytes
+#: of the JDK's own z_stream are allocated elsewhere and not counted here.
+DEFLATER_BLOCKS = (6144, 65536, 65536, 65536, 65536)
+INFLATER_BLOCKS = (7168, 32768)
+
+#: Objects that a healthy JVM server holds itself: an Inflater per open jar (90 to 130), hardly a Deflater.
+OWN_DEFLATERS = 4
+OWN_INFLATERS = 160
+
+DEFLATE = r"deflateInit2_"
+INFLATE = r"inflateInit2_"
+#: The window, allocated at first use. In a stripped zlib the function carries the name of the export before it.
+WINDOW = r"updatewindow|inflateBackEnd"
+
+GOOD_STATUS = (0, 143)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+    name: str
+    good: bool
+    figures: str
+
+    def line(self) -> str:
+        """As it is printed."""
+        return f"{'ok  ' if self.good else 'FAIL'}  {self.name}: {self.figures}"
+
+
+def examine(run: Run, dumps: list[Dump], java_profile: jeprof.Profile | None) -> list[Check]:
+    """All checks of a finished run; the profile is that of the server's last dump."""
+    checks = [served(run), ended(run), nothing_left(run), only_the_server(run, dumps)]
+    own = of_process(dumps, run.server_pid)
+    if java_profile is None or not own:
+        return [*checks, Check("stock jeprof reads the last dump", False, "there is no dump of the server")]
+    period = own[-1].sample_period()
+    total = f"{java_profile.total():,} bytes live in {own[-1].path.name}"
+    return [*checks, Check("stock jeprof reads the last dump", java_profile.total() > 0, total),
+            *leaks(run, java_profile, period)]
+
+
+def served(run: Run) -> Check:
+    """Every document and search was answered."""
+    served = run.served
+    figures = f"{served.documents:,} documents, {served.searches} searches, {len(served.errors)} errors"
+    complete = served.documents == run.documents and not served.errors
+    return Check("the load was served without an error", complete, figures + "".join(f"; {e}" for e in served.errors[:1]))
+
+
+def ended(run: Run) -> Check:
+    """A JVM that ends by SIGTERM has status 143."""
+    return Check("SIGTERM ended it well", run.status in GOOD_STATUS, f"exit status {run.status}")
+
+
+def nothing_left(run: Run) -> Check:
+    """The whole session is gone."""
+    left = run.running()
+    return Check("nothing is left running", not left, f"{len(left)} processes left")
+
+
+def only_the_server(run: Run, dumps: list[Dump]) -> Check:
+    """The server's JVM left a final dump; besides it only its launcher may have left files."""
+    own = of_process(dumps, run.server_pid)
+    others = [dump for dump in dumps if dump.pid not in (run.server_pid, run.launcher_pid)]
+    figures = f"{len(own)} of the server, {len(dumps) - len(own) - len(others)} of its launcher, {len(others)} of others"
+    if others:
+        programs = sorted({dump.program().rpartition("/")[2] for dump in others})
+        figures += f" ({', '.join(programs)})"
+    has_final = any(dump.kind == "f" for dump in own)
+    return Check("only the server left dumps, the final one too", has_final and not others, figures)
+
+
+def leaks(run: Run, profile: jeprof.Profile, period: int) -> list[Check]:
+    """jeprof's bytes against the agent's exact counts."""
+    deflate = profile.cumulative(DEFLATE)
+    inflate = profile.cumulative(INFLATE) + profile.cumulative(WINDOW)
+    return [agrees("deflateInit2_", deflate, run.leaked.invoices, OWN_DEFLATERS, DEFLATER_BLOCKS, period),
+            agrees("inflateInit2_ and window", inflate, run.leaked.searches, OWN_INFLATERS, INFLATER_BLOCKS, period)]
+
+
+def agrees(name: str, seen: int, leaked: int, own: int, blocks: tuple[int, ...], period: int) -> Check:
+    """Between what the agent leaked and that plus the JVM's own, give or take the sampling error."""
+    size = sum(blocks)
+    error = DEVIATIONS * math.sqrt(leaked * variance(blocks, period))
+    low, high = leaked * size - error, (leaked + own) * size + error
+    truth = f"{leaked} leaked x {size:,} = {leaked * size:,}"
+    figures = f"{seen:,} seen; {truth} (and at most {own} of the JVM), sampling allows {low:,.0f} to {high:,.0f}"
+    return Check(f"{name} bytes agree", low <= seen <= high, figures)
+
+
+def variance(blocks: tuple[int, ...], period: int) -> float:
+    """Of one object's estimated bytes."""
+    seen = [1 - math.exp(-size / period) for size in blocks]
+    return sum(size * size * (1 - p) / p for size, p in zip(blocks, seen, strict=True))
+
+
+def closing_line(checks: list[Check], skipped: int = 0) -> str:
+    """How many were good."""
+    good = sum(check.good for check in checks)
+    return f"{good} passed, {len(checks) - good} failed" + (f", {skipped} skipped" if skipped else "")

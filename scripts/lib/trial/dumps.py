@@ -1,0 +1,46 @@
+"""The dump files that a trial left: which process each is of, in order, and what it says about itself."""
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from trial.steps import Trouble
+
+#: `<prefix>.<pid>.<seq>.<kind>.heap`
+NAME = re.compile(r"^.+\.(\d+)\.(\d+)\.(f|[ium]\d+)\.heap$")
+
+
+@dataclass(frozen=True)
+class Dump:
+    """One file, its name taken apart."""
+    path: Path
+    pid: int
+    number: int
+    kind: str
+
+    def sample_period(self) -> int:
+        """Mean bytes between samples, from the first line."""
+        with self.path.open() as file:
+            first = file.readline().strip()
+        if not first.startswith("heap_v2/"):
+            raise Trouble(f"{self.path} does not begin with heap_v2/ but with {first[:40]!r}")
+        return int(first.removeprefix("heap_v2/"))
+
+    def program(self) -> str:
+        """The executable of its process: the first file in the map, where Linux places a program."""
+        text = self.path.read_text(errors="replace").partition("MAPPED_LIBRARIES:")[2]
+        found = re.search(r" (/\S+)$", text, re.MULTILINE)
+        return found[1] if found else "?"
+
+
+def find(folder: Path) -> list[Dump]:
+    """All dumps below a folder, by process and number."""
+    found = []
+    for path in folder.rglob("*.heap"):
+        if name := NAME.match(path.name):
+            found.append(Dump(path, int(name[1]), int(name[2]), name[3]))
+    return sorted(found, key=lambda dump: (dump.pid, dump.number))
+
+
+def of_process(dumps: list[Dump], pid: int) -> list[Dump]:
+    """Those of one process, the oldest first."""
+    return [dump for dump in dumps if dump.pid == pid]

@@ -1,0 +1,173 @@
+"""One server's life under a preload: installed, started as a normal user, loaded, stopped by SIGTERM.
+
+Whatever happens, `close` ends what is still running, and only that: the server gets a session of its own.
+"""
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trial import agent, folders, load
+from trial.products import Ports, Product
+from trial.steps import Trouble
+
+#: The user's own string, letter by letter: this is what must work.
+CONF = "prof:true,lg_prof_interval:30,lg_prof_sample:17,prof_final:true"
+
+READY_SECONDS = 150
+STOP_SECONDS = 60
+LEAK_SECONDS = 90
+
+
+@dataclass
+class Run:
+    """The product, its preload and its folder; then, step by step, what happened."""
+    product: Product
+    jdk: Path
+    library: Path
+    folder: Path
+    plan: agent.Plan
+    documents: int
+    process: subprocess.Popen | None = None
+    server_pid: int = 0
+    launcher_pid: int | None = None
+    served: load.Served = field(default_factory=load.Served)
+    leaked: agent.Leaked | None = None
+    status: int | None = None
+
+    @property
+    def home(self) -> Path:
+        """The server's own folder, from which it is started."""
+        return self.folder / "server"
+
+    @property
+    def log(self) -> Path:
+        """What the server wrote to stdout and stderr."""
+        return self.folder / "server.log"
+
+    @property
+    def counts(self) -> Path:
+        """The agent's exact counts."""
+        return self.folder / "leaked.txt"
+
+    @property
+    def pid_file(self) -> Path:
+        """Written by the server itself."""
+        return self.folder / "server.pid"
+
+    def install(self) -> None:
+        """Server, agent and library, all in the trial's folder and all owned by the server's user."""
+        for name in ("server", "agent", "lib", "tmp"):
+            (self.folder / name).mkdir()
+        self.ports = Ports(*free_ports(2))
+        self.product.install(self.home, self.jdk, self.ports)
+        self.jar = agent.build(self.jdk, self.folder / "agent")
+        self.preload = shutil.copy(self.library, self.folder / "lib")
+        folders.give_away(self.folder)
+
+    def start(self) -> None:
+        """Starts the server under the tap and waits until it answers."""
+        user = folders.user_of_servers()
+        options = agent.java_option(self.jar, self.counts, self.plan)
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                self.product.command(self.home, self.jdk, self.ports, self.pid_file, options),
+                cwd=self.home, env=self.environment(options), stdin=subprocess.DEVNULL, stdout=log,
+                stderr=subprocess.STDOUT, start_new_session=True, user=user, group=user,
+                extra_groups=None if user is None else [], umask=0o022)
+        self.wait_until(lambda: self.pid_file.exists() and load.is_ready(self.ports.http), READY_SECONDS, "answer")
+        self.server_pid = int(self.pid_file.read_text())
+        self.launcher_pid = parent_jvm(self.server_pid)
+
+    def environment(self, options: str) -> dict[str, str]:
+        """Only what a service manager would set, the product's own variables, and the tap."""
+        temporary = str(self.folder / "tmp")
+        plain = {"PATH": os.environ["PATH"], "HOME": temporary, "TMPDIR": temporary, "LANG": "C.UTF-8"}
+        return plain | self.product.environment(self.jdk, options) | {"LD_PRELOAD": str(self.preload), "MALLOC_CONF": CONF}
+
+    def work(self) -> None:
+        """Puts the load on the server, then waits until the agent has leaked all that it is to leak."""
+        self.served = load.apply(self.ports.http, self.documents)
+        self.wait_until(lambda: agent.read_counts(self.counts).finished, LEAK_SECONDS, "finish leaking")
+        self.leaked = agent.read_counts(self.counts)
+
+    def stop(self) -> None:
+        """Asks the server to end, as a service manager does, and waits for every process of its session."""
+        os.kill(self.server_pid, signal.SIGTERM)
+        try:
+            self.status = self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise Trouble(f"{self.product.label} did not end within {STOP_SECONDS} s of SIGTERM; see {self.log}") from None
+        end = time.monotonic() + STOP_SECONDS
+        while self.running() and time.monotonic() < end:
+            time.sleep(0.1)
+
+    def running(self) -> list[int]:
+        """The processes of the server's session that are still there."""
+        return session_members(self.process.pid) if self.process else []
+
+    def close(self) -> None:
+        """Ends whatever of ours is still running."""
+        for pid in self.running():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        if self.process:
+            self.process.wait()
+
+    def wait_until(self, condition, seconds: float, what: str) -> None:
+        """Polls; the server's early end or a time-out is Trouble with the end of its log."""
+        end = time.monotonic() + seconds
+        while not condition():
+            if self.process.poll() is not None:
+                raise Trouble(f"{self.product.label} ended with status {self.process.returncode}:\n{self.log_tail()}")
+            if time.monotonic() > end:
+                raise Trouble(f"{self.product.label} did not {what} within {seconds} s:\n{self.log_tail()}")
+            time.sleep(0.2)
+
+    def log_tail(self, lines: int = 12) -> str:
+        """The last lines of the server's log, and where the rest is."""
+        text = self.log.read_text(errors="replace").splitlines()
+        return "\n".join([*text[-lines:], f"(the whole log: {self.log})"])
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that are free now; all sockets stay open until all numbers are drawn."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def parent_jvm(pid: int) -> int | None:
+    """The pid of the launcher that waits for this server (Elasticsearch 8.3 and later), if there is one."""
+    parent = int(stat_fields(pid)[1])
+    try:
+        return parent if os.path.basename(os.readlink(f"/proc/{parent}/exe")) == "java" else None
+    except OSError:
+        return None
+
+
+def session_members(session: int) -> list[int]:
+    """The pids of a session, without those that are dead and only not yet waited for."""
+    members = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                state, _parent, _group, its_session = stat_fields(int(entry.name))[:4]
+            except (OSError, ValueError):
+                continue
+            if int(its_session) == session and state != "Z":
+                members.append(int(entry.name))
+    return members
+
+
+def stat_fields(pid: int) -> list[str]:
+    """/proc/PID/stat after the name in parentheses: state, parent, group, session … (proc(5))."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -1,0 +1,380 @@
+//! Floor 1: the embedded jemalloc, and in it the heap of sampled allocations.
+//!
+//! Unsampled requests are forwarded by the exports themselves. Sampled ones come from a few arenas of
+//! their own whose extents all lie in the reserved [`Range`], so that `free` can tell them from
+//! an address alone; they never enter a thread cache, where an unsampled request could pick them up.
+//! Each is eight bytes longer than asked for: those last bytes are the *trailer*, which says which record
+//! is whose. Nothing here knows what a record is.
+//!
+//! # Safety
+//! Pointers go to jemalloc only if they came from it. The extent hooks are called by jemalloc with
+//! extents of our arenas, and hand out only memory that the range has just given.
+#![allow(unsafe_code)]
+
+use super::os::{map, range::Range};
+use std::cell::UnsafeCell;
+use std::ffi::{c_int, c_uint, c_void};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use tikv_jemalloc_ctl::raw;
+use tikv_jemalloc_sys as je;
+
+/// Bytes of the trailer at the end of each sampled block.
+const TRAILER: usize = 8;
+/// Arenas of sampled blocks: one alone is a bottleneck, more than a few only cost memory.
+const ARENAS: usize = 8;
+/// The index that stands for all arenas (MALLCTL_ARENAS_ALL in jemalloc.h).
+const ALL_ARENAS: u64 = 4096;
+/// Bytes that jemalloc's options may take, with the NUL.
+const CONF_BYTES: usize = 4096;
+
+std::arch::global_asm!(
+    // jemalloc's own definition is weak; hidden, or it would be one more export.
+    ".pushsection .bss.heaptap_conf,\"aw\",@nobits",
+    ".globl heaptap_conf",
+    ".hidden heaptap_conf",
+    "heaptap_conf: .zero 4096",
+    ".popsection",
+    ".pushsection .data.rel.ro.heaptap_conf,\"aw\"",
+    ".p2align 3",
+    ".globl _rjem_malloc_conf",
+    ".hidden _rjem_malloc_conf",
+    ".type _rjem_malloc_conf,@object",
+    ".size _rjem_malloc_conf,8",
+    "_rjem_malloc_conf: .quad heaptap_conf",
+    ".popsection",
+);
+
+unsafe extern "C" {
+    static heaptap_conf: UnsafeConf;
+}
+
+#[repr(transparent)]
+struct UnsafeConf(UnsafeCell<[u8; CONF_BYTES]>);
+
+// SAFETY: written only by `Conf`, before jemalloc's first call, and read only by jemalloc after.
+unsafe impl Sync for UnsafeConf {}
+
+/// jemalloc's option string, to be filled before its first call.
+pub(crate) struct Conf {
+    len: usize,
+}
+
+impl Conf {
+    /// An empty option string.
+    ///
+    /// # Safety
+    /// One thread, once, before anything calls jemalloc.
+    pub(crate) unsafe fn begin() -> Conf {
+        Conf { len: 0 }
+    }
+
+    /// Adds a pair. `false`: no room left, the pair is dropped.
+    pub(crate) fn add(&mut self, key: &[u8], value: &[u8]) -> bool {
+        let separator: &[u8] = if self.len == 0 { b"" } else { b"," };
+        let parts = [separator, key, b":", value];
+        let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        if self.len + bytes >= CONF_BYTES {
+            return false;
+        }
+        // SAFETY: `begin`'s caller promised that nobody else uses the buffer now.
+        let buffer = unsafe { &mut *heaptap_conf.0.get() };
+        for byte in parts.into_iter().flatten() {
+            if let Some(slot) = buffer.get_mut(self.len) {
+                *slot = *byte;
+                self.len += 1;
+            }
+        }
+        true
+    }
+}
+
+/// Boots jemalloc, so that its own fork handlers are registered before ours.
+pub(crate) fn boot() {
+    // SAFETY: reads a number under a NUL-terminated name.
+    let _ = unsafe { raw::read::<c_uint>(b"arenas.narenas\0") };
+}
+
+/// Gives unused memory of all arenas back to the system.
+pub(crate) fn purge() {
+    let mut name = Name::new();
+    name.push(b"arena.").number(ALL_ARENAS).push(b".purge\0");
+    // SAFETY: the name is NUL-terminated, and this control takes and gives nothing.
+    unsafe { je::mallctl(name.as_ptr(), ptr::null_mut(), ptr::null_mut(), ptr::null_mut(), 0) };
+}
+
+/// Size that an unsampled request of this size would get.
+pub(crate) fn size_class(size: usize, alignment: usize) -> usize {
+    // SAFETY: computes from numbers; the size is not zero, the alignment a power of two.
+    let class = unsafe { je::nallocx(size.max(1), align_flags(alignment)) };
+    class.max(size)
+}
+
+fn align_flags(alignment: usize) -> c_int {
+    if alignment > 16 { je::MALLOCX_ALIGN(alignment) } else { 0 }
+}
+
+/// The heap of sampled blocks.
+#[repr(C)]
+pub(crate) struct SampledHeap {
+    /// First, so that jemalloc's pointer to the hooks is a pointer to the heap.
+    hooks: je::extent_hooks_t,
+    range: Range,
+    /// Arena indices plus one; 0: not made yet, `u32::MAX`: cannot be made.
+    arenas: [AtomicU32; ARENAS],
+}
+
+// SAFETY: the hooks are never written; everything else is atomic.
+unsafe impl Sync for SampledHeap {}
+
+impl SampledHeap {
+    /// A heap without a range: every allocation fails.
+    pub(crate) const fn new() -> SampledHeap {
+        SampledHeap {
+            hooks: je::extent_hooks_t {
+                alloc: Some(extent_alloc),
+                dalloc: None,
+                destroy: None,
+                commit: None,
+                decommit: None,
+                purge_lazy: None,
+                purge_forced: Some(extent_purge),
+                split: Some(extent_split),
+                merge: Some(extent_merge),
+            },
+            range: Range::new(),
+            arenas: [const { AtomicU32::new(0) }; ARENAS],
+        }
+    }
+
+    /// Reserves the address range, at most `most` bytes. `false`: none can be had.
+    pub(crate) fn reserve(&'static self, most: usize) -> bool {
+        self.range.reserve(most)
+    }
+
+    /// Whether a pointer is a sampled block's.
+    #[inline]
+    pub(crate) fn holds(&self, block: *const c_void) -> bool {
+        self.range.holds(block as usize)
+    }
+
+    /// Allocates a block with room for a trailer. `hint` spreads threads over the arenas.
+    pub(crate) fn allocate(
+        &'static self,
+        size: usize,
+        alignment: usize,
+        zeroed: bool,
+        hint: usize,
+    ) -> Option<NonNull<c_void>> {
+        let bytes = size.checked_add(TRAILER)?;
+        let arena = self.arena(hint)?;
+        let zero = if zeroed { je::MALLOCX_ZERO } else { 0 };
+        let flags = align_flags(alignment) | zero | je::MALLOCX_ARENA(arena as usize) | je::MALLOCX_TCACHE_NONE;
+        // SAFETY: the size is not zero; the arena exists.
+        let block = NonNull::new(unsafe { je::mallocx(bytes, flags) })?;
+        self.trailer(block).store(u64::MAX, Ordering::Relaxed);
+        Some(block)
+    }
+
+    /// Frees a block of [`allocate`](Self::allocate).
+    ///
+    /// # Safety
+    /// `block` came from `allocate` and was not freed since.
+    pub(crate) unsafe fn free(&self, block: NonNull<c_void>) {
+        // SAFETY: passed on to the caller; it never was in a thread cache.
+        unsafe { je::dallocx(block.as_ptr(), je::MALLOCX_TCACHE_NONE) };
+    }
+
+    /// Bytes that the program may use of a block.
+    pub(crate) fn usable(&self, block: NonNull<c_void>) -> usize {
+        // SAFETY: the callers' block is alive and came from `allocate`.
+        unsafe { je::sallocx(block.as_ptr(), 0) }.saturating_sub(TRAILER)
+    }
+
+    /// The trailer of a live block.
+    pub(crate) fn trailer(&self, block: NonNull<c_void>) -> &AtomicU64 {
+        let trailer = block.as_ptr().wrapping_byte_add(self.usable(block)).cast::<AtomicU64>();
+        // SAFETY: `allocate` asked for eight bytes more, size classes are multiples of eight; and the program,
+        // told only of `usable` bytes, has no business there.
+        unsafe { &*trailer }
+    }
+
+    fn arena(&'static self, hint: usize) -> Option<u32> {
+        let slot = self.arenas.get(hint % ARENAS)?;
+        match slot.load(Ordering::Relaxed) {
+            0 => self.make_arena(slot),
+            u32::MAX => None,
+            index => Some(index - 1),
+        }
+    }
+
+    /// Two threads may both make one; the loser's stays unused.
+    fn make_arena(&'static self, slot: &AtomicU32) -> Option<u32> {
+        // SAFETY: reads the index of the new arena, an `unsigned`, under a NUL-terminated name.
+        let made = unsafe { raw::read::<c_uint>(b"arenas.create\0") };
+        let made = made.ok().filter(|&index| self.take_over(index)).map_or(u32::MAX, |index| index + 1);
+        let _ = slot.compare_exchange(0, made, Ordering::Relaxed, Ordering::Relaxed);
+        match slot.load(Ordering::Relaxed) {
+            0 | u32::MAX => None,
+            index => Some(index - 1),
+        }
+    }
+
+    /// Puts our extent hooks under a new arena. Its metadata, allocated before, stays outside the range.
+    fn take_over(&'static self, arena: u32) -> bool {
+        let mut name = Name::new();
+        name.push(b"arena.").number(u64::from(arena)).push(b".extent_hooks\0");
+        let hooks: *const je::extent_hooks_t = &raw const self.hooks;
+        // SAFETY: the control takes a pointer to hooks, which live as long as the process.
+        unsafe { raw::write(name.as_bytes(), hooks.cast_mut()) }.is_ok()
+    }
+}
+
+unsafe extern "C" fn extent_alloc(
+    hooks: *mut je::extent_hooks_t,
+    new_address: *mut c_void,
+    size: usize,
+    alignment: usize,
+    zero: *mut bool,
+    commit: *mut bool,
+    _arena: c_uint,
+) -> *mut c_void {
+    if !new_address.is_null() {
+        return ptr::null_mut();
+    }
+    // SAFETY: our hooks are the first field of the one SampledHeap, which is a static.
+    let heap = unsafe { &*hooks.cast::<SampledHeap>() };
+    let Some(extent) = heap.range.take(size, alignment.max(1)) else { return ptr::null_mut() };
+    // SAFETY: jemalloc passes places for two answers: fresh mappings are zeroed and committed.
+    unsafe { zero.write(true) };
+    // SAFETY: as above.
+    unsafe { commit.write(true) };
+    extent.cast()
+}
+
+/// Gives pages back; `false` tells jemalloc that it worked. Under mlockall madvise fails and a
+/// fresh mapping does it.
+unsafe extern "C" fn extent_purge(
+    _hooks: *mut je::extent_hooks_t,
+    address: *mut c_void,
+    _size: usize,
+    offset: usize,
+    length: usize,
+    _arena: c_uint,
+) -> bool {
+    let start = address.cast::<u8>().wrapping_add(offset);
+    // SAFETY: jemalloc owns this extent of our range and needs nothing in this part of it.
+    let done = unsafe { map::discard(start, length) }
+        // SAFETY: the same.
+        || unsafe { map::renew(start, length) };
+    !done
+}
+
+/// Extents of one mapping can always be split.
+unsafe extern "C" fn extent_split(
+    _hooks: *mut je::extent_hooks_t,
+    _address: *mut c_void,
+    _size: usize,
+    _first: usize,
+    _second: usize,
+    _committed: bool,
+    _arena: c_uint,
+) -> bool {
+    false
+}
+
+/// Neighbours of one mapping can always be merged.
+unsafe extern "C" fn extent_merge(
+    _hooks: *mut je::extent_hooks_t,
+    _first: *mut c_void,
+    _first_size: usize,
+    _second: *mut c_void,
+    _second_size: usize,
+    _committed: bool,
+    _arena: c_uint,
+) -> bool {
+    false
+}
+
+/// A mallctl name put together without allocating.
+struct Name {
+    bytes: [u8; 64],
+    len: usize,
+}
+
+impl Name {
+    fn new() -> Name {
+        Name { bytes: [0; 64], len: 0 }
+    }
+
+    fn push(&mut self, part: &[u8]) -> &mut Name {
+        for byte in part {
+            if let Some(slot) = self.bytes.get_mut(self.len) {
+                *slot = *byte;
+                self.len += 1;
+            }
+        }
+        self
+    }
+
+    fn number(&mut self, number: u64) -> &mut Name {
+        let mut divisor = 1;
+        while number / divisor >= 10 {
+            divisor *= 10;
+        }
+        while divisor > 0 {
+            self.push(&[b'0' + (number / divisor % 10) as u8]);
+            divisor /= 10;
+        }
+        self
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or(b"\0")
+    }
+
+    fn as_ptr(&self) -> *const std::ffi::c_char {
+        self.as_bytes().as_ptr().cast()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static HEAP: SampledHeap = SampledHeap::new();
+
+    #[test]
+    fn sampled_blocks_lie_in_the_range_and_keep_their_trailer() {
+        assert!(HEAP.reserve(1 << 40));
+        for size in [0, 1, 8, 9, 4096, 100_000, 3 << 20] {
+            for alignment in [1, 16, 64, 4096, 1 << 21] {
+                let block = HEAP.allocate(size, alignment, true, size).unwrap();
+                assert!(HEAP.holds(block.as_ptr()) && HEAP.usable(block) >= size);
+                assert!((block.as_ptr() as usize).is_multiple_of(alignment));
+                HEAP.trailer(block).store(0x1234, Ordering::Relaxed);
+                // SAFETY: the block has `size` bytes, which are ours.
+                let bytes = unsafe { std::slice::from_raw_parts_mut(block.as_ptr().cast::<u8>(), size) };
+                assert!(bytes.iter().all(|&byte| byte == 0));
+                bytes.fill(0xff);
+                assert_eq!(HEAP.trailer(block).load(Ordering::Relaxed), 0x1234);
+                // SAFETY: allocated above.
+                unsafe { HEAP.free(block) };
+            }
+        }
+        assert!(!HEAP.holds(Box::into_raw(Box::new(1)).cast()));
+    }
+
+    #[test]
+    fn names_are_put_together() {
+        let mut name = Name::new();
+        name.push(b"arena.").number(4096).push(b".").number(0).push(b"\0");
+        assert_eq!(name.as_bytes(), b"arena.4096.0\0");
+    }
+
+    #[test]
+    fn size_classes_are_those_of_jemalloc() {
+        assert_eq!([0, 1, 100, 4096, 4097].map(|size| size_class(size, 1)), [8, 8, 112, 4096, 5120]);
+        assert_eq!(size_class(100, 128), 128);
+    }
+}

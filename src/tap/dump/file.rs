@@ -1,0 +1,139 @@
+//! A dump file appears whole or not at all, and never takes another one's place.
+//!
+//! It is written under a temporary name beside its own, then linked to it: linking fails where a file
+//! of that name exists (a restarted container has the same pid on the same volume), and the next number
+//! is tried.
+
+use crate::wire::dump_name::DumpName;
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Numbers that are tried before giving up.
+const MOST_TAKEN: u64 = 100_000;
+
+/// Writes the file and returns the name that it got, or the name that failed and why.
+pub(crate) fn create(
+    mut name: DumpName,
+    write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+) -> Result<DumpName, (DumpName, io::Error)> {
+    let temporary = PathBuf::from(format!("{name}.tmp"));
+    let written = write_whole(&temporary, write);
+    let placed = written.and_then(|()| {
+        for _ in 0..MOST_TAKEN {
+            match place(&temporary, Path::new(&name.to_string())) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => name.seq += 1,
+                other => return other,
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    });
+    if placed.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    match placed {
+        Ok(()) => Ok(name),
+        Err(error) => Err((name, error)),
+    }
+}
+
+/// Writes a new file, readable by its owner only: addresses and paths are nobody else's business.
+fn write_whole(path: &Path, write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let create =
+        || OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path);
+    let mut file = create().or_else(|error| {
+        // A temporary file of this pid is what a killed predecessor left.
+        if error.kind() == io::ErrorKind::AlreadyExists && fs::remove_file(path).is_ok() {
+            create()
+        } else {
+            Err(error)
+        }
+    })?;
+    write(&mut file)?;
+    file.flush()
+}
+
+/// Writes a file in place of an older one of ours.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let temporary = PathBuf::from(temporary);
+    let replaced = write_whole(&temporary, &mut |out| out.write_all(bytes)).and_then(|()| fs::rename(&temporary, path));
+    if replaced.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    replaced
+}
+
+/// Gives a file its name, unless the name is taken. Where there are no hard links, rename.
+fn place(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Ok(()) => fs::remove_file(from),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        Err(_) if fs::symlink_metadata(to).is_ok() => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => fs::rename(from, to),
+    }
+}
+
+/// The prefix as given, then the same file name in each fallback directory.
+pub(crate) fn prefixes<'a>(
+    prefix: &'a Path,
+    fallbacks: &'a [Option<&'static [u8]>],
+) -> impl Iterator<Item = PathBuf> + 'a {
+    let name = prefix.file_name().unwrap_or(OsStr::new("jeprof"));
+    let moved = fallbacks.iter().flatten().map(move |directory| Path::new(OsStr::from_bytes(directory)).join(name));
+    std::iter::once(prefix.to_path_buf()).chain(moved)
+}
+
+/// The path from the root, so that it means the same in another directory.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+/// Adds a line to a file that exists already; what cannot be added is lost.
+pub(crate) fn append_line(path: &Path, line: &[u8]) {
+    let file: io::Result<File> = OpenOptions::new().append(true).open(path);
+    if let Ok(mut file) = file {
+        let mut whole = line.to_vec();
+        whole.push(b'\n');
+        let _ = file.write_all(&whole);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::dump_name::DumpKind;
+
+    fn directory(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("heaptap-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    #[test]
+    fn taken_names_are_left_alone_and_failures_leave_nothing() {
+        let home = directory("file");
+        let name = || DumpName { prefix: home.join("jeprof"), pid: 1, seq: 0, kind: DumpKind::Final };
+        let mut write = |out: &mut dyn Write| out.write_all(b"new");
+        fs::write(home.join("jeprof.1.0.f.heap"), "old").unwrap();
+        std::os::unix::fs::symlink("nowhere", home.join("jeprof.1.1.f.heap")).unwrap();
+        assert_eq!(create(name(), &mut write).unwrap().seq, 2);
+        assert_eq!(fs::read(home.join("jeprof.1.0.f.heap")).unwrap(), b"old");
+        assert_eq!(fs::read(home.join("jeprof.1.2.f.heap")).unwrap(), b"new");
+        let failed = create(name(), &mut |_| Err(io::ErrorKind::StorageFull.into()));
+        assert_eq!(failed.unwrap_err().1.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(fs::read_dir(&home).unwrap().count(), 3);
+        fs::remove_dir_all(home).unwrap();
+    }
+
+    #[test]
+    fn fallbacks_keep_the_file_name() {
+        let all: Vec<_> = prefixes(Path::new("/a/b"), &[None, Some(b"/c")]).collect();
+        assert_eq!(all, [Path::new("/a/b"), Path::new("/c/b")]);
+    }
+}

@@ -1,0 +1,58 @@
+//! What `/proc` says about this process that a dump needs: code mappings, thread names, resident memory.
+
+use std::fs;
+
+/// The executable lines of our maps, which are all that readers of dumps look at; a data node has tens
+/// of thousands of others. The kernel's mark on deleted files is taken off, as jeprof wants to see a path
+/// that ends in `.so`.
+pub(crate) fn executable() -> Vec<u8> {
+    // Of this thread: the main thread may be gone, and its maps then read as empty.
+    let maps = fs::read("/proc/thread-self/maps").or_else(|_| fs::read("/proc/self/maps")).unwrap_or_default();
+    code_lines(&maps)
+}
+
+fn code_lines(maps: &[u8]) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for line in maps.split(|&byte| byte == b'\n') {
+        let is_code = line.split(|&byte| byte == b' ').nth(1).is_some_and(|flags| flags.get(2) == Some(&b'x'));
+        if is_code {
+            lines.extend_from_slice(line.strip_suffix(b" (deleted)").unwrap_or(line));
+            lines.push(b'\n');
+        }
+    }
+    lines
+}
+
+/// The name that a thread has now; `None` once it has ended.
+pub(crate) fn thread_name(tid: u32) -> Option<[u8; 16]> {
+    let text = fs::read(format!("/proc/self/task/{tid}/comm")).ok()?;
+    let mut name = [0; 16];
+    for (slot, byte) in name.iter_mut().zip(text.trim_ascii_end()) {
+        *slot = *byte;
+    }
+    Some(name)
+}
+
+/// Resident memory, bytes.
+pub(crate) fn resident_bytes() -> Option<u64> {
+    let statm = fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * crate::tap::os::map::page_size() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn code_lines_are_kept_and_deletion_marks_are_not() {
+        let maps = b"1-2 r-xp 0 00:00 0 /a/b.so\n2-3 rw-p 0 00:00 0 /a/b.so\n3-4 r-xp 0 00:00 0 /c.so (deleted)\n";
+        assert_eq!(super::code_lines(maps), b"1-2 r-xp 0 00:00 0 /a/b.so\n3-4 r-xp 0 00:00 0 /c.so\n");
+    }
+
+    #[test]
+    fn own_figures_can_be_read() {
+        assert!(super::resident_bytes().unwrap() > 100_000);
+        let tid = crate::tap::os::sys::thread_id();
+        assert!(super::thread_name(tid).is_some() && super::thread_name(u32::MAX).is_none());
+        assert!(!super::executable().is_empty());
+    }
+}

@@ -1,0 +1,143 @@
+//! The side-car: a tiny ELF file that lets stock `jeprof` print Java names.
+//!
+//! jeprof names addresses with `nm` and `addr2line`, by the files that MAPPED_LIBRARIES lists. So the fake
+//! pcs get a line there, and a file: an ET_DYN without code whose symbol table has one function a
+//! method, `STRIDE` bytes long. Without the file nothing else is lost.
+//!
+//! ```text
+//! ELF header | .symtab | .strtab | .shstrtab | section headers     (.text: address 0, no bytes)
+//! ```
+//!
+//! jeprof drops `<…>` and `(…)` from names and `;` separates frames in folded stacks, so `<init>`
+//! becomes `{init}` and such characters an underscore.
+
+use crate::wire::java_pc;
+use crate::wire::live::snapshot::{JavaMethod, Snapshot};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+const HEADER: usize = 64;
+const SECTION_HEADER: usize = 64;
+const SYMBOL: usize = 24;
+/// Names of the sections, each at its offset: "" .text .symtab .strtab .shstrtab.
+const SECTION_NAMES: &[u8] = b"\0.text\0.symtab\0.strtab\0.shstrtab\0";
+
+/// The file's bytes, or `None` if no Java method was seen.
+pub(crate) fn bytes(snapshot: &Snapshot) -> Option<Vec<u8>> {
+    let methods: BTreeMap<u32, &JavaMethod> = snapshot.java_methods.iter().map(|(n, method)| (*n, method)).collect();
+    let end = end(snapshot)?;
+    let mut symbols = vec![0; SYMBOL];
+    let mut names = vec![0];
+    for (number, method) in methods {
+        symbol(&mut symbols, names.len(), u64::from(number) * java_pc::STRIDE);
+        names.extend(symbol_name(method));
+        names.push(0);
+    }
+    Some(elf(&symbols, &names, end))
+}
+
+/// The line of MAPPED_LIBRARIES that leads to the file.
+pub(crate) fn maps_line(snapshot: &Snapshot, path: &Path) -> Option<String> {
+    let end = java_pc::BASE + end(snapshot)?;
+    Some(format!("{:x}-{end:x} r-xp 00000000 00:00 0                          {}\n", java_pc::BASE, path.display()))
+}
+
+/// Bytes of fake pcs in use.
+fn end(snapshot: &Snapshot) -> Option<u64> {
+    let highest = snapshot.java_methods.keys().max()?;
+    Some((u64::from(*highest) + 1) * java_pc::STRIDE)
+}
+
+/// `java.util.zip.Deflater.{init}`.
+fn symbol_name(method: &JavaMethod) -> Vec<u8> {
+    let dot = |&byte: &u8| if byte == b'/' { b'.' } else { byte };
+    let mut name: Vec<u8> = method.class.iter().map(dot).collect();
+    if !name.is_empty() {
+        name.push(b'.');
+    }
+    name.extend(match &method.method[..] {
+        b"<init>" => &b"{init}"[..],
+        b"<clinit>" => b"{clinit}",
+        other => other,
+    });
+    for byte in &mut name {
+        if matches!(*byte, 0..=b' ' | b';' | b'<' | b'>' | b'(' | b')' | 0x7f) {
+            *byte = b'_';
+        }
+    }
+    name
+}
+
+/// One Elf64_Sym: a global function of section 1 (.text).
+fn symbol(symbols: &mut Vec<u8>, name: usize, address: u64) {
+    const GLOBAL_FUNCTION: u8 = 1 << 4 | 2;
+    symbols.extend((name as u32).to_le_bytes());
+    symbols.extend([GLOBAL_FUNCTION, 0, 1, 0]);
+    symbols.extend(address.to_le_bytes());
+    symbols.extend(java_pc::STRIDE.to_le_bytes());
+}
+
+fn elf(symbols: &[u8], names: &[u8], text_bytes: u64) -> Vec<u8> {
+    let (symbols_at, names_at) = (HEADER, HEADER + symbols.len());
+    let section_names_at = names_at + names.len();
+    let headers_at = (section_names_at + SECTION_NAMES.len()).next_multiple_of(8);
+    let mut file = header(headers_at as u64);
+    file.extend([symbols, names, SECTION_NAMES].concat());
+    file.resize(headers_at, 0);
+    file.extend([0; SECTION_HEADER]);
+    // name, type, flags, offset, size, link, info, entry size
+    let sections = [
+        (1, 8, 6, 0, text_bytes, 0, 0, 0),
+        (7, 2, 0, symbols_at as u64, symbols.len() as u64, 3, 1, SYMBOL as u64),
+        (15, 3, 0, names_at as u64, names.len() as u64, 0, 0, 0),
+        (23, 3, 0, section_names_at as u64, SECTION_NAMES.len() as u64, 0, 0, 0),
+    ];
+    for (name, kind, flags, offset, size, link, info, entry) in sections {
+        file.extend([u32::to_le_bytes(name), u32::to_le_bytes(kind)].concat());
+        file.extend(
+            [u64::to_le_bytes(flags), 0u64.to_le_bytes(), u64::to_le_bytes(offset), size.to_le_bytes()].concat(),
+        );
+        file.extend([u32::to_le_bytes(link), u32::to_le_bytes(info)].concat());
+        file.extend([1u64.to_le_bytes(), u64::to_le_bytes(entry)].concat());
+    }
+    file
+}
+
+/// Elf64_Ehdr of a little-endian ET_DYN for the machine we run on.
+fn header(section_headers_at: u64) -> Vec<u8> {
+    const MACHINE: u16 = if cfg!(target_arch = "aarch64") { 183 } else { 62 };
+    let mut header = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    header.extend([3u16.to_le_bytes(), MACHINE.to_le_bytes()].concat());
+    header.extend(1u32.to_le_bytes());
+    header.extend([0u64.to_le_bytes(), 0u64.to_le_bytes(), section_headers_at.to_le_bytes()].concat());
+    header.extend(0u32.to_le_bytes());
+    let halves = [HEADER as u16, 0, 0, SECTION_HEADER as u16, 5, 4];
+    header.extend(halves.map(u16::to_le_bytes).concat());
+    header
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn binutils_read_the_names_that_fake_pcs_stand_for() {
+        let mut snapshot = Snapshot::default();
+        assert_eq!(bytes(&snapshot), None);
+        let names = [(0, "java/util/zip/Deflater", "<init>"), (3, "org/x/A$B", "run"), (4, "", "[compiling a.b]")];
+        for (number, class, method) in names {
+            let method = JavaMethod { class: class.into(), method: method.into() };
+            snapshot.java_methods.insert(number, method);
+        }
+        let path = std::env::temp_dir().join(format!("heaptap-sidecar-{}.so", std::process::id()));
+        std::fs::write(&path, bytes(&snapshot).unwrap()).unwrap();
+        let offset = |method, line| format!("{:#x}", java_pc::pc(java_pc::slot(method, line)) - java_pc::BASE - 1);
+        let addresses = [offset(0, 0), offset(3, 700), offset(4, 65_535)];
+        let output = Command::new("addr2line").arg("-fe").arg(&path).args(addresses).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let found: Vec<&str> = text.lines().step_by(2).collect();
+        assert_eq!(found, ["java.util.zip.Deflater.{init}", "org.x.A$B.run", "[compiling_a.b]"]);
+        std::fs::remove_file(path).unwrap();
+    }
+}

@@ -1,0 +1,59 @@
+//! A Java frame as the walk hands it on, and the trait by which the live region takes it.
+//!
+//! The one interface between `jvm`, which reads names out of the virtual machine, and `store`, which keeps them. Plain data.
+
+/// Longest class name that is kept; what is longer is cut at the end.
+pub(crate) const MAX_CLASS: usize = 512;
+/// Longest method name that is kept.
+pub(crate) const MAX_METHOD: usize = 256;
+
+/// What ran in a Java frame.
+///
+/// Interpreted, compiled and inlined runs of a method are one kind on purpose: the compiler moves a hot method through
+/// all three, and a leak must not look like three stacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum FrameKind {
+    /// A method with bytecodes.
+    Method,
+    /// A native method (its C function is the next inner, native frame).
+    NativeMethod,
+    /// Not a method: a mark that the walk leaves, such as [`FROZEN`]. It has no class.
+    Mark,
+}
+
+/// The rest of a virtual thread lies frozen in the heap, between the frames before and after this mark.
+pub(crate) const FROZEN: &[u8] = b"[frozen frames]";
+/// A collector's barrier, called from the method that follows; its callers cannot be told.
+pub(crate) const BARRIER: &[u8] = b"[gc barrier]";
+/// A compiler thread; the method that follows is the one it was compiling.
+pub(crate) const COMPILING: &[u8] = b"[compiling]";
+
+/// One Java frame, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct JavaFrame<'a> {
+    /// Internal name (`java/lang/String`), without the suffix that makes hidden classes unique; empty for a mark.
+    pub(crate) class: &'a [u8],
+    /// Method name as in the class file (`<init>`), or the text of a mark.
+    pub(crate) method: &'a [u8],
+    /// Source line; 0: unknown.
+    pub(crate) line: u32,
+    /// What ran.
+    pub(crate) kind: FrameKind,
+}
+
+/// The keeper of Java frames: gives each distinct [`JavaFrame`] a slot number, and each slot a fake pc.
+///
+/// Called while an allocation is being sampled: implementations must not allocate, block or unwind.
+pub(crate) trait JavaFrames {
+    /// The slot of a frame, new or known. `None`: no room, or a lock was busy; asked again next time.
+    fn intern(&self, frame: &JavaFrame<'_>) -> Option<u32>;
+
+    /// The slot that stands for a frame whose name could not be kept. Always there.
+    fn unnamed(&self) -> u32;
+
+    /// The fake pc of a slot.
+    fn pc(&self, slot: u32) -> u64;
+
+    /// Changes whenever a slot that was handed out may since have got another name: caches of slots are void then.
+    fn generation(&self) -> u32;
+}

@@ -1,0 +1,179 @@
+//! The code cache: from a pc to the code blob that owns it.
+//!
+//! HotSpot keeps compiled code, stubs and the interpreter in one reserved range, split into up to four code heaps
+//! (JDK 8 has one). A heap is an array of segments; its segment map says for each segment how far back
+//! its block begins, in hops of at most 254 (`share/memory/heap.cpp`, `CodeHeap::find_start`). Nothing here
+//! allocates or locks: a block that is on the running stack is neither freed nor moved.
+//!
+//! # Safety
+//!
+//! Heaps are reserved once and stay. Only the committed part, asked anew each time, is read.
+#![allow(unsafe_code)]
+
+use super::memory::Block;
+use super::vmstructs::VmStructs;
+
+/// JDK 9 and later: non-nmethod, profiled, non-profiled; one more in some builds.
+const MANY: usize = 8;
+/// Mark of a segment that belongs to no block.
+const FREE: u8 = 0xff;
+
+/// Where the fields of a code heap stand.
+#[derive(Clone, Copy, Debug)]
+struct HeapLayout {
+    low: usize,
+    high: usize,
+    segments: usize,
+    log2_segment_size: usize,
+    block_header: usize,
+    block_length: usize,
+    length_is_short: bool,
+    block_used: usize,
+}
+
+impl HeapLayout {
+    fn derive(tables: &VmStructs) -> Option<HeapLayout> {
+        let memory = tables.offset("CodeHeap", "_memory")?;
+        let low = tables.offset("VirtualSpace", "_low")?;
+        let header = tables.offset("HeapBlock", "_header")?;
+        Some(HeapLayout {
+            low: memory + low,
+            high: memory + tables.offset("VirtualSpace", "_high")?,
+            segments: tables.offset("CodeHeap", "_segmap")? + low,
+            log2_segment_size: tables.offset("CodeHeap", "_log2_segment_size")?,
+            block_header: tables.size_of("HeapBlock")?,
+            block_length: header + tables.offset("HeapBlock::Header", "_length")?,
+            length_is_short: tables.is_of_type("HeapBlock::Header", "_length", "uint32_t"),
+            block_used: header + tables.offset("HeapBlock::Header", "_used")?,
+        })
+    }
+
+    /// Bytes of a `CodeHeap` object that are read.
+    fn extent(&self) -> usize {
+        [self.low, self.high, self.segments, self.log2_segment_size].into_iter().max().map_or(0, |last| last + 8)
+    }
+}
+
+/// One code heap.
+#[derive(Clone, Copy, Debug)]
+struct CodeHeap {
+    object: Block,
+    low: usize,
+    segments: usize,
+    log2_segment_size: u32,
+}
+
+/// All code heaps of the virtual machine.
+#[derive(Debug)]
+pub(super) struct CodeHeaps {
+    layout: HeapLayout,
+    low: usize,
+    high: usize,
+    heaps: [Option<CodeHeap>; MANY],
+}
+
+impl CodeHeaps {
+    /// Finds the heaps; `None` while the machine has not made them, or if the tables do not tell.
+    pub(super) fn find(tables: &VmStructs, vm: Block) -> Option<CodeHeaps> {
+        let layout = HeapLayout::derive(tables)?;
+        let (objects, count) = heap_objects(tables, vm)?;
+        let mut heaps = [None; MANY];
+        for (index, slot) in heaps.iter_mut().enumerate().take(count) {
+            *slot = Some(CodeHeap::open(objects.read::<usize>(8 * index)?, &layout)?);
+        }
+        let bound = |field| vm.read_at::<usize>(tables.address("CodeCache", field)?);
+        let (low, high) = match (bound("_low_bound"), bound("_high_bound")) {
+            (Some(low), Some(high)) => (low, high),
+            _ => boundaries(tables, heaps.iter().flatten())?,
+        };
+        (low != 0 && low < high && count > 0).then_some(CodeHeaps { layout, low, high, heaps })
+    }
+
+    /// Whether `pc` lies in the code cache at all.
+    #[inline]
+    pub(super) fn contains(&self, pc: usize) -> bool {
+        self.low <= pc && pc < self.high
+    }
+
+    /// The bytes of the code blob that owns `pc`.
+    #[inline]
+    pub(super) fn blob_at(&self, pc: usize) -> Option<Block> {
+        self.heaps.iter().flatten().find_map(|heap| heap.blob_at(pc, &self.layout))
+    }
+}
+
+impl CodeHeap {
+    fn open(object: usize, layout: &HeapLayout) -> Option<CodeHeap> {
+        if object == 0 || !object.is_multiple_of(8) {
+            return None;
+        }
+        // SAFETY: a CodeHeap is created at start and never deleted; the machine's own list names this one.
+        let object = unsafe { Block::vouched(object, layout.extent()) };
+        let log2_segment_size = object.read::<u32>(layout.log2_segment_size)?;
+        // 32 bytes to 64 KiB; HotSpot's own values are 64 and 128 bytes.
+        (5..=16).contains(&log2_segment_size).then_some(CodeHeap {
+            object,
+            low: object.read(layout.low)?,
+            segments: object.read(layout.segments)?,
+            log2_segment_size,
+        })
+    }
+
+    #[inline]
+    fn blob_at(&self, pc: usize, layout: &HeapLayout) -> Option<Block> {
+        let high = self.object.read::<usize>(layout.high)?;
+        if pc < self.low || pc >= high {
+            return None;
+        }
+        let size = high - self.low;
+        // SAFETY: the machine has committed the map of every committed segment, and never gives it back.
+        let map = unsafe { Block::vouched(self.segments, size >> self.log2_segment_size) };
+        // SAFETY: the machine has committed `low..high` and never gives it back.
+        let memory = unsafe { Block::vouched(self.low, size) };
+        let mut index = (pc - self.low) >> self.log2_segment_size;
+        loop {
+            match map.read::<u8>(index)? {
+                0 => break,
+                FREE => return None,
+                hop => index = index.checked_sub(usize::from(hop))?,
+            }
+        }
+        let start = index << self.log2_segment_size;
+        let length = match layout.length_is_short {
+            true => memory.read::<u32>(start + layout.block_length)? as usize,
+            false => memory.read::<usize>(start + layout.block_length)?,
+        };
+        let bytes = length.checked_mul(1 << self.log2_segment_size)?.checked_sub(layout.block_header)?;
+        let blob = memory.part(start + layout.block_header, bytes)?;
+        (memory.read::<u8>(start + layout.block_used)? == 1 && blob.contains(pc)).then_some(blob)
+    }
+}
+
+/// The array of pointers to heaps, and its length.
+fn heap_objects(tables: &VmStructs, vm: Block) -> Option<(Block, usize)> {
+    if let Some(address) = tables.address("CodeCache", "_heap") {
+        return Some((vm.part(address.checked_sub(vm.start())?, 8)?, 1));
+    }
+    let array = vm.read_at::<usize>(tables.address("CodeCache", "_heaps")?)?;
+    if array == 0 {
+        return None;
+    }
+    let length =
+        tables.offset("GrowableArrayBase", "_len").or_else(|| tables.offset("GenericGrowableArray", "_len"))?;
+    let data = tables.offset("GrowableArray<int>", "_data")?;
+    // SAFETY: the machine's own pointer to its list of heaps, which it never replaces.
+    let array = unsafe { Block::vouched(array, data.max(length) + 8) };
+    let count = usize::try_from(array.read::<i32>(length)?).ok()?.min(MANY);
+    // SAFETY: the list's own storage holds `count` pointers.
+    Some((unsafe { Block::vouched(array.read(data)?, 8 * count) }, count))
+}
+
+/// JDK 8 exports no bounds of the code cache: they are those of its reserved heaps.
+fn boundaries<'a>(tables: &VmStructs, heaps: impl Iterator<Item = &'a CodeHeap>) -> Option<(usize, usize)> {
+    let memory = tables.offset("CodeHeap", "_memory")?;
+    let low = memory + tables.offset("VirtualSpace", "_low_boundary")?;
+    let high = memory + tables.offset("VirtualSpace", "_high_boundary")?;
+    heaps.into_iter().try_fold((usize::MAX, 0), |(lowest, highest), heap| {
+        Some((lowest.min(heap.object.read(low)?), highest.max(heap.object.read(high)?)))
+    })
+}

@@ -1,0 +1,194 @@
+//! Java frames: HotSpot's stacks, walked through the tables that it exports about itself.
+//!
+//! Floor 3, beside `unwind`: when native unwinding meets a pc that belongs to no ELF object, [`Hotspot::walk`] takes over, pushes one
+//! fake pc per Java method, and hands the registers back where native code called Java. No flag, agent, JVMTI, JNI, signal
+//! handler or call into the machine: everything is read from its memory, and only after it has been checked.
+//! It starts itself at the first such pc. Nothing on a sample's way allocates, locks or waits.
+//!
+//! ```text
+//! walk ── machine (layout, once) ── image, vmstructs, quirks
+//!   ├─ heap → blob → nmethod (scopes, unsigned5)        compiled and inlined
+//!   ├─ interpreter                                       interpreted
+//!   ├─ cache → method (names, lines) → frame             (Method*, bci) → slot of the live region
+//!   └─ thread                                            lost stacks, compiler threads
+//! ```
+//!
+//! # Safety
+//!
+//! The one unsafe operation here is to follow the pointer to the published [`Machine`], which is never freed.
+#![allow(unsafe_code)]
+
+mod blob;
+mod cache;
+mod counters;
+pub(crate) mod frame;
+mod hash;
+mod heap;
+mod image;
+mod interpreter;
+mod lines;
+mod machine;
+mod memory;
+mod method;
+mod names;
+mod nmethod;
+mod quirks;
+mod thread;
+mod unsigned5;
+mod vmstructs;
+mod walk;
+
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+use self::counters::Counters;
+use self::frame::JavaFrames;
+use self::machine::{Machine, Unfit};
+use self::walk::{Stop, Walk};
+use super::stack::{Registers, StackBounds, StackTrace};
+use crate::wire::stack_end::StackEnd;
+
+/// How the walk of a run of Java frames ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Walked {
+    /// Native code called Java: the registers given are now those of that native frame. If its unwinding gets lost,
+    /// [`Hotspot::recover`] goes on from the Java frame below it, given this.
+    Native(Outer),
+    /// The trace ends here and holds the reason.
+    Ended,
+    /// The pc is not in a code cache that we know: nothing was pushed.
+    NotJava,
+}
+
+/// Where, below native code that called Java, the next outer Java frame stands; if there is one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outer(Option<Registers>);
+
+/// What is known about the virtual machine of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// No Java frame has been met.
+    None,
+    /// A thread is looking at it right now.
+    Busy,
+    /// Java frames are walked; the feature release.
+    Ready(i32),
+    /// A virtual machine whose layout we do not know, or whose structures failed too many checks: native frames only.
+    Unsupported,
+}
+
+const NONE: u32 = 0;
+const BUSY: u32 = 1;
+const READY: u32 = 2;
+const UNSUPPORTED: u32 = 3;
+
+/// Walks that may fail a check before we ask whether we understand this machine at all.
+const TOLERATED: u64 = 64;
+
+/// The virtual machine of this process, found when its first frame is met.
+#[derive(Debug)]
+pub(crate) struct Hotspot {
+    state: AtomicU32,
+    machine: AtomicPtr<Machine>,
+    attempts: AtomicU32,
+    counters: Counters,
+}
+
+impl Hotspot {
+    /// Knows nothing yet.
+    pub(crate) const fn new() -> Hotspot {
+        Hotspot {
+            state: AtomicU32::new(NONE),
+            machine: AtomicPtr::new(ptr::null_mut()),
+            attempts: AtomicU32::new(0),
+            counters: Counters::new(),
+        }
+    }
+
+    /// Walks Java frames from `at`, whose pc belongs to no ELF object and has not been pushed.
+    pub(crate) fn walk(
+        &self,
+        at: &mut Registers,
+        bounds: &StackBounds,
+        trace: &mut StackTrace,
+        names: &impl JavaFrames,
+    ) -> Walked {
+        let Some(machine) = self.machine() else { return Walked::NotJava };
+        if !machine.code.contains(at.pc) {
+            return Walked::NotJava;
+        }
+        self.counters.walks.add(1);
+        let end = match Walk::new(machine, &self.counters, names, bounds, trace).run(at) {
+            Ok(outer) => return Walked::Native(Outer(outer)),
+            Err(Stop::End(end)) => end,
+            Err(Stop::Full) => StackEnd::TooDeep,
+        };
+        trace.set_end(end);
+        self.counters.count_end(end);
+        if end == StackEnd::JavaImplausible {
+            self.doubt();
+        }
+        Walked::Ended
+    }
+
+    /// What is known about the virtual machine.
+    pub(crate) fn status(&self) -> Status {
+        match self.state.load(Ordering::Relaxed) {
+            BUSY => Status::Busy,
+            READY => self.published().map_or(Status::None, |machine| Status::Ready(machine.release)),
+            UNSUPPORTED => Status::Unsupported,
+            _ => Status::None,
+        }
+    }
+
+    /// Walks that ended for this reason.
+    pub(crate) fn ended(&self, end: StackEnd) -> u64 {
+        self.counters.ended(end)
+    }
+
+    fn published(&self) -> Option<&'static Machine> {
+        // Acquire: pairs with the release in `start`, so that the machine's fields are seen.
+        let machine = self.machine.load(Ordering::Acquire);
+        // SAFETY: null, or a machine that `start` wrote whole before publishing it, in memory that is never unmapped.
+        unsafe { machine.as_ref() }
+    }
+
+    fn machine(&self) -> Option<&'static Machine> {
+        match self.published() {
+            Some(machine) => (self.state.load(Ordering::Relaxed) == READY).then_some(machine),
+            None => self.start(),
+        }
+    }
+
+    /// Looks for the machine. One thread does, others do not wait; a process with foreign code but without HotSpot is
+    /// looked at ever more rarely (the 1st, 2nd, 4th, 8th … time), because a look costs up to a millisecond.
+    #[cold]
+    fn start(&self) -> Option<&'static Machine> {
+        if self.state.load(Ordering::Relaxed) != NONE
+            || !self.attempts.fetch_add(1, Ordering::Relaxed).wrapping_add(1).is_power_of_two()
+            || self.state.compare_exchange(NONE, BUSY, Ordering::Relaxed, Ordering::Relaxed).is_err()
+        {
+            return None;
+        }
+        let (state, found) = match Machine::find().map(memory::lasting) {
+            Ok(Some(machine)) => (READY, Some(machine)),
+            Ok(None) | Err(Unfit::NotYet) => (NONE, None),
+            Err(Unfit::Unknown) => (UNSUPPORTED, None),
+        };
+        if let Some(machine) = found {
+            // Release: whoever sees the pointer sees the fields.
+            self.machine.store(ptr::from_ref(machine).cast_mut(), Ordering::Release);
+        }
+        self.state.store(state, Ordering::Relaxed);
+        found
+    }
+
+    /// Gives up Java frames for good when a large share of the walks meets what cannot be.
+    #[cold]
+    fn doubt(&self) {
+        let failed = self.counters.ended(StackEnd::JavaImplausible);
+        if failed > TOLERATED && failed > self.counters.walks.get() / 4 {
+            self.state.store(UNSUPPORTED, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! The walk: from a pc in the code cache, frame by frame, to the native code that called Java.
+//!
+//! Each step asks which code owns the pc, pushes the Java methods that stand there, and computes the caller's
+//! registers from that code's own rule. Every value is checked before it is used; the first that is not plausible ends
+//! the trace with its reason. Nothing here allocates, locks or guesses.
+//!
+//! # Safety
+//!
+//! The only memory vouched for here is the running stack, by the caller's [`StackBounds`].
+#![allow(unsafe_code)]
+
+use super::blob::Kind;
+use super::cache::{CompiledFrame, Known};
+use super::counters::Counters;
+use super::frame::{BARRIER, FROZEN, FrameKind, JavaFrame, JavaFrames};
+use super::hash::Hash;
+use super::machine::Machine;
+use super::memory::Block;
+use super::method::NameBuffer;
+use super::nmethod::{Nmethod, Scope};
+use crate::tap::stack::{Registers, StackBounds, StackTrace};
+use crate::wire::stack_end::StackEnd;
+
+/// Bytecode index of a method of which only the name is known.
+pub(super) const NO_BCI: i32 = i32::MIN;
+/// Marks, in the place of a bytecode index, that a `Method*` has been proven.
+const PROVEN: u16 = 0xfffd;
+
+/// Addresses beyond are not user space; aarch64 signs return addresses there.
+const ADDRESS_BITS: u32 = 48;
+
+/// Why a walk goes no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The trace ends here, for this reason.
+    End(StackEnd),
+    /// The trace is full, and says so itself.
+    Full,
+}
+
+const IMPLAUSIBLE: Stop = Stop::End(StackEnd::JavaImplausible);
+
+/// One walk.
+pub(super) struct Walk<'a, N> {
+    machine: &'a Machine,
+    counters: &'a Counters,
+    names: &'a N,
+    stack: Block,
+    trace: &'a mut StackTrace,
+    generation: u32,
+    /// Java methods pushed in this walk.
+    pushed: u64,
+    /// Where Java was left for the native code that called the last Java frames.
+    outer: Option<Registers>,
+}
+
+impl<'a, N: JavaFrames> Walk<'a, N> {
+    pub(super) fn new(
+        machine: &'a Machine,
+        counters: &'a Counters,
+        names: &'a N,
+        bounds: &StackBounds,
+        trace: &'a mut StackTrace,
+    ) -> Walk<'a, N> {
+        // SAFETY: `StackBounds` promises that these bytes of the running stack are readable.
+        let stack = unsafe { Block::vouched(bounds.low, bounds.high.saturating_sub(bounds.low)) };
+        let generation = names.generation();
+        Walk { machine, counters, names, stack, trace, generation, pushed: 0, outer: None }
+    }
+
+    /// Walks until native code calls. `at` is left at that native frame, or where the walk stopped.
+    pub(super) fn run(&mut self, at: &mut Registers) -> Result<Option<Registers>, Stop> {
+        let result = self.steps(at);
+        self.counters.frames.add(self.pushed);
+        result.map(|()| self.outer)
+    }
+
+    fn steps(&mut self, at: &mut Registers) -> Result<(), Stop> {
+        loop {
+            let (next, may_be_native) = self.step(*at)?;
+            if next.sp <= at.sp || !self.stack.contains(next.sp - 1) {
+                return Err(Stop::End(StackEnd::BadStack));
+            }
+            *at = next;
+            if !self.machine.code.contains(at.pc) {
+                return if may_be_native { Ok(()) } else { Err(IMPLAUSIBLE) };
+            }
+        }
+    }
+
+    /// Pushes what stands at `at`, and finds the caller; and whether that may be native code.
+    fn step(&mut self, at: Registers) -> Result<(Registers, bool), Stop> {
+        let machine = self.machine;
+        if machine.interpreter.contains(at.pc) {
+            return Ok((self.interpreted(at)?, false));
+        }
+        if at.pc == machine.call_stub_return {
+            self.outer = machine.threads.and_then(|threads| threads.outer_java_frame(at.fp, self.stack));
+            return Ok((self.sender_by_fp(at)?, true));
+        }
+        let blob = machine.code.blob_at(at.pc).ok_or(Stop::End(StackEnd::JavaUnknownBlob))?;
+        match machine.blobs.kind(blob).ok_or(IMPLAUSIBLE)? {
+            Kind::Compiled => Ok((self.compiled(at, blob)?, false)),
+            Kind::Wrapper => Ok((self.wrapper(at, blob)?, false)),
+            Kind::Stub => Ok((self.sender_by_size(at, machine.blobs.frame_bytes(blob).ok_or(IMPLAUSIBLE)?)?, true)),
+            Kind::FramePointer => Ok((self.framed_stub(at)?, true)),
+            Kind::Formless if self.pushed == 0 => self.barrier(None),
+            Kind::Formless => Err(Stop::End(StackEnd::JavaUnknownBlob)),
+        }
+    }
+
+    fn interpreted(&mut self, at: Registers) -> Result<Registers, Stop> {
+        let frame = self.machine.interpreter.frame(&at, self.stack).ok_or(IMPLAUSIBLE)?;
+        let methods = &self.machine.methods;
+        let proven = method_key(frame.method, PROVEN).is_some_and(|key| self.machine.cache.has_method(key));
+        let code = if proven { methods.known_bytecodes(frame.method) } else { methods.bytecodes(frame.method) };
+        let bci = code.and_then(|code| frame.bci(code)).ok_or(IMPLAUSIBLE)?;
+        self.push_method(Scope { method: frame.method, bci })?;
+        Ok(Registers { pc: without_signature(frame.sender.pc), ..frame.sender })
+    }
+
+    fn compiled(&mut self, mut at: Registers, blob: Block) -> Result<Registers, Stop> {
+        let machine = self.machine;
+        let code_begin = machine.blobs.code_begin(blob).ok_or(IMPLAUSIBLE)?;
+        let nmethod = Nmethod::new(blob, code_begin, &machine.nmethods);
+        let deoptimised = nmethod.is_deopt_handler(at.pc);
+        if deoptimised {
+            at.pc = self.pc_before_deopt(at, nmethod).filter(|&pc| blob.contains(pc)).ok_or(IMPLAUSIBLE)?;
+        }
+        let compile_id = u64::from(nmethod.compile_id().ok_or(IMPLAUSIBLE)?);
+        let identity = Hash::new().with(at.pc as u64).with(blob.start() as u64);
+        let identity = identity.with(compile_id << 32 | u64::from(self.generation)).finish();
+        let frame = match machine.cache.frame(identity) {
+            Some(frame) => {
+                frame.slots().iter().try_for_each(|&slot| self.push_slot(slot))?;
+                frame
+            }
+            None => self.decode(at.pc, blob, nmethod, identity)?,
+        };
+        if frame.sp_in_fp {
+            at.sp = at.fp;
+        }
+        self.sender_by_size(at, frame.bytes as usize)
+    }
+
+    /// The pc that a deoptimised frame had. JDK 8: at method handle calls its stack pointer stands in the frame pointer.
+    fn pc_before_deopt(&self, at: Registers, nmethod: Nmethod<'_>) -> Option<usize> {
+        let sp_in_fp = self.machine.quirks.handle_calls_save_sp_in_fp && nmethod.is_method_handle_deopt(at.pc);
+        let sp = if sp_in_fp { at.fp } else { at.sp };
+        self.stack.read_at::<usize>(sp.checked_add(nmethod.orig_pc_offset()?)?)
+    }
+
+    /// Reads the debug record of a compiled frame, pushes its methods, and remembers them.
+    #[cold]
+    fn decode(&mut self, pc: usize, blob: Block, nmethod: Nmethod<'_>, identity: u64) -> Result<CompiledFrame, Stop> {
+        self.counters.decoded.add(1);
+        let Some(record) = nmethod.pc_desc(pc) else {
+            return if self.pushed == 0 { self.barrier(nmethod.method()) } else { Err(IMPLAUSIBLE) };
+        };
+        let bytes = self.machine.blobs.frame_bytes(blob).ok_or(IMPLAUSIBLE)?;
+        let mut frame = CompiledFrame::of_size(bytes as u32);
+        frame.sp_in_fp = self.machine.quirks.handle_calls_save_sp_in_fp && record.is_method_handle_invoke;
+        let mut lasting = true;
+        for scope in nmethod.scopes(record).ok_or(IMPLAUSIBLE)? {
+            let (slot, named) = self.slot(scope.ok_or(IMPLAUSIBLE)?)?;
+            lasting &= frame.push(slot) && named;
+            self.push_slot(slot)?;
+        }
+        if lasting {
+            self.machine.cache.insert_frame(identity, frame);
+        }
+        Ok(frame)
+    }
+
+    fn wrapper(&mut self, at: Registers, blob: Block) -> Result<Registers, Stop> {
+        let code_begin = self.machine.blobs.code_begin(blob).ok_or(IMPLAUSIBLE)?;
+        let method = Nmethod::new(blob, code_begin, &self.machine.nmethods).method().ok_or(IMPLAUSIBLE)?;
+        self.push_method(Scope { method, bci: -1 })?;
+        self.sender_by_size(at, self.machine.blobs.frame_bytes(blob).ok_or(IMPLAUSIBLE)?)
+    }
+
+    /// A stub with a frame pointer. Below Java frames and above Java frames it can only be the one to which the
+    /// oldest thawed frame of a virtual thread returns, to have the next one thawed.
+    fn framed_stub(&mut self, at: Registers) -> Result<Registers, Stop> {
+        let sender = self.sender_by_fp(at)?;
+        if self.pushed > 0 && self.machine.code.contains(sender.pc) {
+            self.push_mark(FROZEN)?;
+        }
+        Ok(sender)
+    }
+
+    /// The innermost Java frame called the collector from a point without a debug record: name its method, if it is known, and stop.
+    fn barrier<T>(&mut self, method: Option<usize>) -> Result<T, Stop> {
+        self.push_mark(BARRIER)?;
+        if let Some(method) = method {
+            self.push_method(Scope { method, bci: NO_BCI })?;
+        }
+        Err(Stop::End(StackEnd::JavaBarrier))
+    }
+
+    fn sender_by_fp(&self, at: Registers) -> Result<Registers, Stop> {
+        let word = |address: usize| self.stack.read_at::<usize>(address).ok_or(Stop::End(StackEnd::BadStack));
+        let (fp, pc) = (word(at.fp)?, word(at.fp.wrapping_add(8))?);
+        Ok(Registers { pc: without_signature(pc), sp: at.fp.wrapping_add(16), fp })
+    }
+
+    fn sender_by_size(&self, at: Registers, bytes: usize) -> Result<Registers, Stop> {
+        let sp = at.sp.wrapping_add(bytes);
+        let word = |address: usize| self.stack.read_at::<usize>(address).ok_or(Stop::End(StackEnd::BadStack));
+        let (fp, pc) = (word(sp.wrapping_sub(16))?, word(sp.wrapping_sub(8))?);
+        Ok(Registers { pc: without_signature(pc), sp, fp })
+    }
+
+    fn push_method(&mut self, scope: Scope) -> Result<(), Stop> {
+        let (slot, _) = self.slot(scope)?;
+        self.push_slot(slot)
+    }
+
+    fn push_mark(&mut self, text: &[u8]) -> Result<(), Stop> {
+        let mark = JavaFrame { class: &[], method: text, line: 0, kind: FrameKind::Mark };
+        let slot = self.names.intern(&mark).unwrap_or(self.names.unnamed());
+        self.push_slot(slot)
+    }
+
+    #[inline]
+    fn push_slot(&mut self, slot: u32) -> Result<(), Stop> {
+        self.pushed += 1;
+        if self.trace.push(self.names.pc(slot)) { Ok(()) } else { Err(Stop::Full) }
+    }
+
+    /// The slot of a method at a bytecode index, and whether it bears that method's name.
+    #[inline]
+    pub(super) fn slot(&self, scope: Scope) -> Result<(u32, bool), Stop> {
+        let key = method_key(scope.method, bci_code(scope.bci)).ok_or(IMPLAUSIBLE)?;
+        let methods = &self.machine.methods;
+        match self.machine.cache.method(key, self.generation, || methods.identity(scope.method)) {
+            Known::Slot(slot) => Ok((slot, true)),
+            Known::Changed | Known::Nothing => self.new_slot(scope, key),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn new_slot(&self, scope: Scope, key: u64) -> Result<(u32, bool), Stop> {
+        let mut buffer = NameBuffer::new();
+        let frame = self.machine.methods.describe(scope, &mut buffer).ok_or(IMPLAUSIBLE)?;
+        self.counters.new_methods.add(1);
+        let identity = self.machine.methods.identity(scope.method).ok_or(IMPLAUSIBLE)?;
+        let Some(slot) = self.names.intern(&frame) else {
+            self.counters.unnamed.add(1);
+            return Ok((self.names.unnamed(), false));
+        };
+        self.machine.cache.insert_method(key, identity, self.generation, slot);
+        if let Some(proven) = method_key(scope.method, PROVEN) {
+            self.machine.cache.insert_method(proven, 0, 0, 0);
+        }
+        Ok((slot, true))
+    }
+}
+
+/// Bytecode indices end at 65,534 (JVM specification 4.7.3); the codes above are ours.
+fn bci_code(bci: i32) -> u16 {
+    match bci {
+        NO_BCI => 0xfffe,
+        bci => u16::try_from(bci).unwrap_or(0xffff),
+    }
+}
+
+/// The cache key of a plausible `Method*` at a bytecode index.
+fn method_key(method: usize, bci: u16) -> Option<u64> {
+    let plausible = method.is_multiple_of(8) && (4096..1 << ADDRESS_BITS).contains(&method);
+    plausible.then(|| (method as u64) << 16 | u64::from(bci))
+}
+
+/// A return address without the signature that aarch64 puts into its unused bits.
+fn without_signature(pc: usize) -> usize {
+    if cfg!(target_arch = "aarch64") { pc & ((1 << ADDRESS_BITS) - 1) } else { pc }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_tell_methods_and_indices_apart_and_refuse_rubbish() {
+        assert_eq!(method_key(0x7f00_0000_1008, 5), Some(0x7f00_0000_1008_0005));
+        assert!([0, 7, 0x7f00_0000_1001, 1 << 48, usize::MAX].iter().all(|&method| method_key(method, 0).is_none()));
+        assert_eq!([-1, 0, 65_533, NO_BCI].map(bci_code), [0xffff, 0, 65_533, 0xfffe]);
+    }
+}

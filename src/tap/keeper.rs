@@ -1,0 +1,103 @@
+//! Floor 6: the keeper, the one helper thread. It writes dumps, so that no application thread must.
+//!
+//! It starts late, when there is something to do in a process that is worth it; blocks all signals (they are
+//! the program's); has an empty descriptor table of its own; and ends when the main thread ends by
+//! `pthread_exit`, so that a program whose other threads are done can end. Without it nothing but
+//! dumps before the end is missing.
+//!
+//! # Safety
+//! Calls of libc's thread functions with values of this file's own.
+#![allow(unsafe_code)]
+
+use super::dump::Reason;
+use super::guard::Guard;
+use super::os::sys;
+use super::profiler::PROFILER;
+use std::ffi::c_void;
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::sync::atomic::Ordering;
+
+/// Bits of the profiler's trigger word.
+const INTERVAL: u32 = 1;
+const STOP: u32 = 2;
+
+/// Stack of the keeper: it formats text and keeps its data on the heap.
+const STACK_BYTES: usize = 256 << 10;
+/// Longest sleep; it is woken when there is something to do.
+const SLEEP_NS: u64 = 3600 * 1_000_000_000;
+
+/// An interval in bytes is over: a dump is due, if this process is worth one.
+pub(crate) fn interval_over() {
+    let Some(settings) = PROFILER.settings() else { return };
+    if settings.options.prof_keeper && !settings.options.prof_prefix.is_empty() && PROFILER.is_significant() {
+        PROFILER.triggers.fetch_or(INTERVAL, Ordering::Release);
+        if PROFILER.keeper_started.swap(true, Ordering::Relaxed) {
+            sys::futex_wake(&PROFILER.triggers);
+        } else {
+            start();
+        }
+    }
+}
+
+/// Lets the keeper end.
+pub(crate) fn stop() {
+    PROFILER.triggers.fetch_or(STOP, Ordering::Release);
+    sys::futex_wake(&PROFILER.triggers);
+}
+
+/// Starts the thread, all signals blocked in it. What fails stays undone: dumps wait for the end.
+fn start() {
+    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: fills the set.
+    unsafe { libc::sigfillset(all.as_mut_ptr()) };
+    // SAFETY: the set is filled; `before` gets the old mask.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), before.as_mut_ptr()) };
+    create_thread();
+    // SAFETY: `before` was filled by the call above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };
+}
+
+fn create_thread() {
+    let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: initialises the attributes.
+    if unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) } != 0 {
+        return;
+    }
+    // SAFETY: initialised above.
+    unsafe { libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), STACK_BYTES) };
+    // SAFETY: initialised above.
+    unsafe { libc::pthread_attr_setdetachstate(attributes.as_mut_ptr(), libc::PTHREAD_CREATE_DETACHED) };
+    let mut thread = MaybeUninit::<libc::pthread_t>::uninit();
+    // SAFETY: `run` is a thread function and needs no argument.
+    unsafe { libc::pthread_create(thread.as_mut_ptr(), attributes.as_ptr(), run, ptr::null_mut()) };
+    // SAFETY: initialised above, not used any more.
+    unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
+}
+
+extern "C" fn run(_: *mut c_void) -> *mut c_void {
+    // Held for life: what this thread allocates is not the program's.
+    let _guard = Guard::enter();
+    // SAFETY: a NUL-terminated name of at most 16 bytes.
+    unsafe { libc::prctl(libc::PR_SET_NAME, c"heaptap".as_ptr()) };
+    // SAFETY: only this thread's own, unshared table is emptied; where the kernel cannot unshare (before 5.9)
+    // nothing is closed.
+    unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, libc::CLOSE_RANGE_UNSHARE) };
+    loop {
+        let triggers = PROFILER.triggers.swap(0, Ordering::Acquire);
+        if triggers & STOP != 0 {
+            return ptr::null_mut();
+        }
+        if triggers & INTERVAL != 0 {
+            dump(Reason::Interval);
+        }
+        sys::futex_wait(&PROFILER.triggers, 0, SLEEP_NS);
+    }
+}
+
+fn dump(reason: Reason) {
+    if let (Some(store), Some(settings)) = (PROFILER.store(), PROFILER.settings()) {
+        let _ = PROFILER.dumper.write(store, settings, reason, PROFILER.uptime_ns());
+    }
+}

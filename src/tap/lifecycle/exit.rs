@@ -1,0 +1,76 @@
+//! The end of the process: the final dump, on the exiting thread.
+//!
+//! From `atexit`, registered so early that it runs after nearly everybody else's handlers (an interposed
+//! `exit` would call static objects leaks), from `quick_exit`'s handlers, and from the `_exit` family. At
+//! most once. Skipped where the thread that exits was interrupted inside the profiler (`exit` from a
+//! signal handler), or somebody else's dump does not end within two seconds.
+//!
+//! # Safety
+//! Registers handlers that live as long as the process.
+#![allow(unsafe_code)]
+
+use crate::tap::dump::Reason;
+use crate::tap::guard::Guard;
+use crate::tap::keeper;
+use crate::tap::os::sys;
+use crate::tap::profiler::PROFILER;
+use std::ffi::{c_int, c_void};
+use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+unsafe extern "C" {
+    fn __cxa_atexit(handler: unsafe extern "C" fn(*mut c_void), argument: *mut c_void, library: *mut c_void) -> c_int;
+    fn __cxa_at_quick_exit(handler: unsafe extern "C" fn(*mut c_void), library: *mut c_void) -> c_int;
+    fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
+}
+
+/// `PTHREAD_CANCEL_DISABLE` of glibc's pthread.h.
+const CANCEL_DISABLE: c_int = 1;
+
+/// Pid of the process that has written its final dump.
+static FINISHED: AtomicU32 = AtomicU32::new(0);
+
+/// Registers the handlers, and the one that ends the keeper with the main thread.
+pub(crate) fn register() {
+    // SAFETY: see the head.
+    unsafe { __cxa_atexit(at_exit, ptr::null_mut(), ptr::null_mut()) };
+    // SAFETY: see the head.
+    unsafe { __cxa_at_quick_exit(at_exit, ptr::null_mut()) };
+    let mut key = 0;
+    // SAFETY: the destructor lives as long as the process.
+    if unsafe { libc::pthread_key_create(&raw mut key, Some(main_thread_ends)) } == 0 {
+        // SAFETY: the constructor runs on the main thread. The value is never followed.
+        unsafe { libc::pthread_setspecific(key, ptr::dangling()) };
+    }
+}
+
+unsafe extern "C" fn at_exit(_: *mut c_void) {
+    finish();
+}
+
+unsafe extern "C" fn main_thread_ends(_: *mut c_void) {
+    keeper::stop();
+}
+
+/// Writes the final dump, if one is wanted and this process is worth it.
+pub(crate) fn finish() {
+    let pid = sys::process_id();
+    // A vfork child shares our memory and must not act for its parent.
+    if pid != PROFILER.pid() || FINISHED.swap(pid, Ordering::Relaxed) == pid {
+        return;
+    }
+    let Some(settings) = PROFILER.settings() else { return };
+    let options = &settings.options;
+    if !options.prof || !options.prof_final || options.prof_prefix.is_empty() || !PROFILER.is_significant() {
+        return;
+    }
+    let Some(_guard) = Guard::enter() else { return };
+    let mut before = 0;
+    // SAFETY: writing files is a cancellation point, and this thread may have been cancelled.
+    unsafe { pthread_setcancelstate(CANCEL_DISABLE, &raw mut before) };
+    if let Some(store) = PROFILER.open_store() {
+        let _ = PROFILER.dumper.write(store, settings, Reason::Final, PROFILER.uptime_ns());
+    }
+    // SAFETY: puts back what was found.
+    unsafe { pthread_setcancelstate(before, ptr::null_mut()) };
+}

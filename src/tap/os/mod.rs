@@ -1,0 +1,10 @@
+//! Floor 1: the outside world, as thin as it can be. Thread block, address range, mappings, clock,
+//! environment, system calls. Nothing here knows what a profiler is.
+
+pub(crate) mod clock;
+pub(crate) mod environment;
+pub(crate) mod life;
+pub(crate) mod map;
+pub(crate) mod range;
+pub(crate) mod sys;
+pub(crate) mod tls;

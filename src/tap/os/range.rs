@@ -1,0 +1,132 @@
+//! The reserved address range in which every sampled allocation lies.
+//!
+//! `free` must tell in a few instructions whether a pointer is sampled: it compares the upper bits of the
+//! address with [`TAG`]. The range is at best one whole granule of 1 TiB, so that the comparison alone
+//! decides; where less can be had (RLIMIT_AS, small address spaces, valgrind) it lies inside one granule
+//! and [`Range::holds`] decides exactly, on the slow path. Memory is handed out once, upwards;
+//! jemalloc's arenas reuse it among themselves.
+//!
+//! # Safety
+//! The range is a PROT_NONE mapping of our own; memory is put only under parts just taken from it.
+#![allow(unsafe_code)]
+
+use super::map;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+/// Addresses share a granule if they agree above this bit.
+pub(crate) const GRANULE_SHIFT: u32 = 40;
+const GRANULE: usize = 1 << GRANULE_SHIFT;
+/// Below this a range is not worth having.
+const SMALLEST: usize = 16 << 20;
+
+/// Upper bits of the range's addresses; as long as there is no range, bits that no address has.
+/// A static of its own because the exported `free` compares with it directly.
+pub(crate) static TAG: AtomicU32 = AtomicU32::new(u32::MAX);
+
+/// The range: set once by [`reserve`](Range::reserve), then only `next` moves.
+pub(crate) struct Range {
+    base: AtomicUsize,
+    end: AtomicUsize,
+    next: AtomicUsize,
+}
+
+impl Range {
+    /// No range yet.
+    pub(crate) const fn new() -> Range {
+        Range { base: AtomicUsize::new(0), end: AtomicUsize::new(0), next: AtomicUsize::new(0) }
+    }
+
+    /// Reserves the range, at most `most` bytes of it. `false`: none can be had. Called once.
+    pub(crate) fn reserve(&self, most: usize) -> bool {
+        let whole = if most >= GRANULE { aligned_granule() } else { None };
+        let Some((base, bytes)) = whole.or_else(|| part_of_granule(most.min(GRANULE / 2))) else { return false };
+        self.next.store(base, Ordering::Relaxed);
+        self.base.store(base, Ordering::Relaxed);
+        // Release: whoever sees the end (holds) sees the base.
+        self.end.store(base + bytes, Ordering::Release);
+        TAG.store((base >> GRANULE_SHIFT) as u32, Ordering::Release);
+        true
+    }
+
+    /// Whether an address lies in the range.
+    #[inline]
+    pub(crate) fn holds(&self, address: usize) -> bool {
+        address < self.end.load(Ordering::Acquire) && address >= self.base.load(Ordering::Relaxed)
+    }
+
+    /// Takes `bytes` at a multiple of `alignment` (a power of two) and puts memory there.
+    pub(crate) fn take(&self, bytes: usize, alignment: usize) -> Option<*mut u8> {
+        let end = self.end.load(Ordering::Acquire);
+        let mut start = 0;
+        // Relaxed: the counter alone decides who gets which addresses; nothing is published with it.
+        let step = |next: usize| {
+            start = next.checked_next_multiple_of(alignment)?;
+            start.checked_add(bytes).filter(|&after| after <= end)
+        };
+        self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).ok()?;
+        let start = start as *mut u8;
+        // SAFETY: these addresses lie in our reservation and were given to nobody before.
+        unsafe { map::renew(start, bytes) }.then_some(start)
+    }
+}
+
+/// One whole granule, at its natural alignment.
+fn aligned_granule() -> Option<(usize, usize)> {
+    let raw = map::reserve(2 * GRANULE)?.as_ptr();
+    let before = (raw as usize).next_multiple_of(GRANULE) - raw as usize;
+    let base = raw.wrapping_add(before);
+    // SAFETY: the part before the aligned granule, which nobody knows yet.
+    unsafe { map::unmap(raw, before) };
+    // SAFETY: the part behind it.
+    unsafe { map::unmap(base.wrapping_add(GRANULE), GRANULE - before) };
+    Some((base as usize, GRANULE))
+}
+
+/// The largest piece, halving from `most`, that can be had within one granule.
+fn part_of_granule(most: usize) -> Option<(usize, usize)> {
+    let mut bytes = most & !(map::page_size() - 1);
+    while bytes >= SMALLEST {
+        if let Some(raw) = map::reserve(bytes) {
+            return Some(within_granule(raw.as_ptr(), bytes));
+        }
+        bytes = (bytes / 2) & !(map::page_size() - 1);
+    }
+    None
+}
+
+/// Gives back the smaller side if the piece crosses a granule boundary.
+fn within_granule(raw: *mut u8, bytes: usize) -> (usize, usize) {
+    let boundary = (raw as usize + 1).next_multiple_of(GRANULE);
+    let below = boundary.saturating_sub(raw as usize).min(bytes);
+    let above = bytes - below;
+    if below >= above {
+        // SAFETY: the part above the boundary, which nobody knows yet.
+        unsafe { map::unmap(raw.wrapping_add(below), above) };
+        (raw as usize, below)
+    } else {
+        // SAFETY: the part below the boundary.
+        unsafe { map::unmap(raw, below) };
+        (boundary, above)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_lies_in_one_granule_and_hands_out_memory_once() {
+        for most in [1 << 30, GRANULE] {
+            let range = Range::new();
+            assert!(!range.holds(0x1000) && range.reserve(most));
+            let first = range.take(1 << 20, 1 << 21).unwrap();
+            let second = range.take(1 << 20, 4096).unwrap();
+            assert!((first as usize).is_multiple_of(1 << 21) && second as usize >= first as usize + (1 << 20));
+            assert!(range.holds(first as usize) && range.holds(second as usize + (1 << 20) - 1));
+            assert_eq!(first as usize >> GRANULE_SHIFT, second as usize >> GRANULE_SHIFT);
+            // SAFETY: the range just put memory there.
+            unsafe { first.write(1) };
+            assert_eq!(range.take(2 * GRANULE, 4096), None);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The thread block: the tap's only thread-local state, in initial-exec TLS on stable Rust.
+//!
+//! `thread_local!` in a cdylib calls `__tls_get_addr`, which may allocate and costs 19 instructions;
+//! this block is one `.tbss` object that exports reach with one load and one `fs:` access. It
+//! starts as zeros, so the first `malloc` of each thread finds its counter used up and takes the slow
+//! path: that is how threads and the process get initialised without a constructor. No destructor.
+//!
+//! # Safety
+//! The assembly yields the address of the calling thread's own block, which lives as long as the
+//! thread. All fields are `Cell`s of plain numbers, so a signal handler on the same thread may use the
+//! block at any point; at worst one update is lost.
+#![allow(unsafe_code)]
+
+use std::arch::{asm, global_asm};
+use std::cell::Cell;
+
+global_asm!(
+    ".pushsection .tbss.heaptap_thread,\"awT\",@nobits",
+    ".p2align 6",
+    ".globl heaptap_thread",
+    ".hidden heaptap_thread",
+    ".type heaptap_thread,@object",
+    ".size heaptap_thread,128",
+    "heaptap_thread:",
+    ".zero 128",
+    ".popsection",
+);
+
+/// What the tap keeps for each thread (128 bytes of static TLS).
+#[repr(C)]
+pub(crate) struct ThreadBlock {
+    /// Requested bytes left until the next sample. First, because the exports address it directly.
+    pub(crate) bytes_left: Cell<u64>,
+    /// Stack pointer of the guard that holds this thread inside the profiler, 0: none.
+    pub(crate) guard: Cell<usize>,
+    /// State of the thread's random numbers; 0: the thread has not been set up.
+    pub(crate) random: Cell<u64>,
+    /// The wait that was drawn last, in bytes.
+    pub(crate) drawn: Cell<u64>,
+    /// Readable part of the thread's stack: lowest address and one past the highest, zeros: not looked up.
+    pub(crate) stack: Cell<[usize; 2]>,
+    /// Kernel thread id.
+    pub(crate) tid: Cell<u32>,
+    /// Index of its thread record plus one; 0: none yet.
+    pub(crate) record: Cell<u32>,
+    /// Life of the process that `tid` and `record` belong to (a fork child is another life).
+    pub(crate) life: Cell<u32>,
+}
+
+const _: () = assert!(size_of::<ThreadBlock>() <= 128);
+
+/// The calling thread's block.
+#[inline(always)]
+pub(crate) fn thread() -> &'static ThreadBlock {
+    let block: *const ThreadBlock;
+    // SAFETY: computes an address, from the thread pointer and the block's offset to it; touches no memory
+    // but the GOT entry.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        asm!(
+            "mov {block}, qword ptr [rip + heaptap_thread@GOTTPOFF]",
+            "add {block}, qword ptr fs:[0]",
+            block = out(reg) block,
+            options(pure, nomem, nostack),
+        );
+    }
+    // SAFETY: as above, with the initial-exec sequence of aarch64.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        asm!(
+            "mrs {block}, tpidr_el0",
+            "adrp {offset}, :gottprel:heaptap_thread",
+            "ldr {offset}, [{offset}, :gottprel_lo12:heaptap_thread]",
+            "add {block}, {block}, {offset}",
+            block = out(reg) block,
+            offset = out(reg) _,
+            options(pure, nomem, nostack),
+        );
+    }
+    // SAFETY: the loader gave every thread a zeroed, 64-byte aligned block of 128 bytes; zeros are
+    // valid Cells; nobody else gets a reference to this thread's block.
+    unsafe { &*block }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::thread;
+
+    #[test]
+    fn each_thread_has_its_own_zeroed_block() {
+        thread().drawn.set(7);
+        let other = std::thread::spawn(|| thread().drawn.replace(9)).join().unwrap();
+        assert_eq!((other, thread().drawn.get()), (0, 7));
+    }
+}

@@ -1,0 +1,89 @@
+//! Takes the call stack of an allocation: native frames, and Java frames between them.
+//!
+//! The first frame is an address inside the exported function that was called, because jeprof takes the
+//! first address for a pc, not for a return address; frames of our own above it are left out. Native
+//! unwinding stops where a pc belongs to no object; the Java walker takes over there, and hands back where
+//! native code called Java. Nothing here allocates or locks.
+
+use crate::tap::jvm::frame::{JavaFrame, JavaFrames};
+use crate::tap::jvm::{Hotspot, Walked};
+use crate::tap::os::tls::ThreadBlock;
+use crate::tap::stack::{Registers, StackBounds, StackTrace};
+use crate::tap::store::{Store, UNNAMED};
+use crate::tap::unwind::{self, StackCache, Stop};
+use crate::wire::java_pc;
+use crate::wire::stack_end::StackEnd;
+
+/// The store's Java methods, as the walker wants to use them.
+struct Names<'a> {
+    store: &'a Store,
+    life: u32,
+}
+
+impl JavaFrames for Names<'_> {
+    fn intern(&self, frame: &JavaFrame<'_>) -> Option<u32> {
+        self.store.intern_method(frame.class, frame.method, frame.line)
+    }
+
+    fn unnamed(&self) -> u32 {
+        UNNAMED
+    }
+
+    fn pc(&self, slot: u32) -> u64 {
+        java_pc::pc(slot)
+    }
+
+    /// Slots keep their names as long as the store lives; a fork child has another store.
+    fn generation(&self) -> u32 {
+        self.life
+    }
+}
+
+/// Takes stacks for this store.
+pub(crate) struct Capture<'a> {
+    pub(crate) store: &'a Store,
+    /// The Java walker; `None`: Java frames are not wanted.
+    pub(crate) hotspot: Option<&'a Hotspot>,
+}
+
+impl Capture<'_> {
+    /// Fills `trace` with the stack that called the export whose code begins at `entry`.
+    #[inline(never)]
+    pub(crate) fn take(&self, entry: usize, thread: &ThreadBlock, trace: &mut StackTrace) {
+        // One byte in: jeprof wants a pc inside the function.
+        let _ = trace.push(entry as u64 + 1);
+        let mut at = unwind::capture_here();
+        let mut stack = StackCache::from_words(thread.stack.get());
+        let bounds = stack.bounds(at.sp);
+        thread.stack.set(stack.words());
+        let Some(bounds) = bounds else {
+            return trace.set_end(StackEnd::Unreadable);
+        };
+        if !unwind::leave_own_frames(&mut at, &bounds) {
+            return trace.set_end(StackEnd::NoRule);
+        }
+        self.walk(&mut at, &bounds, thread, trace);
+    }
+
+    fn walk(&self, at: &mut Registers, bounds: &StackBounds, thread: &ThreadBlock, trace: &mut StackTrace) {
+        let names = Names { store: self.store, life: thread.life.get() };
+        loop {
+            if unwind::walk(at, bounds, trace, false) != Stop::Foreign {
+                return;
+            }
+            let walked = self.hotspot.map_or(Walked::NotJava, |hotspot| hotspot.walk(at, bounds, trace, &names));
+            match walked {
+                Walked::Native(_) => {}
+                Walked::Ended => return,
+                Walked::NotJava => {
+                    if !trace.push(at.pc as u64) {
+                        return;
+                    }
+                    if !unwind::step_by_frame_pointer(at, bounds) {
+                        return trace.set_end(StackEnd::NoObject);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Floor 5: the profiler, THE static of the tap, and what an allocation and a free mean to it.
+//!
+//! ```text
+//! sample: guard held, wait drawn → block in the reserved range → stack → store → trailer
+//! free:   block in the range → trailer → record taken back → memory given back
+//! ```
+//!
+//! **Lock order**: there is none to keep. Sampling takes try-locks only (the stack table's sweep), freeing
+//! takes no lock, and nothing is held across unwinding or into jemalloc. The dump lock (`dump`) is
+//! taken by the keeper and by an exiting thread, with a deadline, never while sampling.
+//!
+//! Every trouble here costs one counted sample and nothing else: the caller gets `None` and allocates
+//! as if nothing had happened.
+
+mod capture;
+mod scratch;
+
+use super::backend::{self, SampledHeap};
+use super::dump::Dumper;
+use super::jvm::Hotspot;
+use super::os::life::Life;
+use super::os::tls::ThreadBlock;
+use super::os::{clock, map, sys};
+use super::sampler::{self, Sampler};
+use super::settings::Settings;
+use super::store::{Identity, Region, Sampled, Store, StoreCell};
+use crate::wire::live::counters::Counter;
+use capture::Capture;
+use once_cell::race::OnceBox;
+use scratch::ScratchPool;
+use std::ffi::c_void;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+/// The one profiler of the process.
+pub(crate) static PROFILER: Profiler = Profiler::new();
+
+/// A request that was chosen, or may be chosen, to be sampled.
+#[derive(Clone, Copy)]
+pub(crate) struct Request {
+    /// Bytes asked for.
+    pub(crate) size: usize,
+    /// Alignment asked for, a power of two; 1 where none was.
+    pub(crate) alignment: usize,
+    /// Whether the memory must read as zeros.
+    pub(crate) zeroed: bool,
+    /// Code address of the export that was called.
+    pub(crate) entry: usize,
+}
+
+/// All state of the tap.
+pub(crate) struct Profiler {
+    /// Blocks of sampled allocations.
+    pub(crate) heap: SampledHeap,
+    /// Dumps of this process.
+    pub(crate) dumper: Dumper,
+    settings: OnceBox<Settings>,
+    store: StoreCell,
+    active: AtomicBool,
+    sampler: RunningSampler,
+    life: Life,
+    scratch: ScratchPool,
+    hotspot: Hotspot,
+    /// Bytes between two interval dumps, 0: none.
+    interval: AtomicU64,
+    /// What the keeper shall do, as bits of its own; its futex.
+    pub(crate) triggers: AtomicU32,
+    /// Whether the keeper was started in this life.
+    pub(crate) keeper_started: AtomicBool,
+}
+
+/// The sampler in force; may change at any time, and a torn pair of words does no harm.
+struct RunningSampler {
+    period: AtomicU64,
+    ln_keep: AtomicU64,
+}
+
+impl Profiler {
+    const fn new() -> Profiler {
+        Profiler {
+            heap: SampledHeap::new(),
+            dumper: Dumper::new(),
+            settings: OnceBox::new(),
+            store: StoreCell::new(),
+            active: AtomicBool::new(false),
+            sampler: RunningSampler { period: AtomicU64::new(1 << 19), ln_keep: AtomicU64::new(0) },
+            life: Life::new(),
+            scratch: ScratchPool::new(),
+            hotspot: Hotspot::new(),
+            interval: AtomicU64::new(0),
+            triggers: AtomicU32::new(0),
+            keeper_started: AtomicBool::new(false),
+        }
+    }
+
+    /// Sets everything up. Called once, by the process's first call, before jemalloc's.
+    pub(crate) fn start(&'static self, settings: Settings) {
+        let options = settings.options;
+        let random = settings.random;
+        let _ = self.settings.set(Box::new(settings));
+        self.life.begin(random);
+        self.sampler.set(Sampler::new(1 << options.lg_prof_sample));
+        self.interval.store(options.lg_prof_interval.map_or(0, |lg| 1 << lg), Ordering::Relaxed);
+        if !options.prof {
+            return;
+        }
+        if self.heap.reserve(map::address_space_limit().map_or(usize::MAX, |limit| limit / 16)) {
+            self.active.store(options.prof_active, Ordering::Release);
+        } else {
+            sys::say(&[b"heaptap: no address space left (RLIMIT_AS?), profiling is off; the program is not affected"]);
+        }
+    }
+
+    /// Options and environment; `None` before the first call.
+    pub(crate) fn settings(&self) -> Option<&Settings> {
+        self.settings.get()
+    }
+
+    /// The live profile, if anything was sampled.
+    pub(crate) fn store(&self) -> Option<&'static Store> {
+        self.store.get()
+    }
+
+    /// Process id of this life.
+    pub(crate) fn pid(&self) -> u32 {
+        self.life.pid()
+    }
+
+    /// Token of this life.
+    pub(crate) fn token(&self) -> u64 {
+        self.life.token()
+    }
+
+    /// Nanoseconds since the first call.
+    pub(crate) fn uptime_ns(&self) -> u64 {
+        clock::monotonic_ns().saturating_sub(self.life.start_ns())
+    }
+
+    /// Whether this process is worth a file: it lived long enough, holds enough, or was asked for.
+    pub(crate) fn is_significant(&self) -> bool {
+        let Some(settings) = self.settings() else { return false };
+        let options = &settings.options;
+        settings.run_pid == Some(self.pid())
+            || options.prof_leak
+            || self.uptime_ns() / 1_000_000_000 >= options.prof_min_seconds
+            || self.store().map_or(0, |store| store.region().counter(Counter::LiveBytes)) >= options.prof_min_bytes
+    }
+
+    /// Draws a thread's next wait.
+    pub(crate) fn draw(&self, thread: &ThreadBlock) {
+        let (state, random) = sampler::next_random(thread.random.get());
+        thread.random.set(state);
+        let wait = self.sampler.get().draw(random);
+        thread.drawn.set(wait);
+        thread.bytes_left.set(wait);
+    }
+
+    /// Samples a request whose turn it is. `None`: allocate it as if nothing had happened.
+    /// `true` beside the block: an interval is over.
+    pub(crate) fn sample(&'static self, request: &Request, thread: &ThreadBlock) -> (Option<NonNull<c_void>>, bool) {
+        if !self.active.load(Ordering::Acquire) {
+            return (None, false);
+        }
+        let Some(store) = self.open_store() else { return (None, false) };
+        let interval_over = self.count_allocated(store, thread);
+        let hint = thread.tid.get() as usize;
+        let block = self.heap.allocate(request.size, request.alignment, request.zeroed, hint);
+        let Some(block) = block else {
+            store.region().count(Counter::LostRange, 1);
+            return (None, interval_over);
+        };
+        if let Some(slot) = self.record(store, request, block, thread) {
+            self.heap.trailer(block).store(self.trailer(slot, block), Ordering::Relaxed);
+        }
+        (Some(block), interval_over)
+    }
+
+    /// Gives a sampled block back: its record first, then its memory.
+    ///
+    /// # Safety
+    /// `block` is a live block of [`heap`](Self::heap).
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn free(&self, block: NonNull<c_void>) {
+        self.retire(block);
+        // SAFETY: passed on to the caller.
+        unsafe { self.heap.free(block) };
+    }
+
+    fn record(&self, store: &Store, request: &Request, block: NonNull<c_void>, thread: &ThreadBlock) -> Option<u32> {
+        let limit = self.settings().map_or(0, |settings| settings.options.prof_bt_max);
+        let Some(mut trace) = self.scratch.borrow(thread.tid.get() as usize, limit) else {
+            store.region().count(Counter::LostNested, 1);
+            return None;
+        };
+        let birth_ns = clock::monotonic_ns();
+        let hotspot = self.settings().is_some_and(|settings| settings.options.prof_java).then_some(&self.hotspot);
+        Capture { store, hotspot }.take(request.entry, thread, &mut trace);
+        store.region().count_end(trace.end());
+        let sampler = self.sampler.get();
+        let usable = backend::size_class(request.size, request.alignment) as u64;
+        let weight = sampler.weight(request.size as u64);
+        let sampled = Sampled {
+            address: block.as_ptr() as u64,
+            usable,
+            requested: request.size as u64,
+            birth_ns,
+            weight_bytes: (usable as f64 * weight).round() as u64,
+            period: sampler.period(),
+        };
+        let slot = store.insert(&sampled, &trace, thread);
+        store.region().count(Counter::ProfilerNs, clock::monotonic_ns().saturating_sub(birth_ns));
+        slot
+    }
+
+    /// Finds and takes back the record of a block. Blocks that a parent sampled before fork have none here.
+    fn retire(&self, block: NonNull<c_void>) {
+        let Some(store) = self.store() else { return };
+        let address = block.as_ptr() as u64;
+        let trailer = self.heap.trailer(block).load(Ordering::Relaxed);
+        if trailer == u64::MAX {
+            return;
+        }
+        let slot = trailer as u32;
+        let now = clock::monotonic_ns();
+        if trailer == self.trailer(slot, block) {
+            if !store.retire(slot, address, now) {
+                store.region().count(Counter::TrailerLost, 1);
+            }
+            return;
+        }
+        if trailer >> 48 == check(address) {
+            return; // sampled by another life of the process, before a fork
+        }
+        store.region().count(Counter::TrailerDamaged, 1);
+        let found = store.find(address).is_some_and(|slot| store.retire(slot, address, now));
+        if !found {
+            store.region().count(Counter::TrailerLost, 1);
+        }
+    }
+
+    /// What a block's trailer says: slot, life, and a check against the address.
+    fn trailer(&self, slot: u32, block: NonNull<c_void>) -> u64 {
+        let life = u64::from(self.life.number() & 0xffff);
+        check(block.as_ptr() as u64) << 48 | life << 32 | u64::from(slot)
+    }
+
+    /// Counts what this thread allocated since its last draw. Whether an interval ended with it.
+    fn count_allocated(&self, store: &Store, thread: &ThreadBlock) -> bool {
+        let since_draw = thread.drawn.get().wrapping_sub(thread.bytes_left.get());
+        let after = store.region().count(Counter::AllocatedBytes, since_draw);
+        let interval = self.interval.load(Ordering::Relaxed);
+        interval != 0 && after / interval != after.wrapping_sub(since_draw) / interval
+    }
+
+    /// The live profile, made now if there is none yet.
+    pub(crate) fn open_store(&self) -> Option<&'static Store> {
+        self.store.get_or_open(|| self.new_store())
+    }
+
+    fn new_store(&self) -> Option<Store> {
+        let options = &self.settings()?.options;
+        let identity = Identity {
+            pid: self.pid(),
+            token: self.life.token(),
+            wall_ns: clock::wall_ns().saturating_sub(self.uptime_ns()),
+            monotonic_ns: self.life.start_ns(),
+            period: self.sampler.get().period(),
+        };
+        let region = Region::anonymous(options.prof_region_bytes, &identity)?;
+        Store::new(region, options.prof_accum)
+    }
+
+    /// Brings a thread's block up to date: new threads, and all threads of a fork child.
+    pub(crate) fn check_life(&self, thread: &ThreadBlock) {
+        if self.life.is_over() {
+            self.begin_life();
+        }
+        let life = self.life.number();
+        if thread.life.get() != life {
+            thread.life.set(life);
+            thread.tid.set(sys::thread_id());
+            thread.record.set(0);
+            self.seed(thread);
+        }
+    }
+
+    /// In a child of `fork`: it starts a life of its own, and empty.
+    pub(crate) fn begin_life(&self) {
+        if self.life.begin_anew() {
+            self.triggers.store(0, Ordering::Relaxed);
+            self.keeper_started.store(false, Ordering::Relaxed);
+            self.dumper.restart();
+            self.store.forget();
+        }
+    }
+
+    /// Seeds a thread's random numbers.
+    fn seed(&self, thread: &ThreadBlock) {
+        let random = self.settings().map_or([0; 2], |settings| settings.random);
+        let own = u64::from(thread.tid.get()).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ clock::monotonic_ns();
+        let (_, seed) = sampler::next_random((random[0] ^ random[1].rotate_left(17) ^ own) | 1);
+        thread.random.set(seed | 1);
+    }
+}
+
+impl RunningSampler {
+    fn set(&self, sampler: Sampler) {
+        let (period, ln_keep) = sampler.to_words();
+        self.ln_keep.store(ln_keep, Ordering::Relaxed);
+        self.period.store(period, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Sampler {
+        Sampler::from_words(self.period.load(Ordering::Relaxed), self.ln_keep.load(Ordering::Relaxed))
+    }
+}
+
+/// Fifteen bits that a trailer must share with its block's address.
+fn check(address: u64) -> u64 {
+    (address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) & 0x7fff
+}

@@ -1,0 +1,91 @@
+//! Scratch space for traces: a small fixed pool, because a trace is too big for small stacks and for TLS.
+//!
+//! # Safety
+//! A place is handed out only by the swap of its flag from free to taken, and given back when the
+//! loan is dropped; so there is one user at a time. A thread that never comes back (siglongjmp out of a
+//! handler) keeps its place; when all are gone, samples are lost and counted.
+#![allow(unsafe_code)]
+
+use crate::tap::stack::{MAX_FRAMES, StackTrace};
+use std::cell::UnsafeCell;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const PLACES: usize = 32;
+
+struct Place {
+    taken: AtomicBool,
+    trace: UnsafeCell<StackTrace>,
+}
+
+/// The pool.
+pub(crate) struct ScratchPool {
+    places: [Place; PLACES],
+}
+
+// SAFETY: `trace` is reached only through a loan, of which there is one at a time.
+unsafe impl Sync for ScratchPool {}
+
+impl ScratchPool {
+    /// A pool with all places free.
+    pub(crate) const fn new() -> ScratchPool {
+        ScratchPool {
+            places: [const { Place { taken: AtomicBool::new(false), trace: UnsafeCell::new(StackTrace::new(MAX_FRAMES)) } };
+                PLACES],
+        }
+    }
+
+    /// An empty trace of at most `limit` frames. `hint` spreads threads.
+    pub(crate) fn borrow(&self, hint: usize, limit: usize) -> Option<Loan<'_>> {
+        let place = (0..PLACES).find_map(|step| {
+            let place = self.places.get((hint + step) % PLACES)?;
+            // Acquire: the last user's writes to the trace came before.
+            let free = !place.taken.load(Ordering::Relaxed) && !place.taken.swap(true, Ordering::Acquire);
+            free.then_some(place)
+        })?;
+        let mut loan = Loan { place };
+        loan.reset(limit);
+        Some(loan)
+    }
+}
+
+/// A trace on loan.
+pub(crate) struct Loan<'a> {
+    place: &'a Place,
+}
+
+impl Deref for Loan<'_> {
+    type Target = StackTrace;
+
+    fn deref(&self) -> &StackTrace {
+        // SAFETY: this loan is the place's only user.
+        unsafe { &*self.place.trace.get() }
+    }
+}
+
+impl DerefMut for Loan<'_> {
+    fn deref_mut(&mut self) -> &mut StackTrace {
+        // SAFETY: this loan is the place's only user.
+        unsafe { &mut *self.place.trace.get() }
+    }
+}
+
+impl Drop for Loan<'_> {
+    fn drop(&mut self) {
+        self.place.taken.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pool_lends_each_place_once() {
+        static POOL: ScratchPool = ScratchPool::new();
+        let loans: Vec<_> = (0..PLACES).map(|hint| POOL.borrow(hint * 3, 8).unwrap()).collect();
+        assert!(POOL.borrow(0, 8).is_none());
+        drop(loans);
+        assert!(POOL.borrow(0, 8).is_some());
+    }
+}

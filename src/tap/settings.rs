@@ -1,0 +1,84 @@
+//! What the process was told when it started: options, and the few environment variables we read.
+//!
+//! Floor 2. Read once, during the first call, before jemalloc may be called: options go into its conf as
+//! they are parsed, and only then are strings copied (programs overwrite their environment).
+
+use super::backend::Conf;
+use super::os::{environment::Environment, sys};
+use crate::wire::options::{self, Complaint, Options};
+
+/// The settings of this process.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// Options, in force from the first allocation.
+    pub(crate) options: Options<'static>,
+    /// The very process that `heaptap run` was given has this pid.
+    pub(crate) run_pid: Option<u32>,
+    /// File to which `heaptap run` wants each dump's path added.
+    pub(crate) run_report: Option<&'static [u8]>,
+    /// Where dumps go if the directory of `prof_prefix` cannot be written: in this order.
+    pub(crate) fallback_directories: [Option<&'static [u8]>; 2],
+    /// Random words from the kernel, new with each exec.
+    pub(crate) random: [u64; 2],
+}
+
+impl Settings {
+    /// Reads them. Nothing is read of the environment of a set-user-id program.
+    ///
+    /// # Safety
+    /// One thread, once, before anything calls jemalloc.
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn read() -> Settings {
+        let environment = Environment::initial();
+        let secure = |found: &Environment| found.auxiliary(libc::AT_SECURE as usize) != Some(0);
+        let random = environment.map_or([0; 2], |found| found.random());
+        let readable = environment.filter(|found| !secure(found));
+        let variable = |name: &[u8]| readable.and_then(|found| found.variable(name));
+        let mut options = Options::DEFAULT;
+        // SAFETY: passed on to the caller.
+        let mut conf = unsafe { Conf::begin() };
+        for name in [&b"MALLOC_CONF"[..], b"HEAPTAP_CONF"] {
+            let text = variable(name).unwrap_or_default();
+            let mut forward = |key: &[u8], value: &[u8]| {
+                if !conf.add(key, value) {
+                    sys::say(&[b"heaptap: too many options for jemalloc, ignored: ", key]);
+                }
+            };
+            options::parse(text, &mut options, &mut forward, &mut complain);
+        }
+        options.prof_prefix = copy(options.prof_prefix);
+        Settings {
+            options,
+            run_pid: variable(b"HEAPTAP_RUN_PID").and_then(|pid| std::str::from_utf8(pid).ok()?.parse().ok()),
+            run_report: variable(b"HEAPTAP_RUN_REPORT").map(copy),
+            fallback_directories: [variable(b"HEAPTAP_DIR").map(copy), variable(b"TMPDIR").map(copy)],
+            random,
+        }
+    }
+}
+
+fn copy(bytes: &[u8]) -> &'static [u8] {
+    Box::leak(Box::from(bytes))
+}
+
+fn complain(complaint: Complaint<'_>) {
+    match complaint {
+        Complaint::InvalidValue { key, value, allowed } => sys::say(&[
+            b"heaptap: Invalid conf value: ",
+            key,
+            b":",
+            value,
+            b" (allowed: ",
+            allowed.as_bytes(),
+            b"; the default is used)",
+        ]),
+        Complaint::Malformed(rest) => {
+            sys::say(&[
+                b"heaptap: Malformed conf string -- ",
+                rest,
+                b" (options are key:value,key:value; the rest was not read)",
+            ]);
+        }
+        Complaint::Unsupported { key } => sys::say(&[b"heaptap: option not supported, ignored: ", key]),
+    }
+}

@@ -1,0 +1,133 @@
+//! Floor 6: the slow path of the exports, taken when a thread's wait is over or a block is a sampled one.
+//!
+//! Every function here preserves `errno` unless the memory is really not there, and falls back to plain
+//! jemalloc whenever the profiler has no say.
+//!
+//! # Safety
+//! Blocks are what the program passes to `free` and `realloc`: live blocks of ours, by the contract of those.
+#![allow(unsafe_code)]
+
+use super::guard::Guard;
+use super::os::sys::keep_errno;
+use super::os::tls::{self, ThreadBlock};
+use super::profiler::{PROFILER, Request};
+use super::{keeper, lifecycle};
+use std::ffi::c_void;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{Ordering, compiler_fence};
+use tikv_jemalloc_sys as je;
+
+/// A wait that no thread gets to the end of: profiling is off for good.
+const NEVER: u64 = 1 << 62;
+
+/// Whether the wait of this thread ends within `size` more bytes.
+#[inline(always)]
+pub(crate) fn is_due(size: usize) -> bool {
+    let left = &tls::thread().bytes_left;
+    let (rest, borrow) = left.get().overflowing_sub(size as u64);
+    left.set(rest);
+    borrow || rest == 0
+}
+
+/// Whether a block is sampled.
+#[inline(always)]
+pub(crate) fn is_sampled(block: *const c_void) -> bool {
+    PROFILER.heap.holds(block)
+}
+
+/// Samples a request whose thread's wait is over. `None`: allocate it plainly.
+#[cold]
+#[inline(never)]
+pub(crate) fn sample(request: Request) -> Option<NonNull<c_void>> {
+    keep_errno(|| {
+        let guard = Guard::enter()?;
+        lifecycle::ensure_started();
+        let thread = guard.thread();
+        PROFILER.check_life(thread);
+        if !is_turn(request.size, thread) {
+            return None;
+        }
+        let (block, interval_over) = PROFILER.sample(&request, thread);
+        PROFILER.draw(thread);
+        if interval_over {
+            keeper::interval_over();
+        }
+        block
+    })
+}
+
+/// The first call of a thread comes here without having drawn: it draws now, and may well not be due.
+fn is_turn(size: usize, thread: &ThreadBlock) -> bool {
+    if PROFILER.settings().is_none_or(|settings| !settings.options.prof) {
+        thread.bytes_left.set(NEVER);
+        return false;
+    }
+    thread.drawn.get() != 0 || {
+        PROFILER.draw(thread);
+        is_due(size)
+    }
+}
+
+/// Frees a block whose address has the range's tag.
+///
+/// # Safety
+/// As for `free(3)`.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn free(block: *mut c_void) {
+    match NonNull::new(block).filter(|block| is_sampled(block.as_ptr())) {
+        // SAFETY: passed on to the caller.
+        Some(block) => unsafe { free_sampled(block) },
+        // SAFETY: passed on to the caller; only the tag was alike.
+        None => unsafe { je::free(block) },
+    }
+}
+
+/// # Safety
+/// `block` is a live sampled block.
+unsafe fn free_sampled(block: NonNull<c_void>) {
+    keep_errno(|| {
+        // Nested or not, the record must go, or it would stay as a phantom; taking it back is lock-free.
+        let _guard = Guard::enter();
+        PROFILER.check_life(tls::thread());
+        // SAFETY: passed on to the caller.
+        unsafe { PROFILER.free(block) };
+        compiler_fence(Ordering::SeqCst);
+    });
+}
+
+/// Usable bytes of a block that may be sampled.
+pub(crate) fn usable_size(block: *mut c_void) -> usize {
+    match NonNull::new(block) {
+        Some(sampled) if is_sampled(block) => PROFILER.heap.usable(sampled),
+        // SAFETY: null or a live block of jemalloc, by the contract of malloc_usable_size(3).
+        _ => unsafe { je::malloc_usable_size(block) },
+    }
+}
+
+/// `realloc` where the old block is sampled or the new one is due to be.
+///
+/// # Safety
+/// As for `realloc(3)`; `block` is not null and `request.size` not zero.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn reallocate(block: NonNull<c_void>, request: Request, due: bool) -> *mut c_void {
+    let size = request.size;
+    let sampled = if due { sample(request) } else { None };
+    let fresh = match sampled {
+        Some(fresh) => fresh.as_ptr(),
+        // SAFETY: passed on to the caller.
+        None if !is_sampled(block.as_ptr()) => return unsafe { je::realloc(block.as_ptr(), size) },
+        // SAFETY: any size may be asked for.
+        None => unsafe { je::malloc(size) },
+    };
+    if fresh.is_null() {
+        return ptr::null_mut();
+    }
+    let kept = usable_size(block.as_ptr()).min(size);
+    // SAFETY: both blocks have that many bytes and are different blocks.
+    unsafe { ptr::copy_nonoverlapping(block.as_ptr().cast::<u8>(), fresh.cast::<u8>(), kept) };
+    // SAFETY: the caller's block, given up now.
+    unsafe { free(block.as_ptr()) };
+    fresh
+}

@@ -1,0 +1,49 @@
+//! The place of the process's one store: empty, then full, and empty again in a fork child.
+//!
+//! # Safety
+//! A store put here is leaked: it is never freed, so references to it last as long as the process.
+#![allow(unsafe_code)]
+
+use super::Store;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+/// The place.
+pub(crate) struct StoreCell {
+    store: AtomicPtr<Store>,
+}
+
+impl StoreCell {
+    /// An empty place.
+    pub(crate) const fn new() -> StoreCell {
+        StoreCell { store: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    /// The store, if there is one.
+    #[inline]
+    pub(crate) fn get(&self) -> Option<&'static Store> {
+        let store = NonNull::new(self.store.load(Ordering::Acquire))?;
+        // SAFETY: a leaked Box.
+        Some(unsafe { store.as_ref() })
+    }
+
+    /// The store, made now if there is none. Losers of a race throw theirs away.
+    pub(crate) fn get_or_open(&self, open: impl FnOnce() -> Option<Store>) -> Option<&'static Store> {
+        if let Some(store) = self.get() {
+            return Some(store);
+        }
+        let store = Box::into_raw(Box::new(open()?));
+        let null = ptr::null_mut();
+        if self.store.compare_exchange(null, store, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            // SAFETY: made above, and given to nobody.
+            drop(unsafe { Box::from_raw(store) });
+        }
+        self.get()
+    }
+
+    /// Empties the place, in a fork child: what the parent recorded is not its own. The memory stays
+    /// mapped, shared with the parent until one of them writes.
+    pub(crate) fn forget(&self) {
+        self.store.store(ptr::null_mut(), Ordering::Release);
+    }
+}

@@ -1,0 +1,176 @@
+//! Distinct call stacks: interned without a lock, recycled when nothing refers to them.
+//!
+//! A private index finds the stack of a trace by its 64-bit hash; with 100,000 stacks two different ones share a hash with
+//! a probability of 3e-10, which is accepted. Races are allowed to record one stack twice: readers
+//! join records by their frames. A reference keeps a stack alive; when room is needed, a sweep takes
+//! stacks without references back, in the order of their numbers, by setting [`GONE`] in the same word.
+
+use super::index::{Index, fold};
+use super::region::Region;
+use super::slots::SlotPool;
+use crate::tap::stack::StackTrace;
+use crate::wire::live::layout::SectionId;
+use crate::wire::live::records::{self, CHUNK_FRAMES, STACK_HASH, STACK_REFERENCES, STACK_SAMPLES, STACK_SHAPE};
+use parking_lot::Mutex;
+use std::sync::atomic::Ordering;
+
+/// In a stack's reference word: it is being taken back, no new references.
+const GONE: u64 = 1 << 63;
+/// Words of a stack's record.
+const RECORD_WORDS: usize = SectionId::Stacks.record_words();
+/// Stacks that one sweep looks at.
+const SWEEP: u32 = 512;
+
+/// The interning table.
+pub(crate) struct Stacks {
+    slots: SlotPool,
+    chunks: SlotPool,
+    index: Index,
+    sweep_from: Mutex<u32>,
+    keep_all: bool,
+}
+
+impl Stacks {
+    /// An empty table for this region. `keep_all`: never take a stack back (`prof_accum`).
+    pub(crate) fn new(region: &Region, keep_all: bool) -> Option<Stacks> {
+        Some(Stacks {
+            slots: SlotPool::new(SectionId::Stacks, 0),
+            chunks: SlotPool::new(SectionId::Chunks, 0),
+            index: Index::new(region.section(SectionId::Stacks).capacity * 2)?,
+            sweep_from: Mutex::new(0),
+            keep_all,
+        })
+    }
+
+    /// The number of a trace's stack, with a reference that [`release`](Self::release) gives back.
+    /// `None`: the tables are full.
+    pub(crate) fn intern(&self, region: &Region, trace: &StackTrace, hint: usize) -> Option<u32> {
+        let hash = hash(trace);
+        if let Some(found) = self.index.find(hash, |stack| self.acquire(region, stack, hash)) {
+            return Some(found);
+        }
+        let stack = self.record(region, trace, hash, hint).or_else(|| {
+            self.sweep(region);
+            self.record(region, trace, hash, hint)
+        })?;
+        self.index.insert(hash, stack);
+        Some(stack)
+    }
+
+    /// Gives one reference back.
+    pub(crate) fn release(&self, region: &Region, stack: u32) {
+        if let Some(at) = region.section(SectionId::Stacks).record(stack) {
+            // Release: what was counted for the stack happens before it can be taken back.
+            region.at(at + STACK_REFERENCES).fetch_sub(1, Ordering::Release);
+        }
+    }
+
+    /// Takes a reference, if the stack is still this one.
+    fn acquire(&self, region: &Region, stack: u32, hash: u64) -> bool {
+        let Some(at) = region.section(SectionId::Stacks).record(stack) else { return false };
+        let references = region.at(at + STACK_REFERENCES);
+        let usable = references.fetch_add(1, Ordering::Acquire) & GONE == 0;
+        if usable && region.at(at + STACK_HASH).load(Ordering::Relaxed) == hash {
+            return true;
+        }
+        references.fetch_sub(1, Ordering::Relaxed);
+        false
+    }
+
+    /// Writes a new stack, with one reference.
+    fn record(&self, region: &Region, trace: &StackTrace, hash: u64, hint: usize) -> Option<u32> {
+        let stack = self.slots.take(region, hint)?;
+        let at = region.section(SectionId::Stacks).record(stack)?;
+        let Some(first_chunk) = self.write_chunks(region, trace.pcs(), hint) else {
+            self.slots.give(region, hint, stack);
+            return None;
+        };
+        let shape = records::stack_shape(trace.pcs().len() as u16, trace.end() as u8, first_chunk);
+        let references = region.at(at + STACK_REFERENCES);
+        // Set already in a slot that was taken back. The word is only ever added to: a late look-up of
+        // the slot's last stack may be between adding and taking back its reference.
+        references.fetch_or(GONE, Ordering::Relaxed);
+        region.publish_with(at, || {
+            for word in STACK_SAMPLES..RECORD_WORDS {
+                region.at(at + word).store(0, Ordering::Relaxed);
+            }
+            region.at(at + STACK_HASH).store(hash, Ordering::Relaxed);
+            region.at(at + STACK_SHAPE).store(shape, Ordering::Relaxed);
+        });
+        references.fetch_add(GONE.wrapping_neg().wrapping_add(1), Ordering::Release);
+        Some(stack)
+    }
+
+    fn write_chunks(&self, region: &Region, pcs: &[u64], hint: usize) -> Option<u32> {
+        let section = region.section(SectionId::Chunks);
+        let mut next = 0;
+        // From the root end, so that each chunk knows the one that follows it.
+        for frames in pcs.chunks(CHUNK_FRAMES).rev() {
+            let Some(chunk) = self.chunks.take(region, hint) else {
+                self.free_chunks(region, next, hint);
+                return None;
+            };
+            let at = section.record(chunk)?;
+            region.at(at).store(u64::from(next), Ordering::Relaxed);
+            for (offset, pc) in frames.iter().enumerate() {
+                region.at(at + 1 + offset).store(*pc, Ordering::Relaxed);
+            }
+            next = chunk + 1;
+        }
+        Some(next.wrapping_sub(1))
+    }
+
+    /// Gives a list of chunks back; `next` is the first one's number plus one.
+    fn free_chunks(&self, region: &Region, next: u32, hint: usize) {
+        let section = region.section(SectionId::Chunks);
+        let mut next = next;
+        while let Some(chunk) = next.checked_sub(1) {
+            let Some(at) = section.record(chunk) else { return };
+            next = region.at(at).load(Ordering::Relaxed) as u32;
+            self.chunks.give(region, hint, chunk);
+        }
+    }
+
+    /// Takes back stacks that nothing refers to. One thread at a time; others go without.
+    fn sweep(&self, region: &Region) {
+        if self.keep_all {
+            return;
+        }
+        let Some(mut from) = self.sweep_from.try_lock() else { return };
+        let used = self.slots.used();
+        for _ in 0..SWEEP.min(used) {
+            let stack = *from % used;
+            *from = stack + 1;
+            self.take_back(region, stack);
+        }
+    }
+
+    fn take_back(&self, region: &Region, stack: u32) {
+        let Some(at) = region.section(SectionId::Stacks).record(stack) else { return };
+        let references = region.at(at + STACK_REFERENCES);
+        if !region.is_live(at) || references.compare_exchange(0, GONE, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            return;
+        }
+        self.index.remove(region.at(at + STACK_HASH).load(Ordering::Relaxed), stack);
+        let first_chunk = (region.at(at + STACK_SHAPE).load(Ordering::Relaxed) >> 32) as u32;
+        region.withdraw(at);
+        self.free_chunks(region, first_chunk.wrapping_add(1), stack as usize);
+        self.slots.give(region, stack as usize, stack);
+    }
+}
+
+/// A 64-bit hash of the frames and the reason they end: two lanes of multiply and fold, so that the
+/// multiplications of neighbouring frames overlap.
+fn hash(trace: &StackTrace) -> u64 {
+    const ODD: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xd1b5_4a32_d192_ed03];
+    let mut lanes = ODD;
+    let mut pairs = trace.pcs().chunks_exact(2);
+    for pair in &mut pairs {
+        if let [first, second] = pair {
+            lanes = [fold(lanes[0] ^ first, ODD[0]), fold(lanes[1] ^ second, ODD[1])];
+        }
+    }
+    let last = pairs.remainder().first().copied().unwrap_or(0);
+    let shape = (trace.pcs().len() as u64) << 8 | trace.end() as u64;
+    fold(fold(lanes[0] ^ last, ODD[1]) ^ lanes[1].rotate_left(32) ^ shape, ODD[0])
+}

@@ -1,0 +1,280 @@
+//! Where each section of a region lies, and the header that says so.
+
+use super::Words;
+use crate::wire::java_pc;
+
+/// First word of a region: "HEAPTAP\1" read as a little-endian number.
+pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"HEAPTAP\x01");
+/// Version of everything in this folder; readers refuse another one.
+pub(crate) const VERSION: u64 = 1;
+/// Words of the header; the first section starts behind it.
+pub(crate) const HEADER_WORDS: usize = 512;
+/// Bytes of a region when nobody asks for another size.
+pub(crate) const DEFAULT_BYTES: usize = 48 << 20;
+/// Smallest region that makes sense.
+pub(crate) const MIN_BYTES: usize = 1 << 20;
+/// Largest region: what index fields of 32 bits can address in every section, with room to spare.
+pub(crate) const MAX_BYTES: usize = 16 << 30;
+
+/// Header words with a meaning of their own (indices into the region).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum Head {
+    /// [`MAGIC`], stored last of all when the region is made.
+    Magic = 0,
+    /// [`VERSION`].
+    Version = 1,
+    /// Size of the whole region in words.
+    Words = 2,
+    /// Process id as the process sees itself.
+    Pid = 3,
+    /// 64-bit token of this life of the process (see `token`).
+    Token = 4,
+    /// Wall clock when the region was made, nanoseconds since 1970.
+    StartWallNs = 5,
+    /// CLOCK_MONOTONIC when the region was made, nanoseconds.
+    StartMonotonicNs = 6,
+    /// Sampling period in force now, bytes.
+    Period = 7,
+}
+
+const SECTIONS_AT: usize = 64;
+const SECTION_WORDS: usize = 4;
+
+/// The sections, in their order in the region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum SectionId {
+    /// One word per [`Counter`](super::counters::Counter).
+    Counters = 0,
+    /// [`ThreadRecord`](super::records::ThreadRecord)s.
+    Threads = 1,
+    /// [`JavaMethodRecord`](super::records::JavaMethodRecord)s.
+    JavaMethods = 2,
+    /// Bytes of names, eight to a word; records refer to them by byte offset and length.
+    Strings = 3,
+    /// [`StackRecord`](super::records::StackRecord)s.
+    Stacks = 4,
+    /// The frames of the stacks, [`CHUNK_FRAMES`](super::records::CHUNK_FRAMES) to a chunk.
+    Chunks = 5,
+    /// [`SampleRecord`](super::records::SampleRecord)s.
+    Samples = 6,
+}
+
+impl SectionId {
+    /// All sections, in order.
+    pub(crate) const ALL: [SectionId; 7] = [
+        SectionId::Counters,
+        SectionId::Threads,
+        SectionId::JavaMethods,
+        SectionId::Strings,
+        SectionId::Stacks,
+        SectionId::Chunks,
+        SectionId::Samples,
+    ];
+
+    /// Words of one record of this section.
+    pub(crate) const fn record_words(self) -> usize {
+        match self {
+            SectionId::Counters | SectionId::Strings => 1,
+            SectionId::JavaMethods => 4,
+            SectionId::Threads | SectionId::Samples => 8,
+            SectionId::Stacks => 32,
+            SectionId::Chunks => 16,
+        }
+    }
+
+    /// Records that the numbers of this section can tell apart.
+    const fn most_records(self) -> usize {
+        match self {
+            SectionId::JavaMethods => java_pc::MAX_METHODS,
+            _ => u32::MAX as usize,
+        }
+    }
+
+    /// Share of the region, in 1/256, that this section gets.
+    const fn share(self) -> usize {
+        match self {
+            SectionId::Counters => 1,
+            SectionId::Threads => 3,
+            SectionId::JavaMethods => 8,
+            SectionId::Strings => 28,
+            SectionId::Stacks => 56,
+            SectionId::Chunks => 96,
+            SectionId::Samples => 64,
+        }
+    }
+}
+
+/// One section: `capacity` records of `record_words` words each, from word `start` on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Section {
+    /// First word of the section.
+    pub(crate) start: usize,
+    /// Records that it can hold.
+    pub(crate) capacity: usize,
+    /// Words of one record.
+    pub(crate) record_words: usize,
+}
+
+impl Section {
+    /// First word of record `index`; `None` beyond the capacity.
+    pub(crate) fn record(&self, index: u32) -> Option<usize> {
+        let index = index as usize;
+        (index < self.capacity).then_some(self.start + index * self.record_words)
+    }
+
+    fn end(&self) -> usize {
+        self.start + self.capacity * self.record_words
+    }
+}
+
+/// All sections of a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    sections: [Section; 7],
+    words: usize,
+}
+
+impl Layout {
+    /// The layout of a region of about `bytes` bytes (clipped to the allowed sizes).
+    ///
+    /// Sections begin at page boundaries, so that each can be given memory page by page.
+    pub(crate) fn for_bytes(bytes: usize) -> Layout {
+        const PAGE_WORDS: usize = 512;
+        let pages = bytes.clamp(MIN_BYTES, MAX_BYTES) / 4096;
+        let mut sections = [Section::default(); 7];
+        let mut start = HEADER_WORDS;
+        for (section, id) in sections.iter_mut().zip(SectionId::ALL) {
+            let words = (pages * id.share() / 256).max(1) * PAGE_WORDS;
+            let record_words = id.record_words();
+            *section = Section { start, capacity: (words / record_words).min(id.most_records()), record_words };
+            start += words;
+        }
+        Layout { sections, words: start }
+    }
+
+    /// Size of the whole region in words.
+    pub(crate) fn words(&self) -> usize {
+        self.words
+    }
+
+    /// One of its sections.
+    pub(crate) fn section(&self, id: SectionId) -> Section {
+        self.sections.get(id as usize).copied().unwrap_or_default()
+    }
+
+    /// The header words that describe this layout, as (index, value) pairs.
+    pub(crate) fn header(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
+        let fixed = [(Head::Version as usize, VERSION), (Head::Words as usize, self.words as u64)];
+        let sections = self.sections.iter().enumerate().flat_map(|(n, section)| {
+            let at = SECTIONS_AT + n * SECTION_WORDS;
+            [(at, section.start as u64), (at + 1, section.capacity as u64), (at + 2, section.record_words as u64)]
+        });
+        fixed.into_iter().chain(sections)
+    }
+
+    /// Index of the header word that holds how many records of a section may be in use.
+    pub(crate) const fn used_word(id: SectionId) -> usize {
+        SECTIONS_AT + id as usize * SECTION_WORDS + 3
+    }
+
+    /// Reads and checks the layout of a region that may be damaged or hostile.
+    pub(crate) fn read(words: &(impl Words + ?Sized)) -> Result<Layout, LayoutError> {
+        if words.word(Head::Magic as usize) != MAGIC {
+            return Err(LayoutError::NotARegion);
+        }
+        let version = words.word(Head::Version as usize);
+        if version != VERSION {
+            return Err(LayoutError::Version(version));
+        }
+        let mut layout = Layout { sections: [Section::default(); 7], words: words.len() };
+        let mut previous_end = HEADER_WORDS;
+        for (section, id) in layout.sections.iter_mut().zip(SectionId::ALL) {
+            let at = SECTIONS_AT + id as usize * SECTION_WORDS;
+            let number = |word: usize| usize::try_from(words.word(word)).unwrap_or(usize::MAX);
+            let read = Section { start: number(at), capacity: number(at + 1), record_words: number(at + 2) };
+            let end = read.capacity.checked_mul(read.record_words).and_then(|size| size.checked_add(read.start));
+            let sound = read.record_words == id.record_words() && read.start >= previous_end;
+            if !sound || end.is_none_or(|end| end > words.len()) || read.capacity > u32::MAX as usize {
+                return Err(LayoutError::Section(id));
+            }
+            previous_end = read.end();
+            *section = read;
+        }
+        Ok(layout)
+    }
+}
+
+/// Why a file is not a region that this version can read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LayoutError {
+    /// The first word is not [`MAGIC`]: another kind of file, or a region that was never finished.
+    NotARegion,
+    /// Written by another version of heaptap.
+    Version(u64),
+    /// A section does not lie inside the file, or does not have the record size it must have.
+    Section(SectionId),
+}
+
+impl std::fmt::Display for LayoutError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            LayoutError::NotARegion => f.write_str("not a heaptap region (wrong first word)"),
+            LayoutError::Version(found) => {
+                write!(f, "region of layout version {found}, this heaptap reads {VERSION}: use the matching heaptap")
+            }
+            LayoutError::Section(id) => write!(f, "damaged region: section {id:?} does not fit"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn region(layout: &Layout) -> Vec<u64> {
+        let mut words = vec![0; layout.words()];
+        words[Head::Magic as usize] = MAGIC;
+        layout.header().for_each(|(index, value)| words[index] = value);
+        words
+    }
+
+    #[test]
+    fn read_finds_what_header_wrote() {
+        for bytes in [0, MIN_BYTES, DEFAULT_BYTES, 300 << 20] {
+            let layout = Layout::for_bytes(bytes);
+            assert!(layout.words() * 8 <= bytes.max(MIN_BYTES) + 8 * 4096, "{bytes}");
+            assert_eq!(Layout::read(region(&layout).as_slice()), Ok(layout));
+        }
+    }
+
+    #[test]
+    fn every_word_damaged_is_refused_or_harmless() {
+        let layout = Layout::for_bytes(MIN_BYTES);
+        let sound = region(&layout);
+        for index in 0..HEADER_WORDS {
+            for value in [0, 1, u64::MAX, sound[index].wrapping_add(1)] {
+                let mut words = sound.clone();
+                words[index] = value;
+                if let Ok(read) = Layout::read(words.as_slice()) {
+                    for id in SectionId::ALL {
+                        assert!(read.section(id).end() <= words.len());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sections_start_at_pages_and_do_not_overlap() {
+        let layout = Layout::for_bytes(DEFAULT_BYTES);
+        let mut end = HEADER_WORDS;
+        for id in SectionId::ALL {
+            let section = layout.section(id);
+            assert!(section.start.is_multiple_of(512) && section.start >= end && section.capacity > 0);
+            end = section.end();
+        }
+        assert!(end <= layout.words());
+    }
+}

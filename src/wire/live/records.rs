@@ -1,0 +1,235 @@
+//! The records of a region, and how each is packed into words.
+//!
+//! `WORDS` of a record follow its state word (`state`), which the writer handles itself.
+
+/// One sampled allocation that is live (8 words).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SampleRecord {
+    /// Address that the program got.
+    pub(crate) address: u64,
+    /// Usable size that the same request gets unsampled: its size class, bytes.
+    pub(crate) usable: u64,
+    /// Size that the program asked for, bytes.
+    pub(crate) requested: u64,
+    /// CLOCK_MONOTONIC at the allocation, nanoseconds.
+    pub(crate) birth_ns: u64,
+    /// Bytes that this sample stands for: usable / (1 - exp(-requested / period)).
+    pub(crate) weight_bytes: u64,
+    /// Index of its stack.
+    pub(crate) stack: u32,
+    /// Index of the thread that allocated it.
+    pub(crate) thread: u32,
+    /// Sampling period in force at the allocation, bytes.
+    pub(crate) period: u64,
+}
+
+impl SampleRecord {
+    /// The words after the state word.
+    pub(crate) fn pack(&self) -> [u64; 7] {
+        [
+            self.address,
+            self.usable,
+            self.requested,
+            self.birth_ns,
+            self.weight_bytes,
+            join(self.stack, self.thread),
+            self.period,
+        ]
+    }
+
+    /// Reads what [`pack`](Self::pack) wrote.
+    pub(crate) fn unpack(words: [u64; 7]) -> SampleRecord {
+        let [address, usable, requested, birth_ns, weight_bytes, indices, period] = words;
+        let (stack, thread) = split(indices);
+        SampleRecord { address, usable, requested, birth_ns, weight_bytes, stack, thread, period }
+    }
+
+    /// Objects that this sample stands for.
+    pub(crate) fn weight_objects(&self) -> f64 {
+        self.weight_bytes as f64 / self.usable.max(1) as f64
+    }
+}
+
+/// Number of bins in [`StackRecord::ages`].
+pub(crate) const AGE_BINS: usize = 32;
+
+/// One distinct call stack (32 words), with what was counted for it.
+///
+/// Words: 0 state, 1 hash, 2 depth | end << 16 | first chunk << 32, 3 references,
+/// 4 samples ever, 5 objects ever (x16, estimated), 6 bytes ever (estimated), 16..32 age bins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StackRecord {
+    /// Number of frames.
+    pub(crate) depth: u16,
+    /// Why it ends (number of a [`StackEnd`](crate::wire::stack_end::StackEnd)).
+    pub(crate) end: u8,
+    /// First chunk of its frames.
+    pub(crate) first_chunk: u32,
+    /// Samples ever taken on it.
+    pub(crate) samples: u64,
+    /// Objects ever allocated on it, estimated, in sixteenths.
+    pub(crate) objects_x16: u64,
+    /// Bytes ever allocated on it, estimated.
+    pub(crate) bytes: u64,
+    /// Freed samples by age: bin [`age_bin`].
+    pub(crate) ages: [u32; AGE_BINS],
+}
+
+/// Word of a stack record that counts references (live samples, and whoever is adding one).
+pub(crate) const STACK_REFERENCES: usize = 3;
+/// Word of a stack record that holds its hash.
+pub(crate) const STACK_HASH: usize = 1;
+/// Word of a stack record with depth, end and first chunk.
+pub(crate) const STACK_SHAPE: usize = 2;
+/// Word of a stack record that counts samples ever.
+pub(crate) const STACK_SAMPLES: usize = 4;
+/// Word of a stack record that counts objects ever, in sixteenths.
+pub(crate) const STACK_OBJECTS: usize = 5;
+/// Word of a stack record that counts bytes ever.
+pub(crate) const STACK_BYTES: usize = 6;
+/// First word of the age bins, two bins to a word.
+pub(crate) const STACK_AGES: usize = 16;
+
+/// Packs a stack's shape word.
+pub(crate) fn stack_shape(depth: u16, end: u8, first_chunk: u32) -> u64 {
+    u64::from(depth) | u64::from(end) << 16 | u64::from(first_chunk) << 32
+}
+
+impl StackRecord {
+    /// Reads a record through `word(i)`, the i-th of its 32 words.
+    pub(crate) fn unpack(word: impl Fn(usize) -> u64) -> StackRecord {
+        let shape = word(STACK_SHAPE);
+        let mut ages = [0; AGE_BINS];
+        for (bin, age) in ages.iter_mut().enumerate() {
+            *age = (word(STACK_AGES + bin / 2) >> (32 * (bin % 2))) as u32;
+        }
+        StackRecord {
+            depth: shape as u16,
+            end: (shape >> 16) as u8,
+            first_chunk: (shape >> 32) as u32,
+            samples: word(STACK_SAMPLES),
+            objects_x16: word(STACK_OBJECTS),
+            bytes: word(STACK_BYTES),
+            ages,
+        }
+    }
+}
+
+/// The age bin of a freed sample: bin b holds ages from 2^(16+b) ns (bin 0: everything below
+/// 131 us) up to the next; the last bin everything from 39 hours on.
+pub(crate) fn age_bin(age_ns: u64) -> usize {
+    let log2 = 63 - (age_ns | 1).leading_zeros() as usize;
+    log2.saturating_sub(16).min(AGE_BINS - 1)
+}
+
+/// Frames that one chunk holds, after one word with the index of the next chunk plus one (0: the last).
+pub(crate) const CHUNK_FRAMES: usize = 15;
+
+/// A thread that has sampled (8 words).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ThreadRecord {
+    /// Kernel thread id.
+    pub(crate) tid: u32,
+    /// Its name (at most 15 bytes, NUL-padded), when last looked at.
+    pub(crate) name: [u8; 16],
+}
+
+impl ThreadRecord {
+    /// The words after the state word that are in use.
+    pub(crate) fn pack(&self) -> [u64; 3] {
+        let name = u128::from_le_bytes(self.name);
+        [u64::from(self.tid), name as u64, (name >> 64) as u64]
+    }
+
+    /// Reads what [`pack`](Self::pack) wrote.
+    pub(crate) fn unpack(words: [u64; 3]) -> ThreadRecord {
+        let [tid, low, high] = words;
+        let name = u128::from(high) << 64 | u128::from(low);
+        ThreadRecord { tid: tid as u32, name: name.to_le_bytes() }
+    }
+
+    /// The name without padding, if there is one.
+    pub(crate) fn name(&self) -> Option<&[u8]> {
+        self.name.split(|&byte| byte == 0).next().filter(|name| !name.is_empty())
+    }
+}
+
+/// Where a name lies in the strings section.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StringRef {
+    /// Byte offset from the start of the section.
+    pub(crate) offset: u32,
+    /// Length in bytes.
+    pub(crate) len: u32,
+}
+
+/// Word of a method record that holds its hash.
+pub(crate) const METHOD_HASH: usize = 3;
+
+/// A Java method (or the text of a pseudo frame): what fake pcs stand for (4 words).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct JavaMethodRecord {
+    /// Class in internal form, `java/util/zip/Deflater`; empty for a pseudo frame.
+    pub(crate) class: StringRef,
+    /// Method name, or the text of a pseudo frame.
+    pub(crate) method: StringRef,
+    /// Hash of both names, for the writer's index.
+    pub(crate) hash: u64,
+}
+
+impl JavaMethodRecord {
+    /// The words after the state word.
+    pub(crate) fn pack(&self) -> [u64; 3] {
+        [join(self.class.offset, self.class.len), join(self.method.offset, self.method.len), self.hash]
+    }
+
+    /// Reads what [`pack`](Self::pack) wrote.
+    pub(crate) fn unpack(words: [u64; 3]) -> JavaMethodRecord {
+        let [class, method, hash] = words;
+        let string = |word| {
+            let (offset, len) = split(word);
+            StringRef { offset, len }
+        };
+        JavaMethodRecord { class: string(class), method: string(method), hash }
+    }
+}
+
+fn join(low: u32, high: u32) -> u64 {
+    u64::from(low) | u64::from(high) << 32
+}
+
+fn split(word: u64) -> (u32, u32) {
+    (word as u32, (word >> 32) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_survive_packing() {
+        let sample = SampleRecord {
+            address: 1,
+            usable: 2,
+            requested: 3,
+            birth_ns: 4,
+            weight_bytes: 5,
+            stack: 6,
+            thread: 7,
+            period: 8,
+        };
+        assert_eq!(SampleRecord::unpack(sample.pack()), sample);
+        let thread = ThreadRecord { tid: 77, name: *b"elasticsearch[n\0" };
+        assert_eq!(ThreadRecord::unpack(thread.pack()), thread);
+        assert_eq!(thread.name(), Some(&b"elasticsearch[n"[..]));
+        let class = StringRef { offset: 9, len: 10 };
+        let frame = JavaMethodRecord { class, method: StringRef { offset: 1, len: 2 }, hash: 5 };
+        assert_eq!(JavaMethodRecord::unpack(frame.pack()), frame);
+    }
+
+    #[test]
+    fn ages_fall_into_powers_of_two() {
+        let bins = [0, 1 << 16, (1 << 17) - 1, 1 << 17, 1 << 40, u64::MAX].map(age_bin);
+        assert_eq!(bins, [0, 0, 0, 1, 24, AGE_BINS - 1]);
+    }
+}

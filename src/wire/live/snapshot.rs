@@ -1,0 +1,224 @@
+//! A snapshot: everything that a region holds, copied out while its writer goes on.
+//!
+//! Referrers are read before what they refer to, and samples are looked at once more at the end: a
+//! sample that is still live then has kept its stack, and the stack its frames, all the while.
+//! What is half written or refers to nowhere is left out and counted; nothing read here is trusted
+//! further than to be a number.
+
+use super::layout::{Head, Layout, LayoutError, Section, SectionId};
+use super::records::{CHUNK_FRAMES, JavaMethodRecord, SampleRecord, StackRecord, StringRef, ThreadRecord};
+use super::state::{self, LIVE};
+use super::{Words, counters::Counter};
+use std::collections::HashMap;
+use std::ops::Range;
+
+/// Longest name that is read; longer ones are cut.
+const MAX_NAME: usize = 4096;
+/// Most frames that are read of one stack.
+const MAX_DEPTH: usize = 1024;
+
+/// A stack of a snapshot.
+#[derive(Clone, Debug)]
+pub(crate) struct Stack {
+    /// Its counts and its shape.
+    pub(crate) record: StackRecord,
+    frames: Range<usize>,
+}
+
+/// A Java method of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct JavaMethod {
+    /// Class in internal form; empty for a pseudo frame.
+    pub(crate) class: Vec<u8>,
+    /// Method name.
+    pub(crate) method: Vec<u8>,
+}
+
+/// What a region held at one instant (or nearly: see the head of this file).
+#[derive(Debug, Default)]
+pub(crate) struct Snapshot {
+    /// Process id as the process saw itself.
+    pub(crate) pid: u32,
+    /// Token of that life of the process.
+    pub(crate) token: u64,
+    /// Wall clock at its start, nanoseconds since 1970.
+    pub(crate) start_wall_ns: u64,
+    /// CLOCK_MONOTONIC at its start, nanoseconds.
+    pub(crate) start_monotonic_ns: u64,
+    /// Sampling period in force, bytes.
+    pub(crate) period: u64,
+    /// Live samples.
+    pub(crate) samples: Vec<SampleRecord>,
+    /// Stacks by index.
+    pub(crate) stacks: HashMap<u32, Stack>,
+    /// Threads by index.
+    pub(crate) threads: HashMap<u32, ThreadRecord>,
+    /// Java methods by number (see [`java_pc`](crate::wire::java_pc)).
+    pub(crate) java_methods: HashMap<u32, JavaMethod>,
+    /// Records that were being written, or referred to nowhere.
+    pub(crate) torn: u64,
+    frames: Vec<u64>,
+    counters: Vec<u64>,
+}
+
+impl Snapshot {
+    /// Copies a region out.
+    pub(crate) fn take(words: &(impl Words + ?Sized)) -> Result<Snapshot, LayoutError> {
+        let layout = Layout::read(words)?;
+        let mut reader = Reader { words, layout, snapshot: Snapshot::default() };
+        reader.head();
+        let live = reader.samples();
+        reader.stacks();
+        reader.threads();
+        reader.java_methods();
+        reader.keep_settled(live);
+        Ok(reader.snapshot)
+    }
+
+    /// The frames of a stack, leaf first.
+    pub(crate) fn frames(&self, stack: &Stack) -> &[u64] {
+        self.frames.get(stack.frames.clone()).unwrap_or(&[])
+    }
+
+    /// A counter's value.
+    pub(crate) fn counter(&self, counter: Counter) -> u64 {
+        self.counter_at(counter as usize)
+    }
+
+    /// The counter at an index of the counters section.
+    pub(crate) fn counter_at(&self, index: usize) -> u64 {
+        self.counters.get(index).copied().unwrap_or(0)
+    }
+}
+
+/// A sample as first read: its record, where its state word lies, and what that was.
+type Live = (SampleRecord, usize, u64);
+
+struct Reader<'a, W: ?Sized> {
+    words: &'a W,
+    layout: Layout,
+    snapshot: Snapshot,
+}
+
+impl<W: Words + ?Sized> Reader<'_, W> {
+    fn head(&mut self) {
+        let head = |head: Head| self.words.word(head as usize);
+        self.snapshot.pid = head(Head::Pid) as u32;
+        self.snapshot.token = head(Head::Token);
+        self.snapshot.start_wall_ns = head(Head::StartWallNs);
+        self.snapshot.start_monotonic_ns = head(Head::StartMonotonicNs);
+        self.snapshot.period = head(Head::Period).max(1);
+        let counters = self.layout.section(SectionId::Counters);
+        self.snapshot.counters = (0..counters.capacity).map(|n| self.words.word(counters.start + n)).collect();
+    }
+
+    /// Indices that may hold a record of this section, with the word each begins at.
+    fn slots(&self, id: SectionId) -> impl Iterator<Item = (u32, usize)> + use<W> {
+        let section = self.layout.section(id);
+        let used = self.words.word(Layout::used_word(id)).min(section.capacity as u64) as u32;
+        (0..used).filter_map(move |index| Some((index, section.record(index)?)))
+    }
+
+    /// Reads a record of `N` words after its state word, if it is live and whole.
+    fn record<const N: usize>(&mut self, at: usize) -> Option<([u64; N], u64)> {
+        let before = self.words.word(at);
+        if state::state(before) != LIVE {
+            self.snapshot.torn += u64::from(state::state(before) != state::FREE);
+            return None;
+        }
+        let mut record = [0; N];
+        for (offset, word) in record.iter_mut().enumerate() {
+            *word = self.words.word(at + 1 + offset);
+        }
+        if self.words.word(at) != before {
+            self.snapshot.torn += 1;
+            return None;
+        }
+        Some((record, before))
+    }
+
+    fn samples(&mut self) -> Vec<Live> {
+        let mut live = Vec::new();
+        for (_, at) in self.slots(SectionId::Samples) {
+            if let Some((record, word)) = self.record(at) {
+                live.push((SampleRecord::unpack(record), at, word));
+            }
+        }
+        live
+    }
+
+    fn stacks(&mut self) {
+        let chunks = self.layout.section(SectionId::Chunks);
+        for (index, at) in self.slots(SectionId::Stacks) {
+            let Some((words, before)) = self.record::<31>(at) else { continue };
+            let word = |n: usize| words.get(n.wrapping_sub(1)).copied().unwrap_or(0);
+            let record = StackRecord::unpack(word);
+            let frames = self.chunk_frames(&record, chunks);
+            if self.words.word(at) != before {
+                self.snapshot.torn += 1;
+                continue;
+            }
+            self.snapshot.stacks.insert(index, Stack { record, frames });
+        }
+    }
+
+    fn chunk_frames(&mut self, record: &StackRecord, chunks: Section) -> Range<usize> {
+        let start = self.snapshot.frames.len();
+        let depth = usize::from(record.depth).min(MAX_DEPTH);
+        let mut chunk = record.first_chunk;
+        let mut left = depth;
+        while left > 0 {
+            let Some(at) = chunks.record(chunk) else { break };
+            let here = left.min(CHUNK_FRAMES);
+            self.snapshot.frames.extend((0..here).map(|n| self.words.word(at + 1 + n)));
+            left -= here;
+            let next = self.words.word(at) as u32;
+            if next == 0 {
+                break;
+            }
+            chunk = next - 1;
+        }
+        start..self.snapshot.frames.len()
+    }
+
+    fn threads(&mut self) {
+        for (index, at) in self.slots(SectionId::Threads) {
+            if let Some((record, _)) = self.record(at) {
+                self.snapshot.threads.insert(index, ThreadRecord::unpack(record));
+            }
+        }
+    }
+
+    fn java_methods(&mut self) {
+        for (index, at) in self.slots(SectionId::JavaMethods) {
+            let Some((record, _)) = self.record(at) else { continue };
+            let record = JavaMethodRecord::unpack(record);
+            let (class, method) = (self.string(record.class), self.string(record.method));
+            self.snapshot.java_methods.insert(index, JavaMethod { class, method });
+        }
+    }
+
+    fn string(&self, string: StringRef) -> Vec<u8> {
+        let section = self.layout.section(SectionId::Strings);
+        let (start, len) = (string.offset as usize, (string.len as usize).min(MAX_NAME));
+        if start + len > section.capacity * 8 {
+            return Vec::new();
+        }
+        let byte = |at: usize| (self.words.word(section.start + at / 8) >> (8 * (at % 8))) as u8;
+        (start..start + len).map(byte).collect()
+    }
+
+    /// Keeps the samples that are still the same ones and whose stack was read.
+    fn keep_settled(&mut self, live: Vec<Live>) {
+        for (record, at, word) in live {
+            if self.words.word(at) != word {
+                continue;
+            }
+            if self.snapshot.stacks.contains_key(&record.stack) {
+                self.snapshot.samples.push(record);
+            } else {
+                self.snapshot.torn += 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The options of the tap: jemalloc's `MALLOC_CONF` grammar, keys and defaults.
+//!
+//! Source of the rules: jemalloc 5.3.1, `src/conf.c` (`conf_next` for the grammar) and the
+//! `opt.prof*` entries of its man page. One leniency: blanks around a pair are skipped, where
+//! jemalloc loses the rest of the string. Runs before the first allocation of the process, so
+//! nothing here allocates.
+
+/// What can be wrong with an option string. Worded like jemalloc's messages where it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Complaint<'a> {
+    /// A value that the key does not take, and what it takes.
+    InvalidValue { key: &'a [u8], value: &'a [u8], allowed: &'static str },
+    /// The grammar is broken from here on; the rest was not read.
+    Malformed(&'a [u8]),
+    /// A key of jemalloc's profiler that heaptap does not act on.
+    Unsupported { key: &'a [u8] },
+}
+
+/// Everything that can be set, with jemalloc's defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Options<'a> {
+    /// `prof`: the master switch.
+    pub(crate) prof: bool,
+    /// `prof_active`: whether sampling is on at the start.
+    pub(crate) prof_active: bool,
+    /// `prof_accum`: fill the cumulative columns of dumps.
+    pub(crate) prof_accum: bool,
+    /// `prof_final`: dump at exit.
+    pub(crate) prof_final: bool,
+    /// `prof_prefix`: first part of dump names, may hold a directory; empty: no automatic dumps.
+    pub(crate) prof_prefix: &'a [u8],
+    /// `lg_prof_sample`: binary logarithm of the mean bytes between two samples.
+    pub(crate) lg_prof_sample: u32,
+    /// `lg_prof_interval`: binary logarithm of the bytes allocated between two dumps.
+    pub(crate) lg_prof_interval: Option<u32>,
+    /// `prof_bt_max`: most frames of a stack.
+    pub(crate) prof_bt_max: usize,
+    /// `prof_leak`: leak summary at the final dump.
+    pub(crate) prof_leak: bool,
+    /// `prof_min_seconds`: a process that lived that long is significant.
+    pub(crate) prof_min_seconds: u64,
+    /// `prof_min_bytes`: a process with that many live bytes is significant.
+    pub(crate) prof_min_bytes: u64,
+    /// `prof_java`: walk Java frames.
+    pub(crate) prof_java: bool,
+    /// `prof_keeper`: whether the helper thread may start.
+    pub(crate) prof_keeper: bool,
+    /// `prof_region_bytes`: size of the live region.
+    pub(crate) prof_region_bytes: usize,
+}
+
+impl Options<'_> {
+    /// What holds when nothing is set.
+    pub(crate) const DEFAULT: Options<'static> = Options {
+        prof: false,
+        prof_active: true,
+        prof_accum: false,
+        prof_final: false,
+        prof_prefix: b"jeprof",
+        lg_prof_sample: 19,
+        lg_prof_interval: None,
+        prof_bt_max: crate::wire::options::MAX_BT,
+        prof_leak: false,
+        prof_min_seconds: 10,
+        prof_min_bytes: 64 << 20,
+        prof_java: true,
+        prof_keeper: true,
+        prof_region_bytes: super::live::layout::DEFAULT_BYTES,
+    };
+}
+
+/// Most frames that `prof_bt_max` may ask for, and the default (jemalloc's is 128: Java stacks are deeper).
+pub(crate) const MAX_BT: usize = 512;
+
+/// How one key is read.
+enum Setter {
+    Bool(fn(&mut Options<'_>, bool)),
+    /// Lowest and highest value (clipped to), and what is allowed, in words.
+    Number(i64, i64, &'static str, fn(&mut Options<'_>, i64)),
+    Prefix,
+    Unsupported,
+}
+
+const LG: &str = "a whole number from 0 to 63";
+
+/// The one table of keys that are ours; all others are jemalloc's.
+const KEYS: &[(&[u8], Setter)] = &[
+    (b"prof", Setter::Bool(|o, on| o.prof = on)),
+    (b"prof_active", Setter::Bool(|o, on| o.prof_active = on)),
+    (b"prof_accum", Setter::Bool(|o, on| o.prof_accum = on)),
+    (b"prof_final", Setter::Bool(|o, on| o.prof_final = on)),
+    (b"prof_prefix", Setter::Prefix),
+    (b"lg_prof_sample", Setter::Number(0, 63, LG, |o, n| o.lg_prof_sample = n as u32)),
+    (
+        b"lg_prof_interval",
+        Setter::Number(-1, 63, "a whole number from 0 to 63, or -1 for none", |o, n| {
+            o.lg_prof_interval = u32::try_from(n).ok();
+        }),
+    ),
+    (
+        b"prof_bt_max",
+        Setter::Number(1, MAX_BT as i64, "a whole number from 1 to 512", |o, n| o.prof_bt_max = n as usize),
+    ),
+    (
+        b"prof_leak",
+        Setter::Bool(|o, on| {
+            o.prof_leak = on;
+            o.prof |= on;
+        }),
+    ),
+    (b"prof_min_seconds", Setter::Number(0, i64::MAX, "a number of seconds", |o, n| o.prof_min_seconds = n as u64)),
+    (b"prof_min_bytes", Setter::Number(0, i64::MAX, "a number of bytes", |o, n| o.prof_min_bytes = n as u64)),
+    (b"prof_java", Setter::Bool(|o, on| o.prof_java = on)),
+    (b"prof_keeper", Setter::Bool(|o, on| o.prof_keeper = on)),
+    (
+        b"prof_region_bytes",
+        Setter::Number(1 << 20, 16 << 30, "a number of bytes from 1 MiB to 16 GiB", |o, n| {
+            o.prof_region_bytes = n as usize;
+        }),
+    ),
+    (b"prof_gdump", Setter::Unsupported),
+    (b"prof_leak_error", Setter::Unsupported),
+    (b"prof_log", Setter::Unsupported),
+    (b"prof_pid_namespace", Setter::Unsupported),
+    (b"prof_recent_alloc_max", Setter::Unsupported),
+    (b"prof_stats", Setter::Unsupported),
+    (b"prof_sys_thread_name", Setter::Bool(|_, _| ())),
+    (b"prof_thread_active_init", Setter::Unsupported),
+    (b"prof_time_resolution", Setter::Unsupported),
+    (b"prof_unbias", Setter::Bool(|_, _| ())),
+];
+
+/// Reads a conf string: our keys into `options`, pairs of jemalloc's own to `forward` as they
+/// stand, what is wrong to `complain`.
+pub(crate) fn parse<'a>(
+    conf: &'a [u8],
+    options: &mut Options<'a>,
+    forward: &mut dyn FnMut(&'a [u8], &'a [u8]),
+    complain: &mut dyn FnMut(Complaint<'a>),
+) {
+    for pair in conf.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+        if pair.is_empty() {
+            continue;
+        }
+        let Some(colon) = pair.iter().position(|&byte| byte == b':') else {
+            return complain(Complaint::Malformed(pair));
+        };
+        let (key, value) = (pair.get(..colon).unwrap_or_default(), pair.get(colon + 1..).unwrap_or_default());
+        if !key.iter().all(|&byte| byte.is_ascii_alphanumeric() || byte == b'_') || key.is_empty() {
+            return complain(Complaint::Malformed(pair));
+        }
+        match KEYS.iter().find(|(name, _)| *name == key) {
+            Some((_, setter)) => set(options, setter, key, value, complain),
+            None => forward(key, value),
+        }
+    }
+}
+
+fn set<'a>(
+    options: &mut Options<'a>,
+    setter: &Setter,
+    key: &'a [u8],
+    value: &'a [u8],
+    complain: &mut dyn FnMut(Complaint<'a>),
+) {
+    match setter {
+        Setter::Bool(apply) => match value {
+            b"true" => apply(options, true),
+            b"false" => apply(options, false),
+            _ => complain(Complaint::InvalidValue { key, value, allowed: "true or false" }),
+        },
+        Setter::Number(low, high, allowed, apply) => match number(value) {
+            Some(n) if n >= *low => apply(options, n.min(*high)),
+            _ => complain(Complaint::InvalidValue { key, value, allowed }),
+        },
+        Setter::Prefix => options.prof_prefix = value,
+        Setter::Unsupported => {
+            if value != b"false" {
+                complain(Complaint::Unsupported { key });
+            }
+        }
+    }
+}
+
+/// A number as `strtoimax` reads it in base 0: decimal, `0x` hexadecimal or `0` octal.
+fn number(text: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    let magnitude = if let Some(hex) = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+        i64::from_str_radix(hex, 16).ok()?
+    } else if digits.len() > 1 && digits.starts_with('0') {
+        i64::from_str_radix(digits, 8).ok()?
+    } else {
+        digits.parse().ok()?
+    };
+    Some(if negative { -magnitude } else { magnitude })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(conf: &str) -> (Options<'_>, String, Vec<String>) {
+        let mut options = Options::DEFAULT;
+        let (mut forward, mut complaints) = (String::new(), Vec::new());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        parse(
+            conf.as_bytes(),
+            &mut options,
+            &mut |key, value| forward += &format!("{}:{},", text(key), text(value)),
+            &mut |complaint| {
+                complaints.push(match complaint {
+                    Complaint::InvalidValue { key, value, .. } => format!("value {}:{}", text(key), text(value)),
+                    Complaint::Malformed(rest) => format!("malformed {}", text(rest)),
+                    Complaint::Unsupported { key } => format!("unsupported {}", text(key)),
+                });
+            },
+        );
+        (options, forward, complaints)
+    }
+
+    #[test]
+    fn the_users_string_is_understood() {
+        let (options, forward, complaints) = read("prof:true,lg_prof_interval:30,lg_prof_sample:17,prof_final:true");
+        let expected = Options {
+            prof: true,
+            lg_prof_interval: Some(30),
+            lg_prof_sample: 17,
+            prof_final: true,
+            ..Options::DEFAULT
+        };
+        assert_eq!((options, forward.as_str(), complaints.len()), (expected, "", 0));
+    }
+
+    #[test]
+    fn blanks_after_commas_do_not_lose_the_rest() {
+        let (options, _, complaints) = read("prof:true, prof_final:true, lg_prof_sample:0x11");
+        assert!(options.prof && options.prof_final && complaints.is_empty());
+        assert_eq!(options.lg_prof_sample, 17);
+    }
+
+    #[test]
+    fn other_keys_go_to_jemalloc_and_prefixes_may_hold_colons() {
+        let (options, forward, complaints) = read("narenas:4,prof_prefix:/a:b/c,background_thread:true");
+        assert_eq!(options.prof_prefix, b"/a:b/c");
+        assert_eq!((forward.as_str(), complaints.len()), ("narenas:4,background_thread:true,", 0));
+    }
+
+    #[test]
+    fn mistakes_are_named_and_defaults_stay() {
+        let (options, _, complaints) = read("prof:yes,lg_prof_sample:-3,lg_prof_interval:x,prof_log:true,nonsense");
+        assert_eq!(options, Options::DEFAULT);
+        let expected = [
+            "value prof:yes",
+            "value lg_prof_sample:-3",
+            "value lg_prof_interval:x",
+            "unsupported prof_log",
+            "malformed nonsense",
+        ];
+        assert_eq!(complaints, expected);
+    }
+
+    #[test]
+    fn too_large_numbers_are_clipped() {
+        assert_eq!(read("lg_prof_sample:99").0.lg_prof_sample, 63);
+        assert_eq!(read("lg_prof_interval:-1").0.lg_prof_interval, None);
+    }
+}

@@ -1,0 +1,169 @@
+//! Ordinary programs do not notice the tap: with every allocation sampled they print the same and end the
+//! same way as without it, leave no file when they are short-lived, and leave a readable one when asked to.
+//!
+//! The programs that a server's start scripts are made of come first; the `ignored` ones (other language
+//! runtimes, servers) run in the full mode of `scripts/test`, where they are installed.
+
+mod support;
+
+use std::process::Command;
+
+use support::{EVERY_ALLOCATION, Folder, HOWEVER_SHORT, Subject, needs, which};
+
+/// Runs the subject plain, under the tap as users run it, and under the tap made to leave its files.
+fn assert_unchanged(subject: &Subject) {
+    let plain = subject.run_plain();
+    assert!(plain.status.success(), "it fails without the tap: {} {}", plain.status, plain.stderr);
+
+    let tapped = subject.run_tapped(EVERY_ALLOCATION);
+    tapped.assert_same_as(&plain);
+
+    let recorded = subject.run_tapped(&format!("{EVERY_ALLOCATION},{HOWEVER_SHORT}"));
+    assert_eq!(recorded.status, plain.status, "the exit status differs: {}", recorded.stderr);
+    assert_eq!(recorded.stdout, plain.stdout, "stdout differs");
+    let dump = recorded.final_dump().expect("the process left a final dump");
+    let (objects, bytes) = dump.totals();
+    assert!(objects > 0 && bytes > 0, "{} is empty: {objects} objects, {bytes} bytes", dump.path.display());
+}
+
+/// The subject `program script`, the script being a file of `tests/programs/`.
+fn interpreter(program: &str, script: &str) -> Subject {
+    Subject::new(program).args([script_path(script)])
+}
+
+/// The absolute path of a file of `tests/programs/`.
+fn script_path(name: &str) -> String {
+    format!("{}/tests/programs/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Compiles a C++ file of `tests/programs/`, untapped, and returns the program.
+fn compile_cxx(folder: &Folder, source: &str) -> Subject {
+    let program = folder.path().join("program");
+    let status = Command::new("g++")
+        .args(["-std=c++17", "-O1", "-pthread", "-o"])
+        .arg(&program)
+        .arg(script_path(source))
+        .env_remove("LD_PRELOAD")
+        .status()
+        .expect("g++ starts");
+    assert!(status.success(), "{source} does not compile");
+    Subject::new(program)
+}
+
+#[test]
+fn bash_is_unchanged() {
+    assert_unchanged(&interpreter("bash", "words.bash"));
+}
+
+#[test]
+fn coreutils_are_unchanged() {
+    assert_unchanged(&interpreter("bash", "coreutils.bash"));
+}
+
+#[test]
+fn python_is_unchanged() {
+    if needs("python3") {
+        // The real interpreter: a version manager's shim would be one more shell script.
+        let python = if which("/usr/bin/python3").is_some() { "/usr/bin/python3" } else { "python3" };
+        assert_unchanged(&interpreter(python, "everyday.py"));
+    }
+}
+
+#[test]
+fn perl_is_unchanged() {
+    if needs("perl") {
+        assert_unchanged(&interpreter("perl", "everyday.pl"));
+    }
+}
+
+#[test]
+fn git_is_unchanged() {
+    if needs("git") {
+        assert_unchanged(&interpreter("bash", "history.bash"));
+    }
+}
+
+#[test]
+fn gcc_is_unchanged() {
+    if needs("gcc") {
+        let source = script_path("sieve.c");
+        assert_unchanged(&Subject::new("gcc").args(["-O2", "-Wall", "-save-temps=obj", "-o", "sieve", &source]));
+        assert_unchanged(&Subject::new("bash").args(["-c", &format!("gcc -O2 -o sieve '{source}' && ./sieve")]));
+    }
+}
+
+#[test]
+fn a_cxx_program_is_unchanged() {
+    if needs("g++") {
+        let folder = Folder::new("cxx");
+        assert_unchanged(&compile_cxx(&folder, "everyday.cpp"));
+    }
+}
+
+#[test]
+fn a_failing_program_keeps_its_exit_status() {
+    let subject = Subject::new("bash").args(["-c", "echo out; echo err >&2; exit 42"]);
+    let plain = subject.run_plain();
+    assert_eq!(plain.status.code(), Some(42));
+    subject.run_tapped(EVERY_ALLOCATION).assert_same_as(&plain);
+}
+
+#[test]
+fn a_program_that_kills_itself_keeps_its_signal() {
+    let subject = Subject::new("bash").args(["-c", "echo before; kill -TERM $$; echo after"]);
+    let plain = subject.run_plain();
+    assert!(plain.status.code().is_none(), "bash did not die of its signal: {}", plain.status);
+    subject.run_tapped(EVERY_ALLOCATION).assert_same_as(&plain);
+}
+
+#[test]
+fn stdin_reaches_the_program() {
+    let subject = Subject::new("sort").stdin("pear\napple\nplum\n");
+    assert_eq!(subject.run_plain().stdout, "apple\npear\nplum\n");
+    assert_unchanged(&subject);
+}
+
+#[test]
+#[ignore = "full mode: other language runtimes"]
+fn ruby_is_unchanged() {
+    if needs("ruby") {
+        assert_unchanged(&interpreter("ruby", "everyday.rb"));
+    }
+}
+
+#[test]
+#[ignore = "full mode: other language runtimes"]
+fn php_is_unchanged() {
+    if needs("php") {
+        assert_unchanged(&interpreter("php", "everyday.php"));
+    }
+}
+
+#[test]
+#[ignore = "full mode: other language runtimes"]
+fn node_is_unchanged() {
+    if needs("node") {
+        assert_unchanged(&interpreter("node", "everyday.js"));
+    }
+}
+
+#[test]
+#[ignore = "full mode: servers"]
+fn sqlite_is_unchanged() {
+    if needs("sqlite3") {
+        let script = "create table t(a integer primary key, b text);
+            with recursive n(i) as (select 1 union all select i + 1 from n where i < 5000)
+            insert into t select i, hex(i * 7919) from n;
+            select count(*), sum(length(b)), max(b) from t;
+            create index t_b on t(b); pragma integrity_check;\n";
+        assert_unchanged(&Subject::new("sqlite3").args(["words.db"]).stdin(script));
+    }
+}
+
+#[test]
+#[ignore = "full mode: servers"]
+fn redis_is_unchanged() {
+    if needs("redis-server") {
+        assert_unchanged(&interpreter("bash", "redis.bash"));
+    }
+}
