@@ -19,7 +19,14 @@ use std::process::Command;
 
 /// Signals that somebody sends to a service: handed to the child.
 const FORWARDED: [libc::c_int; 8] = [
-    libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2, libc::SIGWINCH, libc::SIGCONT,
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGTERM,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGWINCH,
+    libc::SIGCONT,
 ];
 
 /// Digits that a pid can have.
@@ -83,7 +90,8 @@ unsafe impl Sync for Image {}
 impl Image {
     fn new(path: &Path, argv: &[OsString], environment: &[(OsString, OsString)], pid_key: &str) -> Result<Image> {
         let text = |text: &OsStr| CString::new(text.as_bytes());
-        let entry = |(key, value): &(OsString, OsString)| CString::new([key.as_bytes(), b"=", value.as_bytes()].concat());
+        let entry =
+            |(key, value): &(OsString, OsString)| CString::new([key.as_bytes(), b"=", value.as_bytes()].concat());
         let mut image = Image {
             path: text(path.as_os_str())?,
             argv: argv.iter().map(|word| text(word)).collect::<Result<_, _>>()?,

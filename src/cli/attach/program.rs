@@ -110,7 +110,8 @@ pub(crate) fn find_tap(given: Option<&Path>) -> Result<PathBuf> {
 }
 
 fn beside_this_program() -> Result<PathBuf> {
-    let program = std::env::current_exe().and_then(|path| path.canonicalize()).context("cannot find this program's place")?;
+    let program =
+        std::env::current_exe().and_then(|path| path.canonicalize()).context("cannot find this program's place")?;
     let directory = program.parent().unwrap_or(Path::new("/"));
     let places = ["libheaptap.so", "../lib/libheaptap.so", "../lib/heaptap/libheaptap.so"];
     let found = places.iter().find_map(|place| directory.join(place).canonicalize().ok());

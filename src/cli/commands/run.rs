@@ -117,7 +117,8 @@ impl Drop for ReportFile {
 
 /// What a stock allocator (`--lib libjemalloc.so`) left: dumps younger than our start.
 fn dumps_since(conf: &str, began: SystemTime) -> Vec<PathBuf> {
-    let prefix = conf.split(',').filter_map(|pair| pair.trim().strip_prefix("prof_prefix:")).next_back().unwrap_or("jeprof");
+    let prefix =
+        conf.split(',').filter_map(|pair| pair.trim().strip_prefix("prof_prefix:")).next_back().unwrap_or("jeprof");
     let here = std::env::current_dir().unwrap_or_default();
     let directory = here.join(prefix).parent().map_or_else(|| here.clone(), Path::to_owned);
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
@@ -163,8 +164,12 @@ fn tell(program: &Path, pid: u32, end: End, dumps: &[PathBuf]) {
 
 fn why_none(end: End) -> &'static str {
     match end {
-        End::Killed(9) => "SIGKILL leaves no time for a last dump: have dumps written meanwhile, --conf …,lg_prof_interval:30",
-        _ => "A dump at the end needs prof:true and prof_final:true in --conf, and a directory that the program may write to",
+        End::Killed(9) => {
+            "SIGKILL leaves no time for a last dump: have dumps written meanwhile, --conf …,lg_prof_interval:30"
+        }
+        _ => {
+            "A dump at the end needs prof:true and prof_final:true in --conf, and a directory that the program may write to"
+        }
     }
 }
 
