@@ -44,6 +44,16 @@ impl Reason {
     }
 }
 
+/// When and in what state of things a dump is written.
+pub(crate) struct Occasion {
+    /// Why.
+    pub(crate) reason: Reason,
+    /// Nanoseconds since the process's first call.
+    pub(crate) uptime_ns: u64,
+    /// What is known about a Java virtual machine.
+    pub(crate) java: String,
+}
+
 /// Writes the dumps of this process, one at a time, and numbers them.
 pub(crate) struct Dumper {
     busy: AtomicBool,
@@ -82,9 +92,9 @@ impl Dumper {
     }
 
     /// Writes a dump and returns its path. Trouble is told once, on stderr, and counted.
-    pub(crate) fn write(&self, store: &Store, settings: &Settings, reason: Reason, uptime_ns: u64) -> Option<PathBuf> {
+    pub(crate) fn write(&self, store: &Store, settings: &Settings, occasion: &Occasion) -> Option<PathBuf> {
         let _turn = self.turn()?;
-        match self.try_write(store, settings, reason, uptime_ns) {
+        match self.try_write(store, settings, occasion) {
             Ok(path) => {
                 store.region().count(Counter::Dumps, 1);
                 if let Some(report) = settings.run_report {
@@ -120,18 +130,17 @@ impl Dumper {
         &self,
         store: &Store,
         settings: &Settings,
-        reason: Reason,
-        uptime_ns: u64,
+        occasion: &Occasion,
     ) -> Result<PathBuf, (PathBuf, io::Error)> {
         store.refresh_threads(maps::thread_name);
         let prefix = Path::new(OsStr::from_bytes(settings.options.prof_prefix));
         let damaged = |error| (prefix.to_path_buf(), io::Error::other(format!("{error}")));
         let snapshot = Snapshot::take(store.region()).map_err(damaged)?;
-        let kind = match reason {
+        let kind = match occasion.reason {
             Reason::Interval => DumpKind::Interval(self.intervals.load(Ordering::Relaxed)),
             Reason::Final => DumpKind::Final,
         };
-        let metadata = metadata(reason, uptime_ns);
+        let metadata = metadata(occasion);
         let mut maps = maps::executable();
         let code_bytes = maps.len();
         let mut first_error = None;
@@ -145,7 +154,7 @@ impl Dumper {
             match file::create(name, &mut write) {
                 Ok(name) => {
                     self.seq.store(name.seq + 1, Ordering::Relaxed);
-                    self.intervals.fetch_add(u64::from(reason == Reason::Interval), Ordering::Relaxed);
+                    self.intervals.fetch_add(u64::from(occasion.reason == Reason::Interval), Ordering::Relaxed);
                     let path = file::absolute(Path::new(&name.to_string()));
                     if first_error.is_some() && !self.place_told.swap(true, Ordering::Relaxed) {
                         sys::say(&[
@@ -176,8 +185,8 @@ fn write_sidecar(snapshot: &Snapshot, prefix: &Path) -> Vec<u8> {
 }
 
 /// What a reader wants to know besides the samples.
-fn metadata(reason: Reason, uptime_ns: u64) -> Vec<(&'static str, String)> {
-    let mut metadata = about(reason, uptime_ns);
+fn metadata(occasion: &Occasion) -> Vec<(&'static str, String)> {
+    let mut metadata = about(occasion);
     unwind::modules(&mut |module| {
         if !module.build_id.is_empty() && module.path.starts_with(b"/") {
             let id: String = module.build_id.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -187,14 +196,15 @@ fn metadata(reason: Reason, uptime_ns: u64) -> Vec<(&'static str, String)> {
     metadata
 }
 
-fn about(reason: Reason, uptime_ns: u64) -> Vec<(&'static str, String)> {
+fn about(occasion: &Occasion) -> Vec<(&'static str, String)> {
     let exe = std::fs::read_link("/proc/self/exe").map_or_else(|_| "?".into(), |path| path.display().to_string());
     let rss = maps::resident_bytes().map_or_else(|| "?".into(), |bytes| bytes.to_string());
     vec![
-        ("reason", reason.word().into()),
+        ("reason", occasion.reason.word().into()),
         ("exe", exe),
         ("time", time::rfc3339(clock::wall_ns())),
-        ("uptime_ns", uptime_ns.to_string()),
+        ("uptime_ns", occasion.uptime_ns.to_string()),
+        ("java_vm", occasion.java.clone()),
         ("rss_bytes", rss),
         ("heaptap_version", env!("CARGO_PKG_VERSION").into()),
     ]

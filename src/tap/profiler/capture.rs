@@ -65,25 +65,42 @@ impl Capture<'_> {
         self.walk(&mut at, &bounds, thread, trace);
     }
 
+    /// Native and Java parts in turn, until one of them ends the trace.
     fn walk(&self, at: &mut Registers, bounds: &StackBounds, thread: &ThreadBlock, trace: &mut StackTrace) {
         let names = Names { store: self.store, life: thread.life.get() };
+        let Some(hotspot) = self.hotspot else {
+            while unwind::walk(at, bounds, trace, false) == Stop::Foreign && step_over(at, bounds, trace) {}
+            return;
+        };
+        let mut outer = None;
         loop {
-            if unwind::walk(at, bounds, trace, false) != Stop::Foreign {
-                return;
+            match unwind::walk(at, bounds, trace, false) {
+                Stop::Ended => break,
+                Stop::Lost if hotspot.recover(at, bounds, outer) => {}
+                Stop::Lost => return,
+                Stop::Foreign => {}
             }
-            let walked = self.hotspot.map_or(Walked::NotJava, |hotspot| hotspot.walk(at, bounds, trace, &names));
-            match walked {
-                Walked::Native(_) => {}
+            match hotspot.walk(at, bounds, trace, &names) {
+                Walked::Native(next) => outer = Some(next),
                 Walked::Ended => return,
                 Walked::NotJava => {
-                    if !trace.push(at.pc as u64) {
+                    if !step_over(at, bounds, trace) && !hotspot.recover(at, bounds, outer) {
                         return;
-                    }
-                    if !unwind::step_by_frame_pointer(at, bounds) {
-                        return trace.set_end(StackEnd::NoObject);
                     }
                 }
             }
         }
+        if outer.is_none() && trace.end() == StackEnd::Root {
+            hotspot.push_compiling(bounds, trace, &names);
+        }
     }
+}
+
+/// Adds a frame of code that nobody knows, and goes on by its frame pointer if that can be proved.
+fn step_over(at: &mut Registers, bounds: &StackBounds, trace: &mut StackTrace) -> bool {
+    if !trace.push(at.pc as u64) {
+        return false;
+    }
+    trace.set_end(StackEnd::NoObject);
+    unwind::step_by_frame_pointer(at, bounds)
 }
