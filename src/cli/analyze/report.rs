@@ -197,16 +197,20 @@ fn dump_facts(dump: &crate::cli::profile::series::Dump) -> DumpFacts {
 }
 
 fn site_facts(series: &Series, site: &Site, times: &[f64], total: f64) -> SiteFacts {
-    let frames: Vec<Frame> = site.frames.iter().filter_map(|line| {
-        let function = series.profile.function(line.function)?;
-        Some(Frame {
-            name: function.name.clone(),
-            library: function.library.clone(),
-            file: function.file.clone(),
-            line: line.line,
-            is_java: function.origin == Origin::Java,
+    let frames: Vec<Frame> = site
+        .frames
+        .iter()
+        .filter_map(|line| {
+            let function = series.profile.function(line.function)?;
+            Some(Frame {
+                name: function.name.clone(),
+                library: function.library.clone(),
+                file: function.file.clone(),
+                line: line.line,
+                is_java: function.origin == Origin::Java,
+            })
         })
-    }).collect();
+        .collect();
     let hint = culprits::recognise(frames.iter().map(|frame| frame.name.as_str()));
     SiteFacts {
         bytes: site.value.bytes,

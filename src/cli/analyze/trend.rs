@@ -82,7 +82,8 @@ fn is_still_rising(values: &[f64], period_bytes: u64) -> bool {
     let third = count / 3;
     let before = values.get(count - 1 - third).copied().unwrap_or(0.0);
     let even_share = (last - first) * third as f64 / (count - 1) as f64;
-    last - before > 0.25 * even_share && last - before > standard_error(before.max(0.0), period_bytes).min(even_share) * 0.5
+    last - before > 0.25 * even_share
+        && last - before > standard_error(before.max(0.0), period_bytes).min(even_share) * 0.5
 }
 
 /// Theil-Sen: the median slope of all pairs with distinct times.

@@ -70,7 +70,10 @@ impl Inputs {
             },
         };
         if all.len() > 1 && self.pid.is_none() {
-            eprintln!("heaptap: dumps of {} processes; the biggest is shown (--pid chooses, --merge adds up):", all.len());
+            eprintln!(
+                "heaptap: dumps of {} processes; the biggest is shown (--pid chooses, --merge adds up):",
+                all.len()
+            );
             eprint!("{}", list(&all));
         }
         if wanted >= all.len() {

@@ -53,7 +53,9 @@ impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ParseError::Read { line, error } => write!(f, "line {line}: {error}"),
-            ParseError::Empty => f.write_str("the file is empty: the process died, or the disk was full, before it was written"),
+            ParseError::Empty => {
+                f.write_str("the file is empty: the process died, or the disk was full, before it was written")
+            }
             ParseError::NotAProfile { line, text } => {
                 write!(f, "line {line}: not a jemalloc heap profile (expected `heap_v2/…`, found `{text}`)")
             }
@@ -286,8 +288,12 @@ impl Parser {
 
 /// Moves the build ids of the metadata to their mappings.
 fn name_build_ids(profile: &mut Profile) {
-    let ids: FxHashMap<&str, &str> =
-        profile.metadata.build_ids.iter().map(|(id, path)| (path.trim_end_matches(" (deleted)"), id.as_str())).collect();
+    let ids: FxHashMap<&str, &str> = profile
+        .metadata
+        .build_ids
+        .iter()
+        .map(|(id, path)| (path.trim_end_matches(" (deleted)"), id.as_str()))
+        .collect();
     for mapping in &mut profile.mappings {
         mapping.build_id = ids.get(mapping.path.as_str()).map(|&id| id.to_owned());
     }
@@ -379,7 +385,9 @@ mod tests {
 
     #[test]
     fn carriage_returns_and_warnings_before_the_header_are_accepted() {
-        let profile = read("%warn clock ran backwards\r\nheap_v2/1024\r\n  t*: 1: 64 [0: 0]\r\n@ 0x10 0x20\r\n  t*: 1: 64 [0: 0]\r\n\r\nMAPPED_LIBRARIES:\r\n");
+        let profile = read(
+            "%warn clock ran backwards\r\nheap_v2/1024\r\n  t*: 1: 64 [0: 0]\r\n@ 0x10 0x20\r\n  t*: 1: 64 [0: 0]\r\n\r\nMAPPED_LIBRARIES:\r\n",
+        );
         assert_eq!(profile.samples.len(), 1);
         assert_eq!(profile.warnings.lines().collect::<Vec<_>>(), ["line 1: clock ran backwards"]);
     }

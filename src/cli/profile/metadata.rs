@@ -155,7 +155,8 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         let mut meta = Metadata::default();
-        for line in ["pid: 1", "# pid: x", "# java: 7f01 a b 1", "# java: 0x7f01", "#", "# two words: x", "# heaptap x"] {
+        for line in ["pid: 1", "# pid: x", "# java: 7f01 a b 1", "# java: 0x7f01", "#", "# two words: x", "# heaptap x"]
+        {
             assert!(!meta.take_line(line), "{line}");
         }
         assert_eq!(meta, Metadata::default());

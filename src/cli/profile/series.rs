@@ -57,7 +57,10 @@ impl Life {
         }
         let loader = profile.mappings.iter().find(|mapping| {
             let name = mapping.file_name();
-            name.starts_with("ld-") || name.starts_with("ld64") || name.starts_with("libc.so") || name.starts_with("libc-")
+            name.starts_with("ld-")
+                || name.starts_with("ld64")
+                || name.starts_with("libc.so")
+                || name.starts_with("libc-")
         });
         let fixed = profile.program_mapping().into_iter().chain(loader);
         let fixed = fixed.map(|mapping| (mapping.start, mapping.path.clone())).collect();
@@ -115,7 +118,10 @@ impl Series {
         let mut profile = merger.finish();
         profile.metadata.lost = all.iter().flat_map(|series| series.profile.metadata.lost.iter().cloned()).collect();
         let history = profile.samples.iter().map(|sample| vec![(0, sample.value)]).collect();
-        let newest = all.iter().filter_map(Series::last).max_by(|a, b| a.time().unwrap_or(0.0).total_cmp(&b.time().unwrap_or(0.0)));
+        let newest = all
+            .iter()
+            .filter_map(Series::last)
+            .max_by(|a, b| a.time().unwrap_or(0.0).total_cmp(&b.time().unwrap_or(0.0)));
         let (total, stacks, period_bytes) = (profile.total(), profile.samples.len(), profile.period_bytes);
         let modified = newest.and_then(Dump::time).and_then(timestamp::to_system);
         let dump = Dump { total, stacks, period_bytes, modified, ..Dump::default() };
@@ -140,7 +146,9 @@ impl SeriesBuilder {
                 self.history.resize_with(index + 1, Vec::new);
             }
             match self.history.get_mut(index).map(|values| (values.last().map(|(at, _)| *at) == Some(column), values)) {
-                Some((true, values)) => values.iter_mut().last().into_iter().for_each(|(_, value)| *value += sample.value),
+                Some((true, values)) => {
+                    values.iter_mut().last().into_iter().for_each(|(_, value)| *value += sample.value)
+                }
                 Some((false, values)) => values.push((column, sample.value)),
                 None => {}
             }
@@ -218,7 +226,9 @@ mod tests {
 
     #[test]
     fn another_start_of_the_same_pid_is_another_life() {
-        let life = |text: &str| Life::of(&heap_v2::parse(text.as_bytes()).unwrap(), DumpName::parse("x.1.0.f.heap".as_ref()).as_ref());
+        let life = |text: &str| {
+            Life::of(&heap_v2::parse(text.as_bytes()).unwrap(), DumpName::parse("x.1.0.f.heap".as_ref()).as_ref())
+        };
         assert_eq!(life(SMALL), life(&SMALL.replace("70: 1148205", "1: 5")));
         assert_ne!(life(SMALL), life(&SMALL.replace("556322277000-556322278000", "556322377000-556322378000")));
         let ours = format!("{SMALL}\n# heaptap 1\n# pid: 1\n# token: ab\n");

@@ -10,7 +10,8 @@ pub(crate) fn parse(text: &str) -> Option<f64> {
     let mut time = time.splitn(3, ':');
     let (hour, minute) = (time.next()?.parse::<u32>().ok()?, time.next()?.parse::<u32>().ok()?);
     let second = time.next()?.parse::<f64>().ok().filter(|second| (0.0..61.0).contains(second))?;
-    if !(0..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 {
+    if !(0..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59
+    {
         return None;
     }
     Some(days(year, month, day) as f64 * 86_400.0 + f64::from(hour * 3600 + minute * 60) + second)
@@ -72,7 +73,8 @@ mod tests {
 
     #[test]
     fn other_shapes_are_refused() {
-        for text in ["", "Z", "2026-11-25", "2026-13-25T00:00:00Z", "2026-11-25T24:00:00Z", "2026-11-25T00:00:00+01:00"] {
+        for text in ["", "Z", "2026-11-25", "2026-13-25T00:00:00Z", "2026-11-25T24:00:00Z", "2026-11-25T00:00:00+01:00"]
+        {
             assert_eq!(parse(text), None, "{text}");
         }
     }

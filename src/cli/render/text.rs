@@ -67,7 +67,8 @@ impl Text {
             Verdict::Unknown => String::new(),
             verdict => format!("{:>11} {:<8}", change(site.trend.change_bytes()), word(verdict)),
         };
-        let objects = if site.objects < 1.5 { "1 object".to_owned() } else { format!("{} objects", count(site.objects)) };
+        let objects =
+            if site.objects < 1.5 { "1 object".to_owned() } else { format!("{} objects", count(site.objects)) };
         let stacks = if site.stacks > 1 { format!(", {} call paths", site.stacks) } else { String::new() };
         let line = format!("{number:>2}. {:>9} {:>7} {growth} {objects}{stacks}", bytes(site.bytes), share(site.share));
         writeln!(out, "{}", self.bold(&cut(&line, self.width)))?;
@@ -102,7 +103,11 @@ impl Text {
         };
         let room = self.width.saturating_sub(6 + 2 + place.chars().count()).max(24);
         let name = cut_middle(&clean(&frame.name), room);
-        if place.is_empty() || frame.name.starts_with(&place) { name } else { format!("{name}  {}", self.dim(&clean(&place))) }
+        if place.is_empty() || frame.name.starts_with(&place) {
+            name
+        } else {
+            format!("{name}  {}", self.dim(&clean(&place)))
+        }
     }
 
     fn rest(&self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
@@ -123,7 +128,8 @@ impl Text {
     fn modules(&self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "\nNames:")?;
         for module in &report.modules {
-            let line = format!("  {:>5} of {:>5}  {}  {}", module.named, module.places, clean(&module.path), module.source);
+            let line =
+                format!("  {:>5} of {:>5}  {}  {}", module.named, module.places, clean(&module.path), module.source);
             writeln!(out, "{}", cut(&line, self.width))?;
         }
         Ok(())
@@ -181,7 +187,12 @@ fn totals(report: &Report) -> String {
         Some(rss) if rss > 0 => format!("; {} of {} resident", share(report.bytes / rss as f64), bytes(rss as f64)),
         _ => String::new(),
     };
-    let head = format!("{} live in {} objects from {} stacks", bytes(report.bytes), count(report.objects), count(report.stacks as f64));
+    let head = format!(
+        "{} live in {} objects from {} stacks",
+        bytes(report.bytes),
+        count(report.objects),
+        count(report.stacks as f64)
+    );
     format!("{head} ({period}){resident}")
 }
 
@@ -198,18 +209,23 @@ fn verdict(report: &Report) -> String {
         many => format!("{many} places grew beyond sampling noise: {}", change(grown)),
     };
     match trend.verdict {
-        Verdict::Unknown => "One dump shows what is held, not what grows: give all dumps of the process to see growth.".to_owned(),
+        Verdict::Unknown => {
+            "One dump shows what is held, not what grows: give all dumps of the process to see growth.".to_owned()
+        }
         Verdict::Grows => format!("GROWS: {path}{pace}; {sites}."),
         Verdict::Plateau => format!("Grew, then levelled off: {path}; {sites}."),
         Verdict::Shrinks => format!("Shrank: {path}; {sites}."),
-        Verdict::Steady => format!("Steady: {path} is within sampling noise (± {}); {sites}.", bytes(trend.noise_bytes)),
+        Verdict::Steady => {
+            format!("Steady: {path} is within sampling noise (± {}); {sites}.", bytes(trend.noise_bytes))
+        }
     }
 }
 
 /// What the tap cost and lost; empty for stock dumps.
 fn tap_cost(report: &Report) -> String {
     let mut parts = Vec::new();
-    if let (Some(ns), Some(uptime)) = (report.profiler_ns, report.process.uptime_seconds.filter(|uptime| *uptime > 0.0)) {
+    if let (Some(ns), Some(uptime)) = (report.profiler_ns, report.process.uptime_seconds.filter(|uptime| *uptime > 0.0))
+    {
         parts.push(format!("the tap used {:.2} % of one core", ns as f64 / 1e9 / uptime * 100.0));
     }
     if let Some(tables) = report.tables_bytes {

@@ -70,8 +70,17 @@ mod tests {
 
     #[test]
     fn numbers_have_three_digits_and_a_unit() {
-        let cases = [(0.0, "0 B"), (999.0, "999 B"), (1000.0, "0.98 KiB"), (1023.0, "1.00 KiB"), (131_072.0, "128 KiB"),
-            (68_052_582.0, "64.9 MiB"), (1e12, "931 GiB"), (-2048.0, "-2.00 KiB"), (1e30, "867361737988 EiB")];
+        let cases = [
+            (0.0, "0 B"),
+            (999.0, "999 B"),
+            (1000.0, "0.98 KiB"),
+            (1023.0, "1.00 KiB"),
+            (131_072.0, "128 KiB"),
+            (68_052_582.0, "64.9 MiB"),
+            (1e12, "931 GiB"),
+            (-2048.0, "-2.00 KiB"),
+            (1e30, "867361737988 EiB"),
+        ];
         for (value, expected) in cases {
             assert_eq!(bytes(value), expected);
         }
@@ -82,7 +91,8 @@ mod tests {
 
     #[test]
     fn times_and_rates_read_well() {
-        let cases = [(0.25, "0.2 s"), (59.0, "59 s"), (135.0, "2 min 15 s"), (19_200.0, "5 h 20 min"), (273_600.0, "3 d 4 h")];
+        let cases =
+            [(0.25, "0.2 s"), (59.0, "59 s"), (135.0, "2 min 15 s"), (19_200.0, "5 h 20 min"), (273_600.0, "3 d 4 h")];
         for (seconds, expected) in cases {
             assert_eq!(duration(seconds), expected);
         }

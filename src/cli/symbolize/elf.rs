@@ -121,7 +121,9 @@ impl Elf {
             match kind {
                 PT_LOAD => self.segments.push(Segment { offset, vaddr: u64_at(entry, 16)?, file_size: size }),
                 PT_DYNAMIC => self.is_dynamic = true,
-                PT_INTERP => self.interpreter = read_at(file, offset, size.min(MAX_READ)).and_then(|bytes| text(&bytes)),
+                PT_INTERP => {
+                    self.interpreter = read_at(file, offset, size.min(MAX_READ)).and_then(|bytes| text(&bytes))
+                }
                 PT_NOTE if self.build_id.is_none() => {
                     self.build_id = read_at(file, offset, size.min(MAX_READ)).and_then(|notes| build_id(&notes));
                 }
@@ -137,9 +139,10 @@ impl Elf {
         if self.segments.is_empty() {
             return Some(file_offset);
         }
-        let segment = self.segments.iter().find(|segment| {
-            file_offset.checked_sub(segment.offset).is_some_and(|within| within < segment.file_size)
-        })?;
+        let segment = self
+            .segments
+            .iter()
+            .find(|segment| file_offset.checked_sub(segment.offset).is_some_and(|within| within < segment.file_size))?;
         segment.vaddr.checked_add(file_offset - segment.offset)
     }
 }

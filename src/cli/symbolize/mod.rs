@@ -89,7 +89,8 @@ pub(crate) struct Place {
 fn unnamed_by_file(profile: &Profile) -> Vec<(String, Vec<Place>)> {
     let mut files: FxHashMap<&str, Vec<Place>> = FxHashMap::default();
     for (index, location) in profile.locations.iter().enumerate().filter(|(_, location)| location.lines.is_empty()) {
-        let Some(mapping) = location.mapping.and_then(|id| profile.mapping(id)).filter(|mapping| mapping.is_file()) else {
+        let Some(mapping) = location.mapping.and_then(|id| profile.mapping(id)).filter(|mapping| mapping.is_file())
+        else {
             continue;
         };
         files.entry(&mapping.path).or_default().push(Place {
@@ -105,7 +106,9 @@ fn unnamed_by_file(profile: &Profile) -> Vec<(String, Vec<Place>)> {
 fn name_the_rest(profile: &mut Profile, table: &mut FunctionTable) {
     let is_jvm = profile.mappings.iter().any(|mapping| mapping.file_name() == "libjvm.so");
     for index in 0..profile.locations.len() {
-        let Some(location) = profile.locations.get(index).filter(|location| location.lines.is_empty()) else { continue };
+        let Some(location) = profile.locations.get(index).filter(|location| location.lines.is_empty()) else {
+            continue;
+        };
         let mapping = location.mapping.and_then(|id| profile.mapping(id));
         let (name, library) = match mapping {
             Some(mapping) if mapping.path.is_empty() && is_jvm => ("[Java code]".to_owned(), String::new()),

@@ -80,7 +80,10 @@ mod tests {
         let cases = [
             ("os::malloc(unsigned long, MEMFLAGS)", "os::malloc"),
             ("void* os::malloc(unsigned long) [clone .isra.0]", "os::malloc"),
-            ("std::vector<std::pair<int, long>, X>::push_back(int&&)", "std::vector<std::pair<int, long>, X>::push_back"),
+            (
+                "std::vector<std::pair<int, long>, X>::push_back(int&&)",
+                "std::vector<std::pair<int, long>, X>::push_back",
+            ),
             ("void (anonymous namespace)::Pool::grow(int) const", "(anonymous namespace)::Pool::grow"),
             ("operator new(unsigned long)", "operator new"),
             ("CHeapObj<(MEMFLAGS)5>::operator new(unsigned long)", "CHeapObj<(MEMFLAGS)5>::operator new"),

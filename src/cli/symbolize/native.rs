@@ -69,7 +69,8 @@ fn open(path: &str, places: &[Place], options: &Options) -> Result<ModuleFile, S
             on_disk.display()
         )),
         (None, _) if is_deleted => {
-            Err("the file had been deleted or replaced, and the dump has no build id to tell whether this is it".to_owned())
+            Err("the file had been deleted or replaced, and the dump has no build id to tell whether this is it"
+                .to_owned())
         }
         (wanted, _) => Ok(ModuleFile { path: on_disk, elf, is_proven: wanted.is_some() }),
     }

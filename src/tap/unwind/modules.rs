@@ -174,9 +174,9 @@ mod tests {
             let holds = |pc: usize| module.loads().any(|load| load.permissions[2] && load.start <= pc && pc < load.end);
             if seen == 0 {
                 assert_eq!(module.path, own.as_os_str().as_encoded_bytes());
-                assert!(holds(build_id_in as usize));
+                assert!(holds(build_id_in as *const () as usize));
             }
-            if holds(libc::qsort as usize) {
+            if holds(libc::qsort as *const () as usize) {
                 libc_seen = module.path.starts_with(b"/") && module.build_id.len() == 20;
             }
             assert!(module.loads().all(|load| module.start <= load.start && load.end <= module.end));
