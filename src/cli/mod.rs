@@ -22,12 +22,14 @@ struct Arguments {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Run(commands::run::Arguments),
     Report(commands::report::Arguments),
 }
 
 /// Runs the command line and returns its exit status: 0 done, 1 a finding, 2 trouble.
 pub(crate) fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Run(arguments) => commands::run::run(&arguments),
         Command::Report(arguments) => commands::report::run(&arguments),
     };
     result.unwrap_or_else(|error| failure(&error))

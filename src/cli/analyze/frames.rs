@@ -1,194 +1,132 @@
 //! Which frames a reader wants to see: allocators and their wrappers are folded from the leaf, and
 //! the first frame that is neither runtime nor system library is where somebody's own code begins.
 //!
-//! Tables of names; to extend them, add a line. Matching is on the short name (no parameters).
+//! The names stand in `frames.txt`. They are short names: without parameters and return type.
 
 use crate::cli::profile::Profile;
-use crate::cli::profile::location::{Function, Line, Origin};
+use crate::cli::profile::location::{Function, FunctionId, Line, Origin};
 use crate::cli::profile::sample::Sample;
+use rustc_hash::FxHashSet;
 
-/// Libraries whose every frame is allocator machinery.
-const ALLOCATOR_LIBRARIES: [&str; 6] =
-    ["libheaptap", "libjemalloc", "libtcmalloc", "libmimalloc", "libsnmalloc", "libhardened_malloc"];
+const TABLE: &str = include_str!("frames.txt");
 
-/// Functions that only pass an allocation on.
-const ALLOCATORS: [&str; 61] = [
-    "malloc",
-    "calloc",
-    "realloc",
-    "reallocarray",
-    "memalign",
-    "posix_memalign",
-    "aligned_alloc",
-    "valloc",
-    "pvalloc",
-    "free",
-    "cfree",
-    "strdup",
-    "strndup",
-    "__strdup",
-    "__strndup",
-    "mallocx",
-    "rallocx",
-    "__libc_malloc",
-    "__libc_calloc",
-    "__libc_realloc",
-    "__libc_memalign",
-    "operator new",
-    "operator new[]",
-    "os::malloc",
-    "os::realloc",
-    "os::strdup",
-    "os::strdup_check_oom",
-    "AllocateHeap",
-    "ReallocateHeap",
-    "AnyObj::operator new",
-    "ResourceObj::operator new",
-    "Arena::grow",
-    "Arena::Amalloc",
-    "Arena::Arena",
-    "Arena::internal_amalloc",
-    "Chunk::operator new",
-    "Chunk::allocate_chunk",
-    "ChunkPool::allocate",
-    "ChunkPool::allocate_chunk",
-    "Arena::operator new",
-    "CHeapBitMap::reallocate",
-    "MallocTracker::record_malloc",
-    "CRYPTO_malloc",
-    "CRYPTO_zalloc",
-    "CRYPTO_realloc",
-    "CRYPTO_strdup",
-    "zcalloc",
-    "g_malloc",
-    "g_malloc0",
-    "g_realloc",
-    "g_strdup",
-    "xmalloc",
-    "xcalloc",
-    "xrealloc",
-    "xstrdup",
-    "PyMem_Malloc",
-    "PyMem_RawMalloc",
-    "PyObject_Malloc",
-    "__rust_alloc",
-    "__rust_realloc",
-    "alloc::alloc::exchange_malloc",
-];
-
-/// Beginnings of such names.
-const ALLOCATOR_PREFIXES: [&str; 21] = [
-    "je_",
-    "_rjem_",
-    "prof_backtrace",
-    "prof_tctx_create",
-    "prof_alloc_prep",
-    "imalloc",
-    "fallback_impl",
-    "fallbackNew",
-    "std::allocator",
-    "__gnu_cxx::new_allocator",
-    "std::__new_allocator",
-    "CHeapObj<",
-    "_PyMem_",
-    "_PyObject_Malloc",
-    "_PyObject_Realloc",
-    "alloc::raw_vec::",
-    "<alloc::alloc::",
-    "alloc::alloc::",
-    "__rdl_",
-    "__rustc::__r",
-    "__rg_",
-];
-
-/// Libraries that serve every program: what they hold, somebody else asked for.
-const SYSTEM_LIBRARIES: [&str; 28] = [
-    "libc.so",
-    "libc-",
-    "ld-linux",
-    "ld-2",
-    "ld-musl",
-    "libpthread",
-    "libdl",
-    "libm.so",
-    "libm-",
-    "librt",
-    "libstdc++",
-    "libgcc_s",
-    "libz.so",
-    "libzstd",
-    "liblz4",
-    "libsnappy",
-    "libcrypto",
-    "libssl",
-    "libjvm.so",
-    "libjava.so",
-    "libzip.so",
-    "libnio.so",
-    "libnet.so",
-    "libjli.so",
-    "libjimage.so",
-    "libverify.so",
-    "libinstrument.so",
-    "libjdwp.so",
-];
-
-/// Packages of the Java platform.
-const PLATFORM_PACKAGES: [&str; 5] = ["java.", "javax.", "jdk.", "sun.", "com.sun."];
-
-/// Whether the frame is allocator machinery or a wrapper around it.
-pub(crate) fn is_glue(function: &Function) -> bool {
-    if function.origin == Origin::Java {
-        return false;
-    }
-    ALLOCATOR_LIBRARIES.iter().any(|library| function.library.starts_with(library))
-        || ALLOCATORS.contains(&function.name.as_str())
-        || ALLOCATOR_PREFIXES.iter().any(|prefix| function.name.starts_with(prefix))
-        || function.name.ends_with("::operator new")
+/// What a frame is to a reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Allocator machinery or a wrapper around it.
+    Glue,
+    /// Runtime, system library, code without a name.
+    System,
+    /// The program's own code.
+    Own,
 }
 
-/// Whether the frame belongs to the program itself rather than to its platform.
-pub(crate) fn is_application(function: &Function) -> bool {
-    match function.origin {
-        Origin::Java => !PLATFORM_PACKAGES.iter().any(|package| function.name.starts_with(package)),
-        Origin::Native => {
-            !function.library.is_empty()
-                && !SYSTEM_LIBRARIES.iter().any(|library| function.library.starts_with(library))
+/// The kind of every function of one profile, worked out once.
+pub(crate) struct Kinds {
+    kinds: Vec<Kind>,
+}
+
+impl Kinds {
+    /// Looks every function up.
+    pub(crate) fn of(profile: &Profile) -> Kinds {
+        let table = Table::read();
+        Kinds { kinds: profile.functions.iter().map(|function| table.kind(function)).collect() }
+    }
+
+    /// The kind of a function of that profile.
+    pub(crate) fn kind(&self, id: FunctionId) -> Kind {
+        self.kinds.get(id.index()).copied().unwrap_or(Kind::System)
+    }
+
+    /// The frames of a sample, leaf first, inlined ones expanded, allocator glue folded away from
+    /// the leaf. A stack of nothing but glue keeps its outermost frame.
+    pub(crate) fn visible(&self, profile: &Profile, sample: &Sample) -> Vec<Line> {
+        let mut frames: Vec<Line> =
+            sample.stack.iter().flat_map(|id| profile.location(*id).lines.iter().copied()).collect();
+        let glue = frames.iter().take_while(|line| self.kind(line.function) == Kind::Glue).count();
+        frames.drain(..glue.min(frames.len().saturating_sub(1)));
+        frames
+    }
+}
+
+/// `frames.txt`, taken apart.
+#[derive(Default)]
+struct Table {
+    glue: FxHashSet<&'static str>,
+    glue_prefixes: Vec<&'static str>,
+    glue_libraries: Vec<&'static str>,
+    system_libraries: Vec<&'static str>,
+    platform_prefixes: Vec<&'static str>,
+}
+
+impl Table {
+    fn read() -> Table {
+        let mut table = Table::default();
+        for line in TABLE.lines().filter(|line| !line.starts_with('#')) {
+            let Some((kind, names)) = line.split_once(' ') else { continue };
+            let words = names.split(' ');
+            match kind {
+                "glue" if names.starts_with("operator ") => table.glue.extend([names]),
+                "glue" => table.glue.extend(words),
+                "glue-prefix" => table.glue_prefixes.extend(words),
+                "glue-library" => table.glue_libraries.extend(words),
+                "system-library" => table.system_libraries.extend(words),
+                "platform-prefix" => table.platform_prefixes.extend(words),
+                _ => {}
+            }
         }
-        Origin::Unknown => function.library.is_empty() && function.name == "[Java code]",
+        table
     }
-}
 
-/// The frames of a sample, leaf first, inlined ones expanded, allocator glue folded away from the
-/// leaf. A stack of nothing but glue keeps its outermost frame.
-pub(crate) fn visible(profile: &Profile, sample: &Sample) -> Vec<Line> {
-    let all: Vec<Line> = sample.stack.iter().flat_map(|id| profile.location(*id).lines.iter().copied()).collect();
-    let glue = all.iter().take_while(|line| profile.function(line.function).is_some_and(is_glue)).count();
-    let folded = glue.min(all.len().saturating_sub(1));
-    all.get(folded..).unwrap_or(&[]).to_vec()
+    fn kind(&self, function: &Function) -> Kind {
+        let begins = |text: &str, prefixes: &[&str]| prefixes.iter().any(|prefix| text.starts_with(prefix));
+        let (name, library) = (function.name.as_str(), function.library.as_str());
+        if function.origin == Origin::Java {
+            return if begins(name, &self.platform_prefixes) { Kind::System } else { Kind::Own };
+        }
+        let is_glue = begins(library, &self.glue_libraries)
+            || self.glue.contains(name)
+            || begins(name, &self.glue_prefixes)
+            || name.ends_with("::operator new");
+        let is_unnamed_java = function.origin == Origin::Unknown && name == "[Java code]";
+        match function.origin {
+            _ if is_glue => Kind::Glue,
+            Origin::Native if !library.is_empty() && !begins(library, &self.system_libraries) => Kind::Own,
+            _ if is_unnamed_java => Kind::Own,
+            _ => Kind::System,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn function(name: &str, library: &str, origin: Origin) -> Function {
-        Function { name: name.into(), library: library.into(), origin, ..Function::default() }
+    fn kind(name: &str, library: &str, origin: Origin) -> Kind {
+        Table::read().kind(&Function { name: name.into(), library: library.into(), origin, ..Function::default() })
     }
 
     #[test]
-    fn glue_and_application_are_told_apart() {
-        let glue = [
-            ("malloc", "libc.so.6"),
-            ("0x12", "libjemalloc.so.2"),
-            ("CHeapObj<(MEMFLAGS)5>::operator new", "libjvm.so"),
-        ];
-        assert!(glue.iter().all(|(name, library)| is_glue(&function(name, library, Origin::Native))));
-        assert!(!is_glue(&function("deflateInit2_", "libz.so.1", Origin::Native)));
-        assert!(!is_glue(&function("je_main", "", Origin::Java)));
-        assert!(is_application(&function("org.x.Leak.run", "", Origin::Java)));
-        assert!(!is_application(&function("java.util.zip.Inflater.init", "", Origin::Java)));
-        assert!(is_application(&function("load_table", "server", Origin::Native)));
-        assert!(!is_application(&function("inflateInit2_", "libz.so.1", Origin::Native)));
+    fn glue_system_and_own_code_are_told_apart() {
+        let glue =
+            [("malloc", "libc.so.6"), ("x", "libjemalloc.so.2"), ("operator new[]", "a"), ("Chunk::operator new", "")];
+        assert!(glue.iter().all(|(name, library)| kind(name, library, Origin::Native) == Kind::Glue));
+        assert_eq!(kind("deflateInit2_", "libz.so.1", Origin::Native), Kind::System);
+        assert_eq!(kind("load_table", "server", Origin::Native), Kind::Own);
+        assert_eq!(kind("je_main", "", Origin::Java), Kind::Own);
+        assert_eq!(kind("java.util.zip.Inflater.init", "", Origin::Java), Kind::System);
+        assert_eq!(kind("[Java code]", "", Origin::Unknown), Kind::Own);
+        assert_eq!(kind("server+0x12", "server", Origin::Unknown), Kind::System);
+    }
+
+    #[test]
+    fn every_line_of_the_table_has_a_known_kind() {
+        let kinds = ["glue", "glue-prefix", "glue-library", "system-library", "platform-prefix"];
+        let lines = TABLE.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        assert!(lines.clone().count() > 10);
+        for line in lines {
+            let (kind, names) = line.split_once(' ').unwrap();
+            assert!(kinds.contains(&kind) && !names.split(' ').any(str::is_empty), "{line}");
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! A site therefore ends some callers after the first frame of somebody's own code (or after a
 //! fixed depth where there is none), and equal names join whatever their addresses.
 
-use super::frames;
+use super::frames::{Kind, Kinds};
 use crate::cli::profile::location::{FunctionId, Line};
 use crate::cli::profile::sample::Estimate;
 use crate::cli::profile::series::Series;
@@ -37,8 +37,9 @@ pub(crate) struct Site {
 /// The sites of a series, biggest in the last dump first.
 pub(crate) fn sites(series: &Series) -> Vec<Site> {
     let mut rows: FxHashMap<Vec<FunctionId>, Site> = FxHashMap::default();
+    let kinds = Kinds::of(&series.profile);
     for (index, sample) in series.profile.samples.iter().enumerate() {
-        let (frames, own) = cut(series, frames::visible(&series.profile, sample));
+        let (frames, own) = cut(&kinds, kinds.visible(&series.profile, sample));
         let key: Vec<FunctionId> = frames.iter().map(|line| line.function).collect();
         let site = rows.entry(key).or_insert_with(|| Site::new(frames.clone(), own, series.dumps.len()));
         site.add(sample.value, series.history.get(index).map_or(&[][..], Vec::as_slice), frames);
@@ -73,9 +74,8 @@ impl Site {
 }
 
 /// Cuts a stack to its site. Returns where the first own frame stands.
-fn cut(series: &Series, mut frames: Vec<Line>) -> (Vec<Line>, Option<usize>) {
-    let is_own = |line: &Line| series.profile.function(line.function).is_some_and(frames::is_application);
-    let own = frames.iter().take(DEPTH_MAX).position(is_own);
+fn cut(kinds: &Kinds, mut frames: Vec<Line>) -> (Vec<Line>, Option<usize>) {
+    let own = frames.iter().take(DEPTH_MAX).position(|line| kinds.kind(line.function) == Kind::Own);
     frames.truncate(own.map_or(DEPTH_WITHOUT_OWN, |own| own + 1 + CALLERS));
     (frames, own)
 }

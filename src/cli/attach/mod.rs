@@ -1,4 +1,6 @@
 //! Floor 5 of the CLI: finds profiles, in files and in processes. The only floor that lists
 //! directories and reads dumps.
 
+pub(crate) mod child;
 pub(crate) mod files;
+pub(crate) mod program;

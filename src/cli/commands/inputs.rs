@@ -53,15 +53,22 @@ impl Inputs {
         let found = files::read(&self.files, &mut |done, all| progress.at(done, all))?;
         drop(progress);
         found.notes.iter().for_each(|note| eprintln!("heaptap: {note}"));
-        let series = self.choose(found.series)?;
-        Ok(self.name(series))
+        if self.merge {
+            return Ok(self.sum(found.series));
+        }
+        Ok(self.name(self.choose(found.series)?))
+    }
+
+    /// All processes as one.
+    fn sum(&self, all: Vec<Series>) -> Opened {
+        let named: Vec<Opened> = all.into_iter().map(|series| self.name(series)).collect();
+        let (series, modules): (Vec<Series>, Vec<Vec<Module>>) =
+            named.into_iter().map(|opened| (opened.series, opened.modules)).unzip();
+        Opened { series: Series::sum_of(&series), modules: modules.into_iter().flatten().collect() }
     }
 
     /// The one series that the user means.
     fn choose(&self, mut all: Vec<Series>) -> Result<Series> {
-        if self.merge {
-            return Ok(Series::sum_of(&all));
-        }
         let wanted = match self.pid {
             None => 0,
             Some(pid) => match all.iter().position(|series| series.pid() == Some(pid)) {

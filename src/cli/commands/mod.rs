@@ -3,4 +3,5 @@
 
 pub(crate) mod inputs;
 pub(crate) mod report;
+pub(crate) mod run;
 mod terminal;

@@ -37,7 +37,7 @@ pub(crate) struct Location {
 }
 
 /// One function at a location, and the source line there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Line {
     /// The function.
     pub(crate) function: FunctionId,

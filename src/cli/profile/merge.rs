@@ -1,21 +1,30 @@
 //! Adds profiles up: samples with the same stack become one, everything is renumbered.
 //!
-//! Two addresses are the same place if they are equal *and* lie in the same mapping, so profiles
-//! of one process life join at every frame, and profiles of two lives stay apart (until names are
-//! known: then `analyze` joins by name). Only estimates are exact sums; counts are added for show.
+//! Before names are known, two addresses are the same place if they are equal *and* lie in the same
+//! mapping: right for the dumps of one process life, whose Java pcs mean the same everywhere. Once
+//! named, places are the same if their names are, whatever their addresses: right for profiles of
+//! different processes. Only estimates are exact sums; counts are added for show.
 
-use super::location::{Location, LocationId};
+use super::location::{Function, FunctionId, Line, Location, LocationId};
 use super::mapping::{Mapping, MappingId};
 use super::sample::{Counts, Sample, ThreadCounts};
 use super::{Profile, metadata::Metadata};
 use rustc_hash::FxHashMap;
+
+/// What makes two locations the same.
+#[derive(PartialEq, Eq, Hash)]
+enum Place {
+    Address(u64, Option<MappingId>),
+    Names(Vec<Line>),
+}
 
 /// A profile that others are added to.
 #[derive(Default)]
 pub(crate) struct Merger {
     profile: Profile,
     mappings: FxHashMap<Mapping, MappingId>,
-    locations: FxHashMap<(u64, Option<MappingId>), LocationId>,
+    functions: FxHashMap<Function, FunctionId>,
+    locations: FxHashMap<Place, LocationId>,
     stacks: FxHashMap<Box<[LocationId]>, usize>,
 }
 
@@ -23,8 +32,9 @@ impl Merger {
     /// Adds `other`; returns for each of its samples where it went.
     pub(crate) fn add(&mut self, other: &Profile) -> Vec<usize> {
         let mappings: Vec<MappingId> = other.mappings.iter().map(|mapping| self.mapping(mapping)).collect();
+        let functions: Vec<FunctionId> = other.functions.iter().map(|function| self.function(function)).collect();
         let locations: Vec<LocationId> =
-            other.locations.iter().map(|location| self.location(location, &mappings)).collect();
+            other.locations.iter().map(|location| self.location(location, &mappings, &functions)).collect();
         self.profile.period_bytes = self.profile.period_bytes.max(other.period_bytes);
         self.add_threads(other);
         self.add_java(&other.metadata);
@@ -46,11 +56,25 @@ impl Merger {
         id
     }
 
-    fn location(&mut self, location: &Location, mappings: &[MappingId]) -> LocationId {
+    fn function(&mut self, function: &Function) -> FunctionId {
+        if let Some(&id) = self.functions.get(function) {
+            return id;
+        }
+        let id = FunctionId(u32::try_from(self.profile.functions.len()).unwrap_or(u32::MAX));
+        self.profile.functions.push(function.clone());
+        self.functions.insert(function.clone(), id);
+        id
+    }
+
+    fn location(&mut self, location: &Location, mappings: &[MappingId], functions: &[FunctionId]) -> LocationId {
         let mapping = location.mapping.and_then(|id| mappings.get(id.index()).copied());
+        let line = |line: &Line| Some(Line { function: *functions.get(line.function.index())?, line: line.line });
+        let lines: Vec<Line> = location.lines.iter().filter_map(line).collect();
+        let place =
+            if lines.is_empty() { Place::Address(location.address, mapping) } else { Place::Names(lines.clone()) };
         let locations = &mut self.profile.locations;
-        *self.locations.entry((location.address, mapping)).or_insert_with(|| {
-            locations.push(Location { address: location.address, mapping, lines: Vec::new() });
+        *self.locations.entry(place).or_insert_with(|| {
+            locations.push(Location { address: location.address, mapping, lines });
             LocationId(u32::try_from(locations.len() - 1).unwrap_or(u32::MAX))
         })
     }
@@ -138,5 +162,24 @@ mod tests {
         merger.add(&moved);
         // Two stacks go through the program, two do not.
         assert_eq!(merger.finish().samples.len(), 6);
+    }
+
+    #[test]
+    fn named_places_join_by_name_wherever_they_lie() {
+        let mut profile = heap_v2::parse(SMALL.as_bytes()).unwrap();
+        let mut moved = heap_v2::parse(SMALL.replace("556322", "556399").as_bytes()).unwrap();
+        for (profile, first) in [(&mut profile, "unused"), (&mut moved, "other")] {
+            profile.functions =
+                [first, "work"].map(|name| Function { name: name.into(), ..Function::default() }).into();
+            let line = Line { function: FunctionId(1), line: 0 };
+            profile.locations.iter_mut().for_each(|location| location.lines = vec![line]);
+        }
+        let mut merger = Merger::default();
+        merger.add(&profile);
+        merger.add(&moved);
+        let sum = merger.finish();
+        // Eight, five and no frames of the same name; the two longest are one stack now.
+        assert_eq!((sum.samples.len(), sum.functions.len(), sum.locations.len()), (3, 3, 1));
+        assert!((sum.total().bytes - profile.total().bytes - moved.total().bytes).abs() < 1e-6);
     }
 }

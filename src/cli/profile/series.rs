@@ -99,16 +99,10 @@ impl Series {
         let ascends = times.windows(2).all(|pair| pair[1] > pair[0]);
         ascends.then(|| times.iter().map(|time| time - first).collect())
     }
-
-    /// What a sample held in a dump.
-    pub(crate) fn value_at(&self, sample: usize, dump: usize) -> Estimate {
-        let values = self.history.get(sample).map_or(&[][..], Vec::as_slice);
-        values.iter().find(|(at, _)| *at == dump).map_or(Estimate::default(), |(_, value)| *value)
-    }
 }
 
 impl Series {
-    /// The last dumps of several processes as one profile. Its "series" is a single dump, as
+    /// The last dumps of several named series as one profile. Its "series" is a single dump, as
     /// snapshots of different processes have no common time.
     pub(crate) fn sum_of(all: &[Series]) -> Series {
         let mut merger = Merger::default();
@@ -118,14 +112,33 @@ impl Series {
         let mut profile = merger.finish();
         profile.metadata.lost = all.iter().flat_map(|series| series.profile.metadata.lost.iter().cloned()).collect();
         let history = profile.samples.iter().map(|sample| vec![(0, sample.value)]).collect();
+<<<<<<< HEAD
         let newest = all
             .iter()
             .filter_map(Series::last)
             .max_by(|a, b| a.time().unwrap_or(0.0).total_cmp(&b.time().unwrap_or(0.0)));
+=======
+        let newest = all.iter().filter_map(Series::last).filter_map(Dump::time).max_by(f64::total_cmp);
+>>>>>>> main
         let (total, stacks, period_bytes) = (profile.total(), profile.samples.len(), profile.period_bytes);
-        let modified = newest.and_then(Dump::time).and_then(timestamp::to_system);
+        let modified = newest.and_then(timestamp::to_system);
         let dump = Dump { total, stacks, period_bytes, modified, ..Dump::default() };
         Series { dumps: vec![dump], profile, history }
+    }
+
+    /// Two named series, of whatever processes, as a series of two: the last dump of each.
+    pub(crate) fn pair(before: Series, after: Series) -> Series {
+        let mut builder = SeriesBuilder::default();
+        let mut dumps = Vec::new();
+        for mut series in [before, after] {
+            dumps.extend(series.dumps.pop());
+            // Stacks that were gone by the last dump hold nothing and tell nothing.
+            series.profile.samples.retain(|sample| sample.value.bytes > 0.0 || sample.value.objects > 0.0);
+            builder.add(PathBuf::new(), None, series.profile);
+        }
+        let mut pair = builder.finish_in_order(vec![0, 1]);
+        pair.dumps = dumps;
+        pair
     }
 }
 
@@ -165,10 +178,14 @@ impl SeriesBuilder {
         seq.is_some() && self.dumps.iter().any(|dump| dump.name.as_ref().map(|name| name.seq) == seq)
     }
 
-    /// Brings the dumps in order.
+    /// Brings the dumps in order of time.
     pub(crate) fn finish(self) -> Series {
         let mut order: Vec<usize> = (0..self.dumps.len()).collect();
         order.sort_by(|&a, &b| compare(&self.dumps[a], &self.dumps[b]));
+        self.finish_in_order(order)
+    }
+
+    fn finish_in_order(self, order: Vec<usize>) -> Series {
         let mut place = vec![0; order.len()];
         order.iter().enumerate().for_each(|(new, &old)| place[old] = new);
         let mut history = self.history;
@@ -218,9 +235,9 @@ mod tests {
         let series = builder.finish();
         let names: Vec<_> = series.dumps.iter().map(|dump| dump.path.to_str().unwrap()).collect();
         assert_eq!(names, ["x.7.2.i2.heap", "x.7.10.f.heap"]);
-        let (first, last) = (series.value_at(1, 0).objects, series.value_at(1, 1).objects);
-        assert!((last / first - 2.0).abs() < 1e-9, "{first} {last}");
-        assert_eq!(series.profile.samples[1].value, series.value_at(1, 1));
+        let [(0, first), (1, last)] = series.history[1][..] else { panic!("{:?}", series.history[1]) };
+        assert!((last.objects / first.objects - 2.0).abs() < 1e-9, "{first:?} {last:?}");
+        assert_eq!(series.profile.samples[1].value, last);
         assert!((series.profile.total().bytes - series.dumps[1].total.bytes).abs() < 1e-6);
     }
 
@@ -233,5 +250,20 @@ mod tests {
         assert_ne!(life(SMALL), life(&SMALL.replace("556322277000-556322278000", "556322377000-556322378000")));
         let ours = format!("{SMALL}\n# heaptap 1\n# pid: 1\n# token: ab\n");
         assert_eq!(life(&ours), Life::Token(1, "ab".into()));
+    }
+
+    #[test]
+    fn a_pair_holds_the_last_dump_of_each() {
+        let one = |text: &str, name: &str| {
+            let mut builder = SeriesBuilder::default();
+            builder.add(name.into(), None, heap_v2::parse(text.as_bytes()).unwrap());
+            builder.finish()
+        };
+        let (before, after) = (one(SMALL, "a.heap"), one(&SMALL.replace("70: 1148205", "7: 114820"), "b.heap"));
+        let totals = [before.dumps[0].total.bytes, after.dumps[0].total.bytes];
+        let pair = Series::pair(before, after);
+        assert_eq!(pair.dumps.iter().map(|dump| dump.total.bytes).collect::<Vec<_>>(), totals);
+        assert!((pair.profile.total().bytes - totals[1]).abs() < 1e-6);
+        assert_eq!(pair.history[1].len(), 2);
     }
 }

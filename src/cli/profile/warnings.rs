@@ -20,17 +20,6 @@ impl Warnings {
         }
     }
 
-    /// Adds what another reader noticed.
-    pub(crate) fn extend(&mut self, other: Warnings) {
-        self.dropped += other.dropped;
-        other.kept.into_iter().for_each(|text| self.push(text));
-    }
-
-    /// Whether nothing was noticed.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.kept.is_empty()
-    }
-
     /// The sentences, and a last one for those that were only counted.
     pub(crate) fn lines(&self) -> impl Iterator<Item = String> + '_ {
         let rest = (self.dropped > 0).then(|| format!("and {} more of this kind", self.dropped));

@@ -39,9 +39,10 @@ impl Renderer for Text {
         self.head(report, out)?;
         for (index, site) in report.sites.iter().take(self.top).enumerate() {
             writeln!(out)?;
-            self.site(index + 1, site, report, out)?;
+            self.site(index + 1, site, out)?;
         }
         self.rest(report, out)?;
+        self.java_note(report, out)?;
         if self.shows_modules {
             self.modules(report, out)?;
         }
@@ -53,8 +54,9 @@ impl Text {
     /// Who, how much, and whether it grows.
     fn head(&self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{}", self.bold(&cut(&title(report), self.width)))?;
-        writeln!(out, "{}", cut(&totals(report), self.width))?;
-        writeln!(out, "{}", cut(&verdict(report), self.width))?;
+        for line in wrap(&totals(report), self.width).iter().chain(&wrap(&verdict(report), self.width)) {
+            writeln!(out, "{line}")?;
+        }
         let tap = tap_cost(report);
         if !tap.is_empty() {
             writeln!(out, "{}", self.dim(&cut(&tap, self.width)))?;
@@ -62,7 +64,7 @@ impl Text {
         Ok(())
     }
 
-    fn site(&self, number: usize, site: &SiteFacts, report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    fn site(&self, number: usize, site: &SiteFacts, out: &mut dyn Write) -> io::Result<()> {
         let growth = match site.trend.verdict {
             Verdict::Unknown => String::new(),
             verdict => format!("{:>11} {:<8}", change(site.trend.change_bytes()), word(verdict)),
@@ -72,7 +74,6 @@ impl Text {
         let stacks = if site.stacks > 1 { format!(", {} call paths", site.stacks) } else { String::new() };
         let line = format!("{number:>2}. {:>9} {:>7} {growth} {objects}{stacks}", bytes(site.bytes), share(site.share));
         writeln!(out, "{}", self.bold(&cut(&line, self.width)))?;
-        let _ = report;
         let mut previous = None;
         for index in shown_frames(site) {
             let skipped = index - previous.map_or(0, |previous: usize| previous + 1);
@@ -84,13 +85,18 @@ impl Text {
             }
             previous = Some(index);
         }
-        match &site.hint {
-            Some(hint) => {
-                let text = format!("=> {}: {}", hint.title, hint.advice);
-                writeln!(out, "      {}", cut(&text, self.width.saturating_sub(6)))
-            }
-            None => Ok(()),
+        self.hint(site, out)
+    }
+
+    /// What such a site usually is; not for one that is known not to grow.
+    fn hint(&self, site: &SiteFacts, out: &mut dyn Write) -> io::Result<()> {
+        let is_suspect = matches!(site.trend.verdict, Verdict::Grows | Verdict::Unknown);
+        let Some(hint) = site.hint.as_ref().filter(|_| is_suspect) else { return Ok(()) };
+        let text = format!("{}: {}", hint.title, hint.advice);
+        for (index, line) in wrap(&text, self.width.saturating_sub(9)).iter().enumerate() {
+            writeln!(out, "      {} {line}", if index == 0 { "=>" } else { "  " })?;
         }
+        Ok(())
     }
 
     /// Name on the left, library or line on the right of it; the name's middle gives way.
@@ -123,6 +129,18 @@ impl Text {
         let part = if report.bytes > 0.0 { sum / report.bytes } else { 0.0 };
         let line = format!("    {:>9} {:>7}  in {} more places (--top N shows them)", bytes(sum), share(part), sites);
         writeln!(out, "\n{}", self.dim(&cut(&line, self.width)))
+    }
+
+    /// Why Java frames have no names, where they have none.
+    fn java_note(&self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
+        let is_unnamed = |frame: &Frame| frame.name == "[Java code]";
+        if report.process.is_ours || !report.sites.iter().flat_map(|site| &site.frames).any(is_unnamed) {
+            return Ok(());
+        }
+        let note = "[Java code]: a stock jemalloc ends at the first Java frame and cannot name it; under libheaptap.so \
+                    the same run names every Java method.";
+        writeln!(out)?;
+        wrap(note, self.width.saturating_sub(4)).iter().try_for_each(|line| writeln!(out, "    {}", self.dim(line)))
     }
 
     fn modules(&self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
@@ -172,8 +190,8 @@ fn title(report: &Report) -> String {
     let uptime = process.uptime_seconds.map_or(String::new(), |age| format!(", up {}", duration(age)));
     let dumps = match (report.dumps.len(), report.span_seconds()) {
         (0 | 1, _) => "one dump,".to_owned(),
-        (many, Some(span)) => format!("{many} dumps over {}, the last", duration(span)),
-        (many, None) => format!("{many} dumps, the last"),
+        (many, Some(span)) if span >= 0.1 => format!("{many} dumps over {}, the last", duration(span)),
+        (many, _) => format!("{many} dumps, the last"),
     };
     clean(&format!("{name}{pid}: {dumps}{time}{reason}{uptime}"))
 }
@@ -199,25 +217,52 @@ fn totals(report: &Report) -> String {
 /// The one sentence that matters.
 fn verdict(report: &Report) -> String {
     let trend = &report.trend;
-    let growing: Vec<&SiteFacts> = report.sites.iter().filter(|site| site.trend.verdict == Verdict::Grows).collect();
-    let grown: f64 = growing.iter().map(|site| site.trend.change_bytes()).sum();
-    let pace = if report.has_times { format!(" ({})", rate(trend.slope)) } else { String::new() };
+    // A rate over less than a second is an anecdote.
+    let is_timed = report.span_seconds().is_some_and(|span| span >= 1.0);
+    let pace = if is_timed { format!(", {}", rate(trend.slope)) } else { String::new() };
     let path = format!("{} -> {}", bytes(trend.first_bytes), bytes(trend.last_bytes));
-    let sites = match growing.len() {
-        0 => "no single place grew beyond sampling noise".to_owned(),
-        1 => format!("one place grew beyond sampling noise: {}", change(grown)),
-        many => format!("{many} places grew beyond sampling noise: {}", change(grown)),
-    };
+    let growth = growth(report);
     match trend.verdict {
         Verdict::Unknown => {
             "One dump shows what is held, not what grows: give all dumps of the process to see growth.".to_owned()
         }
+<<<<<<< HEAD
         Verdict::Grows => format!("GROWS: {path}{pace}; {sites}."),
         Verdict::Plateau => format!("Grew, then levelled off: {path}; {sites}."),
         Verdict::Shrinks => format!("Shrank: {path}; {sites}."),
         Verdict::Steady => {
             format!("Steady: {path} is within sampling noise (± {}); {sites}.", bytes(trend.noise_bytes))
         }
+=======
+        Verdict::Grows => format!("GROWS: {path}{pace}; {growth}"),
+        Verdict::Plateau => format!("Grew, then levelled off: {path}; {growth}"),
+        Verdict::Shrinks => format!("Shrank: {path}; {growth}"),
+        Verdict::Steady => {
+            format!("Steady: {path} is within sampling noise (± {}); {growth}", bytes(trend.noise_bytes))
+        }
+    }
+}
+
+/// Who grew.
+fn growth(report: &Report) -> String {
+    let growing = || report.sites.iter().filter(|site| site.trend.verdict == Verdict::Grows);
+    let by_change = |a: &&SiteFacts, b: &&SiteFacts| a.trend.change_bytes().total_cmp(&b.trend.change_bytes());
+    let Some(biggest) = growing().max_by(by_change) else {
+        return "no single place grew beyond sampling noise.".to_owned();
+    };
+    let others = growing().count() - 1;
+    let more = if others > 0 { format!(" ({others} more grew)") } else { String::new() };
+    format!("{} in {}{more}", change(biggest.trend.change_bytes()), site_name(biggest))
+}
+
+/// A site in a few words: where somebody's own code stands, else the function that allocated.
+pub(crate) fn site_name(site: &SiteFacts) -> String {
+    let name = |frame: &Frame| cut_middle(&clean(&frame.name), 60);
+    let leaf = site.frames.first().map_or("an empty stack".to_owned(), name);
+    match site.own_frame.filter(|own| *own > 0).and_then(|own| site.frames.get(own)) {
+        Some(own) => format!("{leaf} <- {}", name(own)),
+        None => leaf,
+>>>>>>> main
     }
 }
 
@@ -265,6 +310,20 @@ pub(crate) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
+/// Lines of at most `width` characters, broken at blanks.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let last = lines.last_mut().filter(|line| !line.is_empty());
+        match last {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => *line += &format!(" {word}"),
+            Some(_) => lines.push(word.to_owned()),
+            None => lines = vec![word.to_owned()],
+        }
+    }
+    lines
+}
+
 /// At most `width` characters; the end gives way.
 pub(crate) fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
@@ -291,6 +350,7 @@ mod tests {
     #[test]
     fn long_and_hostile_names_fit_and_stay_inert() {
         assert_eq!(cut("abcdef", 4), "abc…");
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
         assert_eq!(cut_middle("abcdefghij", 5), "ab…ij");
         assert_eq!(cut_middle(&"x".repeat(1 << 20), 20).chars().count(), 20);
         assert_eq!(clean("a\u{1b}[31mb\nc"), "a?[31mb?c");

@@ -6,7 +6,7 @@ const BINARY: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 pub(crate) fn bytes(value: f64) -> String {
     let mut scaled = value.abs();
     let mut unit = 0;
-    while scaled >= 999.5 && unit + 1 < BINARY.len() {
+    while scaled >= 1023.5 && unit + 1 < BINARY.len() {
         scaled /= 1024.0;
         unit += 1;
     }
@@ -73,8 +73,13 @@ mod tests {
         let cases = [
             (0.0, "0 B"),
             (999.0, "999 B"),
+<<<<<<< HEAD
             (1000.0, "0.98 KiB"),
             (1023.0, "1.00 KiB"),
+=======
+            (1000.0, "1000 B"),
+            (1023.9, "1.00 KiB"),
+>>>>>>> main
             (131_072.0, "128 KiB"),
             (68_052_582.0, "64.9 MiB"),
             (1e12, "931 GiB"),

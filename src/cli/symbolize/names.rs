@@ -56,7 +56,10 @@ fn operator_length(rest: &[u8]) -> Option<usize> {
 
 /// Where the name begins behind a return type: after the last blank outside templates.
 fn name_start(head: &str) -> usize {
-    if let Some(at) = head.find("operator ") {
+    // An operator's own name may hold blanks and brackets: look before it.
+    let is_operator =
+        |at: &usize| !head.as_bytes().get(at + 8).is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+    if let Some(at) = head.find("operator").filter(is_operator) {
         return name_start(head.get(..at).unwrap_or(""));
     }
     let mut depth = 0usize;

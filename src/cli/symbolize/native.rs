@@ -11,11 +11,13 @@ use blazesym::symbolize::{self, Input, Sym, Symbolized, Symbolizer};
 use rustc_hash::FxHashSet;
 use std::path::{Path, PathBuf};
 
+/// Functions of locations, innermost first, with their source lines.
+pub(super) type Names = Vec<(LocationId, Vec<(Function, u32)>)>;
+
 /// What one file gave.
 pub(super) struct Named {
     pub(super) module: Module,
-    /// Functions of a location, innermost first, with their source lines.
-    pub(super) names: Vec<(LocationId, Vec<(Function, u32)>)>,
+    pub(super) names: Names,
 }
 
 /// Names the places of the file that was mapped from `path`.
@@ -87,7 +89,7 @@ impl ModuleFile {
     }
 
     /// Asks the best source, then the file's exports for what is left.
-    fn names(&self, places: &[Place], options: &Options) -> (Vec<(LocationId, Vec<(Function, u32)>)>, Source) {
+    fn names(&self, places: &[Place], options: &Options) -> (Names, Source) {
         let wants_debug_file = !self.elf.has_symbol_table || options.with_lines;
         let debug_file = self.elf.build_id.as_deref().filter(|_| wants_debug_file);
         let debug_file = debug_file.and_then(|id| debug_file::find(id, options));
@@ -116,12 +118,7 @@ impl ModuleFile {
 }
 
 /// One question to blazesym about all addresses of one file.
-fn ask(
-    path: &Path,
-    addresses: &[(LocationId, u64)],
-    with_lines: bool,
-    library: &str,
-) -> Vec<(LocationId, Vec<(Function, u32)>)> {
+fn ask(path: &Path, addresses: &[(LocationId, u64)], with_lines: bool, library: &str) -> Names {
     let builder = Symbolizer::builder().enable_auto_reload(false).enable_code_info(with_lines);
     let symbolizer = builder.enable_inlined_fns(with_lines).set_debug_dirs(Some([] as [&Path; 0])).build();
     let mut file = symbolize::source::Elf::new(path);

@@ -33,7 +33,7 @@ mod tests;
 pub(crate) use arch::capture_here;
 pub(crate) use bounds::{StackCache, stack_bounds};
 pub(crate) use frame_pointer::step_by_frame_pointer;
-pub(crate) use modules::{Load, Module, modules};
+pub(crate) use modules::modules;
 pub(crate) use objects::own_object;
 
 use cache::{Cache, Key};

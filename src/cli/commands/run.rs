@@ -1,0 +1,221 @@
+//! `heaptap run -- CMD…`: starts a program under the tap and says at its end which dumps there are.
+//!
+//! The tap learns two things from us: `HEAPTAP_RUN_PID`, so that this very process counts as
+//! significant however short it lives, and `HEAPTAP_RUN_REPORT`, a file to which every tapped
+//! process appends the absolute path of each dump it wrote.
+
+use crate::cli::attach::child::{self, End};
+use crate::cli::attach::program;
+use crate::cli::render::text::clean;
+use crate::wire::dump_name::DumpName;
+use anyhow::{Context, Result};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+/// What is profiled when nobody says otherwise: a sample per 128 KiB, a dump at the end.
+const DEFAULT_CONF: &str = "prof:true,lg_prof_sample:17,prof_final:true";
+/// Dump paths listed at the end.
+const LISTED: usize = 8;
+
+/// Start a program under the tap
+#[derive(clap::Args, Debug)]
+pub(crate) struct Arguments {
+    /// MALLOC_CONF for the program [default: prof:true,lg_prof_sample:17,prof_final:true]
+    #[arg(long, value_name = "CONF")]
+    conf: Option<String>,
+
+    /// The library to preload [default: $HEAPTAP_LIB, else libheaptap.so beside this program]
+    #[arg(long, value_name = "PATH")]
+    lib: Option<PathBuf>,
+
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+/// Runs the command; its exit status becomes ours.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let tap = program::find_tap(arguments.lib.as_deref())?;
+    let name = arguments.command.first().context("no program given")?;
+    let path = program::resolve(name)?;
+    program::check(&path)?;
+    let report = ReportFile::new()?;
+    let conf = conf(arguments.conf.as_deref());
+    let environment = environment(&tap, &conf, &report.path);
+    let began = SystemTime::now();
+    let (pid, end) = child::run(&path, &arguments.command, &environment, "HEAPTAP_RUN_PID")?;
+    let mut dumps = report.read();
+    if dumps.is_empty() {
+        dumps = dumps_since(&conf, began);
+    }
+    tell(&path, pid, end, &dumps);
+    Ok(ExitCode::from(end.status()))
+}
+
+/// `--conf`, or the default with what the environment already asks for behind it (later wins).
+fn conf(given: Option<&str>) -> String {
+    match (given, std::env::var("MALLOC_CONF")) {
+        (Some(given), _) => given.to_owned(),
+        (None, Ok(present)) if !present.trim().is_empty() => format!("{DEFAULT_CONF},{present}"),
+        (None, _) => DEFAULT_CONF.to_owned(),
+    }
+}
+
+/// Our environment with the tap in front of all other preloads.
+fn environment(tap: &Path, conf: &str, report: &Path) -> Vec<(OsString, OsString)> {
+    let ours = ["LD_PRELOAD", "MALLOC_CONF", "HEAPTAP_RUN_REPORT", "HEAPTAP_RUN_PID"];
+    let mut environment: Vec<(OsString, OsString)> =
+        std::env::vars_os().filter(|(key, _)| !ours.iter().any(|name| key == name)).collect();
+    let mut preload = tap.as_os_str().to_owned();
+    if let Some(others) = std::env::var_os("LD_PRELOAD").filter(|others| !others.is_empty()) {
+        preload.push(":");
+        preload.push(others);
+    }
+    environment.push(("LD_PRELOAD".into(), preload));
+    environment.push(("MALLOC_CONF".into(), conf.into()));
+    environment.push(("HEAPTAP_RUN_REPORT".into(), report.into()));
+    environment
+}
+
+/// The private file that tapped processes append to; removed when dropped.
+struct ReportFile {
+    path: PathBuf,
+}
+
+impl ReportFile {
+    fn new() -> Result<ReportFile> {
+        let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
+        let path = std::env::temp_dir().join(format!("heaptap-run-{}-{nanos:08x}", std::process::id()));
+        let create = |path: &Path| OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let file: File = create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        // A program that root starts usually goes on as somebody else, who must be able to append.
+        if file.metadata().is_ok_and(|meta| meta.uid() == 0) {
+            let _ = file.set_permissions(std::fs::Permissions::from_mode(0o622));
+        }
+        Ok(ReportFile { path })
+    }
+
+    /// The dumps named in it that exist, each once.
+    fn read(&self) -> Vec<PathBuf> {
+        let text = std::fs::read(&self.path).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let paths: BTreeSet<PathBuf> = text.lines().map(PathBuf::from).filter(|path| path.is_absolute()).collect();
+        in_order(paths.into_iter().filter(|path| path.is_file()).collect())
+    }
+}
+
+impl Drop for ReportFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// What a stock allocator (`--lib libjemalloc.so`) left: dumps younger than our start.
+fn dumps_since(conf: &str, began: SystemTime) -> Vec<PathBuf> {
+    let prefix =
+        conf.split(',').filter_map(|pair| pair.trim().strip_prefix("prof_prefix:")).next_back().unwrap_or("jeprof");
+    let here = std::env::current_dir().unwrap_or_default();
+    let directory = here.join(prefix).parent().map_or_else(|| here.clone(), Path::to_owned);
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    let is_ours = |path: &PathBuf| {
+        let is_new = path.metadata().and_then(|meta| meta.modified()).is_ok_and(|time| time >= began);
+        is_new && DumpName::parse(path).is_some_and(|name| name.prefix == here.join(prefix))
+    };
+    in_order(entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_ours).collect())
+}
+
+/// By process and number.
+fn in_order(mut dumps: Vec<PathBuf>) -> Vec<PathBuf> {
+    dumps.sort_by_cached_key(|path| {
+        let name = DumpName::parse(path);
+        (name.as_ref().map(|name| (name.prefix.clone(), name.pid, name.seq)), path.clone())
+    });
+    dumps
+}
+
+/// The last words, on stderr.
+fn tell(program: &Path, pid: u32, end: End, dumps: &[PathBuf]) {
+    let name = program.file_name().map_or(String::new(), |name| clean(&name.to_string_lossy()));
+    let how = match end {
+        End::Exited(0) => "ended".to_owned(),
+        End::Exited(status) => format!("ended with status {status}"),
+        End::Killed(signal) => format!("was killed by signal {signal}"),
+    };
+    if dumps.is_empty() {
+        eprintln!("heaptap: {name} (pid {pid}) {how} and left no dump.");
+        eprintln!("heaptap: {}", why_none(end));
+        return;
+    }
+    let count = if dumps.len() == 1 { "One dump".to_owned() } else { format!("{} dumps", dumps.len()) };
+    eprintln!("heaptap: {name} (pid {pid}) {how}. {count}:");
+    for path in dumps.iter().take(LISTED) {
+        eprintln!("  {}", clean(&path.to_string_lossy()));
+    }
+    if dumps.len() > LISTED {
+        eprintln!("  and {} more", dumps.len() - LISTED);
+    }
+    eprintln!("heaptap: read them with\n  heaptap report {}", patterns(dumps).join(" "));
+}
+
+fn why_none(end: End) -> &'static str {
+    match end {
+        End::Killed(9) => {
+            "SIGKILL leaves no time for a last dump: have dumps written meanwhile, --conf …,lg_prof_interval:30"
+        }
+        _ => {
+            "A dump at the end needs prof:true and prof_final:true in --conf, and a directory that the program may write to"
+        }
+    }
+}
+
+/// One shell pattern per process.
+fn patterns(dumps: &[PathBuf]) -> Vec<String> {
+    let mut patterns: Vec<String> = Vec::new();
+    for path in dumps {
+        let pattern = match DumpName::parse(path) {
+            Some(name) => format!("{}.{}.*.heap", quoted(&name.prefix), name.pid),
+            None => quoted(path),
+        };
+        if !patterns.contains(&pattern) {
+            patterns.push(pattern);
+        }
+    }
+    patterns
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+@,".contains(c));
+    if is_plain { text.into_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dumps_of_one_process_are_one_pattern() {
+        let paths = ["/a b/x.7.0.i0.heap", "/a b/x.7.1.f.heap", "/a b/x.8.0.f.heap"].map(PathBuf::from);
+        assert_eq!(patterns(&paths), ["'/a b/x'.7.*.heap", "'/a b/x'.8.*.heap"]);
+    }
+
+    #[test]
+    fn our_preload_stands_first_and_our_keys_once() {
+        let environment = environment(Path::new("/t.so"), "prof:true", Path::new("/r"));
+        let preload: Vec<_> = environment.iter().filter(|(key, _)| key == "LD_PRELOAD").collect();
+        assert_eq!(preload.len(), 1);
+        assert!(preload[0].1.to_str().unwrap().starts_with("/t.so"));
+    }
+
+    #[test]
+    fn dumps_are_listed_by_number_not_by_text() {
+        let paths = ["/x.7.10.f.heap", "/x.7.9.i9.heap", "/x.7.0.i0.heap"].map(PathBuf::from).to_vec();
+        assert_eq!(in_order(paths), ["/x.7.0.i0.heap", "/x.7.9.i9.heap", "/x.7.10.f.heap"].map(PathBuf::from));
+    }
+}

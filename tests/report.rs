@@ -1,0 +1,151 @@
+//! `heaptap report` as its users see it: expected texts as files, and stock jeprof as the judge of its sums.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use support::{Folder, Subject, cli, collect_dumps, have_jeprof, jeprof_text};
+
+fn dumps() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dumps")
+}
+
+fn report(arguments: &[&str], files: &[PathBuf]) -> Output {
+    let mut command = Command::new(cli());
+    command.arg("report").args(arguments).args(files).env("COLUMNS", "100").env_remove("LD_PRELOAD");
+    command.output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn json(output: &Output) -> serde_json::Value {
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The text of a file beside the dumps; `HEAPTAP_BLESS=1` writes it anew.
+fn assert_is_file(name: &str, text: &str) {
+    let path = dumps().join(name);
+    if std::env::var_os("HEAPTAP_BLESS").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    assert_eq!(text, std::fs::read_to_string(&path).unwrap(), "{name} (HEAPTAP_BLESS=1 rewrites it)");
+}
+
+#[test]
+fn a_series_is_shown_on_one_screen_with_java_names_and_growth() {
+    let output = report(&[], &[dumps().join("shop")]);
+    assert!(output.status.success());
+    let text = stdout(&output);
+    assert!(text.lines().count() <= 40 && text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    assert_is_file("shop.report.txt", &text);
+}
+
+#[test]
+fn a_series_is_never_summed() {
+    let last = json(&report(&["--json"], &[dumps().join("shop/shop.4711.2.f.heap")]));
+    let all = json(&report(&["--json"], &[dumps().join("shop")]));
+    assert_eq!((&all["bytes"], all["dumps"].as_array().unwrap().len()), (&last["bytes"], 3));
+    assert_eq!(all["schema"], 1);
+    let leak = &all["sites"][0];
+    assert_eq!(
+        (&leak["trend"]["verdict"], &leak["frames"][4]["name"]),
+        (&"grows".into(), &"com.shop.Catalog.unpack".into())
+    );
+}
+
+#[test]
+fn other_processes_are_listed_and_chosen_by_pid() {
+    let files = [dumps().join("shop"), dumps().join("small.heap")];
+    let output = report(&[], &files);
+    assert!(stdout(&output).starts_with("java (pid 4711)"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("dumps of 2 processes"));
+    let merged = json(&report(&["--json", "--merge"], &files))["bytes"].as_f64().unwrap();
+    let parts = [&files[..1], &files[1..]].map(|files| json(&report(&["--json"], files))["bytes"].as_f64().unwrap());
+    assert!((merged - parts[0] - parts[1]).abs() < 1.0);
+    let output = report(&["--pid", "9"], &files);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("none of the dumps is of process 9"));
+}
+
+#[test]
+fn what_jeprof_users_type_is_understood() {
+    let output = report(&[], &[PathBuf::from("java"), dumps().join("shop/shop.4711.2.f.heap")]);
+    assert!(output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("`java` is ignored"));
+}
+
+#[test]
+fn damage_is_told_and_costs_only_what_is_damaged() {
+    let folder = Folder::new("damaged");
+    let whole = std::fs::read_to_string(dumps().join("small.heap")).unwrap();
+    let cut = folder.write("x.7.0.f.heap", &whole[..whole.len() / 3]);
+    let empty = folder.write("x.7.1.f.heap", "");
+    let output = report(&[], &[cut, empty]);
+    assert!(output.status.success());
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("without MAPPED_LIBRARIES") && told.contains("the file is empty"), "{told}");
+    let output = report(&[], &[PathBuf::from("/etc/passwd")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not a jemalloc heap profile"));
+}
+
+#[test]
+fn a_hostile_name_reaches_no_terminal() {
+    let folder = Folder::new("hostile");
+    let whole = std::fs::read_to_string(dumps().join("shop/shop.4711.2.f.heap")).unwrap();
+    let hostile = whole.replace("com/shop/Catalog unpack", "com/shop/\u{1b}[31m\u{7}Catalog unpack");
+    let output = report(&[], &[folder.write("x.7.0.f.heap", &hostile)]);
+    assert!(stdout(&output).contains("com.shop.?[31m?Catalog.unpack"));
+    assert!(!output.stdout.contains(&0x1b));
+}
+
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    let script = format!(
+        "{} report {} | head -c 1 > /dev/null; echo ${{PIPESTATUS[0]}}",
+        cli().display(),
+        dumps().join("shop").display()
+    );
+    let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "0\n");
+}
+
+/// Stock jemalloc as Debian's libjemalloc2 installs it.
+fn stock_jemalloc() -> Option<PathBuf> {
+    let places = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
+    let found = places.iter().map(|place| Path::new(place).join("libjemalloc.so.2")).find(|path| path.exists());
+    if found.is_none() {
+        eprintln!("skipped: no stock libjemalloc.so.2 (package libjemalloc2)");
+    }
+    found
+}
+
+#[test]
+fn totals_equal_stock_jeprofs_on_stock_dumps() {
+    let Some(jemalloc) = stock_jemalloc().filter(|_| have_jeprof()) else { return };
+    let folder = Folder::new("stock");
+    let prefix = folder.path().join("jeprof");
+    // Our own program is a subject that is always there: what it allocates while it reports.
+    for period in [0, 10, 14] {
+        let conf = format!("prof:true,prof_final:true,lg_prof_sample:{period},prof_prefix:{}", prefix.display());
+        let outcome = Subject::new(cli())
+            .args(["report", "--json"])
+            .args([dumps().join("shop")])
+            .env("LD_PRELOAD", &jemalloc)
+            .env("MALLOC_CONF", &conf)
+            .run_plain();
+        assert!(outcome.status.success(), "{}", outcome.stderr);
+    }
+    let written = collect_dumps(folder.path());
+    assert_eq!(written.len(), 3);
+    for dump in written {
+        let rows = jeprof_text(&cli(), &dump);
+        let theirs: u64 = rows.iter().map(|row| row.flat).sum();
+        let ours = json(&report(&["--json"], std::slice::from_ref(&dump.path)))["bytes"].as_f64().unwrap();
+        assert!(theirs > 0, "{}", dump.path.display());
+        // jeprof cuts each function's sum to whole bytes.
+        assert!((ours - theirs as f64).abs() <= rows.len() as f64 + 1.0, "{ours} {theirs}");
+    }
+}

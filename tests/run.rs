@@ -1,0 +1,94 @@
+//! `heaptap run` as its users see it, with a library that does nothing and with stock jemalloc: exit status,
+//! signals, environment, last words.
+
+mod support;
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use support::{Folder, cli};
+
+/// A library that can be preloaded and does nothing: the C library itself.
+fn harmless() -> PathBuf {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let line = maps.lines().find(|line| line.contains("/libc.so") || line.contains("/libc-2")).unwrap();
+    PathBuf::from(line.split_whitespace().last().unwrap())
+}
+
+fn run(options: &[&str], command: &[&str]) -> Output {
+    let mut heaptap = Command::new(cli());
+    heaptap.arg("run").arg("--lib").arg(harmless()).args(options).arg("--").args(command);
+    heaptap.env_remove("LD_PRELOAD").env_remove("MALLOC_CONF").output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn the_exit_status_is_the_programs() {
+    assert_eq!(run(&[], &["sh", "-c", "exit 7"]).status.code(), Some(7));
+    assert_eq!(run(&[], &["sh", "-c", "kill -TERM $$"]).status.code(), Some(143));
+    assert_eq!(run(&[], &["true"]).status.code(), Some(0));
+}
+
+#[test]
+fn the_program_gets_the_tap_the_options_and_its_own_pid() {
+    let output = run(&["--conf", "prof:true,x:y"], &["sh", "-c", "echo $$ $HEAPTAP_RUN_PID $MALLOC_CONF $LD_PRELOAD"]);
+    let line = text(&output.stdout);
+    let words: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(words.len(), 4, "{line}");
+    assert_eq!((words[0], words[2]), (words[1], "prof:true,x:y"));
+    assert_eq!(PathBuf::from(words[3]), harmless().canonicalize().unwrap());
+}
+
+#[test]
+fn the_program_starts_with_the_signals_that_we_started_with() {
+    let ours = text(&Command::new("grep").args(["SigBlk", "/proc/self/status"]).output().unwrap().stdout);
+    assert_eq!(text(&run(&[], &["grep", "SigBlk", "/proc/self/status"]).stdout), ours);
+}
+
+#[test]
+fn signals_are_passed_on() {
+    // The program sends its parent, which is us, a signal; it comes back to the program.
+    let script = "trap 'echo got it; exit 3' USR1; kill -USR1 $PPID; n=0; \
+                  while [ $n -lt 600 ]; do n=$((n+1)); sleep 0.1; done; exit 4";
+    let output = run(&[], &["sh", "-c", script]);
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(3), "got it\n"));
+}
+
+#[test]
+fn reported_dumps_are_named_by_absolute_path() {
+    let folder = Folder::new("run");
+    let dump = folder.write("a b.7.0.f.heap", "heap_v2/1\n");
+    let script = format!(
+        "echo '{}' >> $HEAPTAP_RUN_REPORT; echo '{}' >> $HEAPTAP_RUN_REPORT; echo /no/such >> $HEAPTAP_RUN_REPORT",
+        dump.display(),
+        dump.display()
+    );
+    let output = run(&[], &["sh", "-c", &script]);
+    let told = text(&output.stderr);
+    assert!(told.contains("One dump") && told.contains(&format!("  {}\n", dump.display())), "{told}");
+    assert!(told.contains(&format!("heaptap report '{}'.7.*.heap", folder.path().join("a b").display())), "{told}");
+    assert!(!told.contains("/no/such"));
+}
+
+#[test]
+fn the_report_file_is_private_and_removed() {
+    let output = run(&[], &["sh", "-c", "stat -c %a $HEAPTAP_RUN_REPORT; echo $HEAPTAP_RUN_REPORT"]);
+    let answer = text(&output.stdout);
+    let mut lines = answer.lines();
+    let mode = lines.next().unwrap();
+    assert!(["600", "622"].contains(&mode), "{mode}");
+    assert!(!PathBuf::from(lines.next().unwrap()).exists());
+    assert!(text(&output.stderr).contains("left no dump"));
+}
+
+#[test]
+fn trouble_is_a_sentence_and_status_2() {
+    let output = run(&[], &["no-such-program"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("no such program in PATH"));
+    let output = Command::new(cli()).args(["run", "--lib", "/no/such.so", "--", "true"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("cannot use /no/such.so as the tap"));
+}
