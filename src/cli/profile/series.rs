@@ -112,14 +112,7 @@ impl Series {
         let mut profile = merger.finish();
         profile.metadata.lost = all.iter().flat_map(|series| series.profile.metadata.lost.iter().cloned()).collect();
         let history = profile.samples.iter().map(|sample| vec![(0, sample.value)]).collect();
-<<<<<<< HEAD
-        let newest = all
-            .iter()
-            .filter_map(Series::last)
-            .max_by(|a, b| a.time().unwrap_or(0.0).total_cmp(&b.time().unwrap_or(0.0)));
-=======
         let newest = all.iter().filter_map(Series::last).filter_map(Dump::time).max_by(f64::total_cmp);
->>>>>>> main
         let (total, stacks, period_bytes) = (profile.total(), profile.samples.len(), profile.period_bytes);
         let modified = newest.and_then(timestamp::to_system);
         let dump = Dump { total, stacks, period_bytes, modified, ..Dump::default() };

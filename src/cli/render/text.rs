@@ -226,14 +226,6 @@ fn verdict(report: &Report) -> String {
         Verdict::Unknown => {
             "One dump shows what is held, not what grows: give all dumps of the process to see growth.".to_owned()
         }
-<<<<<<< HEAD
-        Verdict::Grows => format!("GROWS: {path}{pace}; {sites}."),
-        Verdict::Plateau => format!("Grew, then levelled off: {path}; {sites}."),
-        Verdict::Shrinks => format!("Shrank: {path}; {sites}."),
-        Verdict::Steady => {
-            format!("Steady: {path} is within sampling noise (± {}); {sites}.", bytes(trend.noise_bytes))
-        }
-=======
         Verdict::Grows => format!("GROWS: {path}{pace}; {growth}"),
         Verdict::Plateau => format!("Grew, then levelled off: {path}; {growth}"),
         Verdict::Shrinks => format!("Shrank: {path}; {growth}"),
@@ -262,7 +254,6 @@ pub(crate) fn site_name(site: &SiteFacts) -> String {
     match site.own_frame.filter(|own| *own > 0).and_then(|own| site.frames.get(own)) {
         Some(own) => format!("{leaf} <- {}", name(own)),
         None => leaf,
->>>>>>> main
     }
 }
 
