@@ -16,9 +16,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use libc::{Elf64_Phdr, PF_R, PF_W, PF_X, PT_LOAD, PT_NOTE, dl_phdr_info};
 
 use super::elf::{self, Range};
-use super::forget_objects;
 use super::objects::{Object, Place};
 use super::reader::Segment;
+use super::rules::forget_objects;
 
 /// Type of the note that holds a build id (`NT_GNU_BUILD_ID`).
 const BUILD_ID: u32 = 3;

@@ -12,7 +12,7 @@ use std::thread;
 use super::{Comparison, compare, frame_in};
 use crate::tap::stack::{MAX_FRAMES, Registers, StackBounds, StackTrace};
 use crate::tap::unwind::{
-    StackCache, Stop, capture_here, forget_objects, leave_own_frames, own_object, stack_bounds, step_by_frame_pointer,
+    StackCache, Stop, capture_here, forget_objects, leave_own_frames, own_object, pass_by_frame_pointer, stack_bounds,
     walk,
 };
 use crate::wire::stack_end::StackEnd;
@@ -338,7 +338,8 @@ fn random_stacks_never_fault() {
         let at = Registers { pc, sp: (low + noise(&mut state) % 1024) & !7, fp: low + noise(&mut state) % 8192 };
         let (stop, trace) = walk_garbage(&words, at);
         *ends.entry((stop == Stop::Foreign, trace.end())).or_insert(0) += 1;
-        step_by_frame_pointer(&mut { at }, &StackBounds { low, high: low + 4096 });
+        let bounds = StackBounds { low, high: low + 4096 };
+        pass_by_frame_pointer(&mut { at }, &bounds, &mut StackTrace::new(MAX_FRAMES));
     }
     assert!(ends.keys().any(|(_, end)| *end == StackEnd::BadStack), "{ends:?}");
     assert!(ends.keys().any(|(foreign, _)| *foreign), "{ends:?}");
@@ -378,9 +379,9 @@ fn generated_code_with_frame_pointers_is_stepped_over() {
         let mut trace = StackTrace::new(MAX_FRAMES);
         assert_eq!(walk(&mut at, &bounds, &mut trace, true), Stop::Foreign);
         let wild = Registers { fp: at.sp, ..at };
-        assert!(!step_by_frame_pointer(&mut { wild }, &bounds), "no chain, no step");
         assert!(trace.push(at.pc as u64));
-        assert!(step_by_frame_pointer(&mut at, &bounds));
+        assert!(!pass_by_frame_pointer(&mut { wild }, &bounds, &mut trace), "no chain, no step");
+        assert!(pass_by_frame_pointer(&mut at, &bounds, &mut trace));
         assert_eq!(walk(&mut at, &bounds, &mut trace, false), Stop::Ended);
         assert_eq!(trace.end(), StackEnd::Root);
         CALLS.set(trace.pcs().len());
