@@ -90,14 +90,8 @@ extern "C" fn run(_: *mut c_void) -> *mut c_void {
             return ptr::null_mut();
         }
         if triggers & INTERVAL != 0 {
-            dump(Reason::Interval);
+            PROFILER.dump(Reason::Interval);
         }
         sys::futex_wait(&PROFILER.triggers, 0, SLEEP_NS);
-    }
-}
-
-fn dump(reason: Reason) {
-    if let (Some(store), Some(settings)) = (PROFILER.store(), PROFILER.settings()) {
-        let _ = PROFILER.dumper.write(store, settings, reason, PROFILER.uptime_ns());
     }
 }

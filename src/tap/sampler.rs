@@ -7,9 +7,8 @@
 //! malloc(131072) with p = 0.632, malloc(2^20) with p = 0.9997.
 //!
 //! The wait is drawn anew after each sample (geometric waits have no memory, so nothing is owed).
-//! libm is not used: it would be one more library that every program must load.
 
-use std::f64::consts::{LN_2, SQRT_2};
+use crate::wire::math::{ln, one_minus_exp};
 
 /// Draws waits with mean `period` bytes.
 #[derive(Clone, Copy, Debug)]
@@ -70,69 +69,9 @@ pub(crate) fn next_random(state: u64) -> (u64, u64) {
     (state, state.wrapping_mul(0x2545_f491_4f6c_dd1d))
 }
 
-/// Natural logarithm of a positive normal number, relative error below 1e-14; 0 gives a large
-/// negative number.
-fn ln(x: f64) -> f64 {
-    let bits = x.to_bits();
-    let mut exponent = (bits >> 52) as i64 - 1023;
-    let mut mantissa = f64::from_bits(bits & ((1 << 52) - 1) | 1023 << 52);
-    if mantissa > SQRT_2 {
-        mantissa /= 2.0;
-        exponent += 1;
-    }
-    // ln m = 2 artanh s with s = (m-1)/(m+1), |s| < 0.172: ten terms of the series suffice.
-    let s = (mantissa - 1.0) / (mantissa + 1.0);
-    let square = s * s;
-    let mut sum = 0.0;
-    let mut denominator = 21.0;
-    while denominator >= 1.0 {
-        sum = sum * square + 1.0 / denominator;
-        denominator -= 2.0;
-    }
-    exponent as f64 * LN_2 + 2.0 * s * sum
-}
-
-/// 1 - exp(-x) for x >= 0, relative error below 1e-13.
-fn one_minus_exp(x: f64) -> f64 {
-    if x > 40.0 {
-        return 1.0;
-    }
-    // Halve until the series converges fast, then undo it with (1-e^-2y) = (1-e^-y)(2-(1-e^-y)).
-    let mut halvings = 0;
-    let mut y = x;
-    while y > 0.125 {
-        y /= 2.0;
-        halvings += 1;
-    }
-    let mut sum = 0.0;
-    let mut n = 12.0;
-    while n >= 1.0 {
-        // Horner form of y - y^2/2! + y^3/3! - …
-        sum = y / n * (1.0 - sum);
-        n -= 1.0;
-    }
-    for _ in 0..halvings {
-        sum *= 2.0 - sum;
-    }
-    sum
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn logarithm_and_exponential_agree_with_libm() {
-        for k in 1..200_000u32 {
-            let x = f64::from(k) / 100_000.0;
-            assert!((ln(x) - x.ln()).abs() <= 1e-14 * x.ln().abs().max(1e-2), "ln {x}");
-            let expected = -(-x).exp_m1();
-            assert!((one_minus_exp(x) / expected - 1.0).abs() < 1e-13, "exp {x}");
-        }
-        for x in [1e-18, 1e-9, 0.5, 3.0, 20.0, 39.0, 41.0, 1e9] {
-            assert!((one_minus_exp(x) / -(-x).exp_m1() - 1.0).abs() < 1e-13, "exp {x}");
-        }
-    }
 
     #[test]
     fn waits_have_the_mean_and_the_share_that_the_weights_assume() {

@@ -23,20 +23,14 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Reads them. Nothing is read of the environment of a set-user-id program.
-    ///
-    /// # Safety
-    /// One thread, once, before anything calls jemalloc.
-    #[allow(unsafe_code)]
-    pub(crate) unsafe fn read() -> Settings {
+    /// Reads them, and fills jemalloc's conf. Nothing is read of the environment of a set-user-id program.
+    pub(crate) fn read(mut conf: Conf) -> Settings {
         let environment = Environment::initial();
         let secure = |found: &Environment| found.auxiliary(libc::AT_SECURE as usize) != Some(0);
         let random = environment.map_or([0; 2], |found| found.random());
         let readable = environment.filter(|found| !secure(found));
         let variable = |name: &[u8]| readable.and_then(|found| found.variable(name));
         let mut options = Options::DEFAULT;
-        // SAFETY: passed on to the caller.
-        let mut conf = unsafe { Conf::begin() };
         for name in [&b"MALLOC_CONF"[..], b"HEAPTAP_CONF"] {
             let text = variable(name).unwrap_or_default();
             let mut forward = |key: &[u8], value: &[u8]| {

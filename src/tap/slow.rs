@@ -90,8 +90,9 @@ unsafe fn free_sampled(block: NonNull<c_void>) {
         // Nested or not, the record must go, or it would stay as a phantom; taking it back is lock-free.
         let _guard = Guard::enter();
         PROFILER.check_life(tls::thread());
+        PROFILER.retire(block);
         // SAFETY: passed on to the caller.
-        unsafe { PROFILER.free(block) };
+        unsafe { PROFILER.heap.free(block) };
         compiler_fence(Ordering::SeqCst);
     });
 }

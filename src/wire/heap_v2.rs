@@ -19,6 +19,7 @@ use super::java_pc;
 use super::live::counters::{self, Counter};
 use super::live::records::{SampleRecord, ThreadRecord};
 use super::live::snapshot::{Snapshot, Stack};
+use super::math::one_minus_exp;
 use super::stack_end::StackEnd;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -52,7 +53,7 @@ impl Estimate {
         if self.objects <= 0.0 {
             return Estimate::default();
         }
-        let kept = -(-(self.bytes / self.objects) / period).exp_m1();
+        let kept = one_minus_exp(self.bytes / self.objects / period);
         Estimate { objects: self.objects * kept, bytes: self.bytes * kept }
     }
 }

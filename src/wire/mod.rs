@@ -4,6 +4,7 @@ pub(crate) mod dump_name;
 pub(crate) mod heap_v2;
 pub(crate) mod java_pc;
 pub(crate) mod live;
+pub(crate) mod math;
 pub(crate) mod options;
 pub(crate) mod stack_end;
 pub(crate) mod time;

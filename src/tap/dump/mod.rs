@@ -10,17 +10,17 @@ mod sidecar;
 use super::os::{clock, sys};
 use super::settings::Settings;
 use super::store::Store;
+use super::unwind;
 use crate::wire::dump_name::{DumpKind, DumpName};
 use crate::wire::heap_v2::{self, Surroundings};
 use crate::wire::live::counters::Counter;
 use crate::wire::live::snapshot::Snapshot;
 use crate::wire::time;
-use parking_lot::{Mutex, MutexGuard};
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Longest wait for another thread's dump to end.
 const PATIENCE_NS: u64 = 2_000_000_000;
@@ -44,49 +44,57 @@ impl Reason {
     }
 }
 
-/// Numbers of the dumps of one life of the process.
-#[derive(Default)]
-struct Numbers {
-    seq: u64,
-    interval: u64,
+/// When and in what state of things a dump is written.
+pub(crate) struct Occasion {
+    /// Why.
+    pub(crate) reason: Reason,
+    /// Nanoseconds since the process's first call.
+    pub(crate) uptime_ns: u64,
+    /// What is known about a Java virtual machine.
+    pub(crate) java: String,
 }
 
-/// Writes the dumps of this process.
+/// Writes the dumps of this process, one at a time, and numbers them.
 pub(crate) struct Dumper {
-    numbers: Mutex<Numbers>,
+    busy: AtomicBool,
+    seq: AtomicU64,
+    intervals: AtomicU64,
     trouble_told: AtomicBool,
     place_told: AtomicBool,
+}
+
+/// Holds the dumper; no one else writes meanwhile.
+struct Turn<'a>(&'a Dumper);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.busy.store(false, Ordering::Release);
+    }
 }
 
 impl Dumper {
     /// Nothing written yet.
     pub(crate) const fn new() -> Dumper {
         Dumper {
-            numbers: Mutex::new(Numbers { seq: 0, interval: 0 }),
+            busy: AtomicBool::new(false),
+            seq: AtomicU64::new(0),
+            intervals: AtomicU64::new(0),
             trouble_told: AtomicBool::new(false),
             place_told: AtomicBool::new(false),
         }
     }
 
-    /// In a fork child: numbers start again. A lock that another thread of the parent held is held by
-    /// nobody here.
+    /// In a fork child: numbers start again, and a turn that a thread of the parent had is nobody's.
     pub(crate) fn restart(&self) {
-        if self.numbers.is_locked() {
-            // SAFETY: the child has one thread, which does not hold it; the numbers are plain values.
-            #[allow(unsafe_code)]
-            unsafe {
-                self.numbers.force_unlock()
-            };
-        }
-        if let Some(mut numbers) = self.numbers.try_lock() {
-            *numbers = Numbers::default();
-        }
+        self.seq.store(0, Ordering::Relaxed);
+        self.intervals.store(0, Ordering::Relaxed);
+        self.busy.store(false, Ordering::Release);
     }
 
     /// Writes a dump and returns its path. Trouble is told once, on stderr, and counted.
-    pub(crate) fn write(&self, store: &Store, settings: &Settings, reason: Reason, uptime_ns: u64) -> Option<PathBuf> {
-        let mut numbers = self.lock()?;
-        match self.try_write(store, settings, reason, uptime_ns, &mut numbers) {
+    pub(crate) fn write(&self, store: &Store, settings: &Settings, occasion: &Occasion) -> Option<PathBuf> {
+        let _turn = self.turn()?;
+        match self.try_write(store, settings, occasion) {
             Ok(path) => {
                 store.region().count(Counter::Dumps, 1);
                 if let Some(report) = settings.run_report {
@@ -106,37 +114,33 @@ impl Dumper {
         }
     }
 
-    /// Waits by trying: parking_lot's own waiting needs thread-locals with destructors.
-    fn lock(&self) -> Option<MutexGuard<'_, Numbers>> {
+    /// Waits for others to end, by trying; gives up at the deadline.
+    fn turn(&self) -> Option<Turn<'_>> {
         let deadline = clock::monotonic_ns() + PATIENCE_NS;
-        loop {
-            if let Some(numbers) = self.numbers.try_lock() {
-                return Some(numbers);
-            }
+        while self.busy.swap(true, Ordering::Acquire) {
             if clock::monotonic_ns() > deadline {
                 return None;
             }
             clock::sleep_ns(1_000_000);
         }
+        Some(Turn(self))
     }
 
     fn try_write(
         &self,
         store: &Store,
         settings: &Settings,
-        reason: Reason,
-        uptime_ns: u64,
-        numbers: &mut Numbers,
+        occasion: &Occasion,
     ) -> Result<PathBuf, (PathBuf, io::Error)> {
         store.refresh_threads(maps::thread_name);
         let prefix = Path::new(OsStr::from_bytes(settings.options.prof_prefix));
         let damaged = |error| (prefix.to_path_buf(), io::Error::other(format!("{error}")));
         let snapshot = Snapshot::take(store.region()).map_err(damaged)?;
-        let kind = match reason {
-            Reason::Interval => DumpKind::Interval(numbers.interval),
+        let kind = match occasion.reason {
+            Reason::Interval => DumpKind::Interval(self.intervals.load(Ordering::Relaxed)),
             Reason::Final => DumpKind::Final,
         };
-        let metadata = metadata(reason, uptime_ns);
+        let metadata = metadata(occasion);
         let mut maps = maps::executable();
         let code_bytes = maps.len();
         let mut first_error = None;
@@ -146,11 +150,11 @@ impl Dumper {
             let accumulated = settings.options.prof_accum;
             let around = Surroundings { maps: &maps, metadata: &metadata, accumulated };
             let mut write = |out: &mut dyn io::Write| heap_v2::write(&snapshot, &around, &mut io::BufWriter::new(out));
-            let name = DumpName { prefix, pid: snapshot.pid, seq: numbers.seq, kind };
+            let name = DumpName { prefix, pid: snapshot.pid, seq: self.seq.load(Ordering::Relaxed), kind };
             match file::create(name, &mut write) {
                 Ok(name) => {
-                    numbers.seq = name.seq + 1;
-                    numbers.interval += u64::from(reason == Reason::Interval);
+                    self.seq.store(name.seq + 1, Ordering::Relaxed);
+                    self.intervals.fetch_add(u64::from(occasion.reason == Reason::Interval), Ordering::Relaxed);
                     let path = file::absolute(Path::new(&name.to_string()));
                     if first_error.is_some() && !self.place_told.swap(true, Ordering::Relaxed) {
                         sys::say(&[
@@ -181,14 +185,26 @@ fn write_sidecar(snapshot: &Snapshot, prefix: &Path) -> Vec<u8> {
 }
 
 /// What a reader wants to know besides the samples.
-fn metadata(reason: Reason, uptime_ns: u64) -> Vec<(&'static str, String)> {
+fn metadata(occasion: &Occasion) -> Vec<(&'static str, String)> {
+    let mut metadata = about(occasion);
+    unwind::modules(&mut |module| {
+        if !module.build_id.is_empty() && module.path.starts_with(b"/") {
+            let id: String = module.build_id.iter().map(|byte| format!("{byte:02x}")).collect();
+            metadata.push(("build_id", format!("{id} {}", String::from_utf8_lossy(module.path))));
+        }
+    });
+    metadata
+}
+
+fn about(occasion: &Occasion) -> Vec<(&'static str, String)> {
     let exe = std::fs::read_link("/proc/self/exe").map_or_else(|_| "?".into(), |path| path.display().to_string());
     let rss = maps::resident_bytes().map_or_else(|| "?".into(), |bytes| bytes.to_string());
     vec![
-        ("reason", reason.word().into()),
+        ("reason", occasion.reason.word().into()),
         ("exe", exe),
         ("time", time::rfc3339(clock::wall_ns())),
-        ("uptime_ns", uptime_ns.to_string()),
+        ("uptime_ns", occasion.uptime_ns.to_string()),
+        ("java_vm", occasion.java.clone()),
         ("rss_bytes", rss),
         ("heaptap_version", env!("CARGO_PKG_VERSION").into()),
     ]

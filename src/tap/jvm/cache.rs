@@ -1,23 +1,27 @@
 //! What earlier samples found out: slots of known (method, bytecode index) pairs, and whole compiled frames.
 //!
 //! Two set-associative tables in mapped memory, without locks. Any thread reads and overwrites any entry at any time:
-//! each entry carries a hash of everything that it was found under, so that a torn, stale or foreign entry
-//! is a miss and never a wrong answer (2^-32 for a method, 2^-64 for a compiled frame). All accesses are relaxed:
-//! an entry proves itself, and publishes nothing but its own words.
+//! each entry carries a hash of all that it holds and was found under, so that a torn, stale or foreign entry is a
+//! miss and never a wrong answer (by chance once in 2^32 re-used method addresses, or 2^64 frames). All accesses are
+//! relaxed: an entry proves itself, and publishes nothing but its own words.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::hash::Hash;
 use super::memory;
 
-/// Words of a cache line, which is one set of methods or one compiled frame.
-const LINE: usize = 8;
-/// 64 K methods in sets of four: 1 MiB once full, 4 KiB for the first.
+/// A method: key; slot and proof. Four fill a cache line.
+const METHOD: usize = 2;
+/// A compiled frame: proof; sizes; slots in pairs. Two cache lines, of which most frames need one.
+const FRAME: usize = 2 + MANY_SLOTS / 2;
+/// Entries that a key may stand in.
+const WAYS: usize = 4;
+/// 64 K methods: 1 MiB once all are in use, 4 KiB for the first.
 const METHOD_SETS: usize = 16 * 1024;
-/// 16 K compiled frames in pairs: 1 MiB once full.
-const FRAME_PAIRS: usize = 8 * 1024;
+/// 16 K compiled frames: 2 MiB once all are in use.
+const FRAME_SETS: usize = 4 * 1024;
 /// Methods that a cached compiled frame can hold; deeper inlining is decoded each time.
-pub(super) const MANY_SLOTS: usize = 12;
+const MANY_SLOTS: usize = 28;
 
 /// What the table knows of a method at a bytecode index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +39,6 @@ pub(super) enum Known {
 pub(super) struct CompiledFrame {
     /// Bytes from its stack pointer to the caller's.
     pub(super) bytes: u32,
-    /// Whether the stack pointer of this frame stands in the frame pointer (JDK 8 method handle calls).
-    pub(super) sp_in_fp: bool,
     count: u8,
     slots: [u32; MANY_SLOTS],
 }
@@ -55,27 +57,13 @@ impl CompiledFrame {
     }
 
     /// The slots, innermost first.
+    #[inline]
     pub(super) fn slots(&self) -> &[u32] {
         self.slots.get(..usize::from(self.count)).unwrap_or(&[])
     }
 
-    fn to_words(self) -> [u64; LINE - 1] {
-        let mut words = [0; LINE - 1];
-        words[0] = u64::from(self.bytes) | u64::from(self.count) << 32 | u64::from(self.sp_in_fp) << 40;
-        for (word, pair) in words.iter_mut().skip(1).zip(self.slots.chunks_exact(2)) {
-            *word = u64::from(pair[0]) | u64::from(pair[1]) << 32;
-        }
-        words
-    }
-
-    fn from_words(words: [u64; LINE - 1]) -> CompiledFrame {
-        let mut slots = [0; MANY_SLOTS];
-        for (pair, word) in slots.chunks_exact_mut(2).zip(words.iter().skip(1)) {
-            pair[0] = *word as u32;
-            pair[1] = (*word >> 32) as u32;
-        }
-        let count = (words[0] >> 32) as u8;
-        CompiledFrame { bytes: words[0] as u32, sp_in_fp: words[0] >> 40 & 1 == 1, count, slots }
+    fn sizes(&self) -> u64 {
+        u64::from(self.bytes) | u64::from(self.count) << 32
     }
 }
 
@@ -90,26 +78,28 @@ impl Cache {
     /// Maps the tables.
     pub(super) fn new() -> Option<Cache> {
         Some(Cache {
-            methods: memory::lasting_words(METHOD_SETS * LINE)?,
-            frames: memory::lasting_words(FRAME_PAIRS * 2 * LINE)?,
+            methods: memory::lasting_words(METHOD_SETS * WAYS * METHOD)?,
+            frames: memory::lasting_words(FRAME_SETS * WAYS * FRAME)?,
         })
     }
 
     /// Whether `key` was inserted and not displaced.
     #[inline]
     pub(super) fn has_method(&self, key: u64) -> bool {
-        self.method_set(key).chunks_exact(2).any(|entry| load(entry, 0) == key)
+        self.method_set(key).chunks_exact(METHOD).any(|entry| load(entry, 0) == key)
     }
 
     /// Looks up a method. `identity` is asked only when the key is known; it must be what was given to `insert_method`.
     #[inline]
     pub(super) fn method(&self, key: u64, generation: u32, identity: impl FnOnce() -> Option<u64>) -> Known {
-        let Some(entry) = self.method_set(key).chunks_exact(2).find(|entry| load(entry, 0) == key) else {
+        let Some(entry) = self.method_set(key).chunks_exact(METHOD).find(|entry| load(entry, 0) == key) else {
             return Known::Nothing;
         };
         let value = load(entry, 1);
         match identity() {
-            Some(identity) if value >> 32 == proof(key, identity, generation) => Known::Slot(value as u32),
+            Some(identity) if value >> 32 == method_proof(key, identity, generation, value as u32) => {
+                Known::Slot(value as u32)
+            }
             _ => Known::Changed,
         }
     }
@@ -117,52 +107,80 @@ impl Cache {
     /// Remembers the slot of a method.
     pub(super) fn insert_method(&self, key: u64, identity: u64, generation: u32, slot: u32) {
         let set = self.method_set(key);
-        let usable = |entry: &&[AtomicU64]| matches!(load(entry, 0), 0) || load(entry, 0) == key;
-        // A full set loses the entry that the identity happens to point at.
-        let victim = || set.chunks_exact(2).nth((identity % 4) as usize);
-        let Some(entry) = set.chunks_exact(2).find(usable).or_else(victim) else { return };
+        let usable = |entry: &&[AtomicU64]| [0, key].contains(&load(entry, 0));
+        let proof = method_proof(key, identity, generation, slot);
+        // A full set loses the entry that the proof happens to point at.
+        let victim = || set.chunks_exact(METHOD).nth(proof as usize % WAYS);
+        let Some(entry) = set.chunks_exact(METHOD).find(usable).or_else(victim) else { return };
         store(entry, 1, 0);
         store(entry, 0, key);
-        store(entry, 1, proof(key, identity, generation) << 32 | u64::from(slot));
+        store(entry, 1, proof << 32 | u64::from(slot));
     }
 
+    #[inline]
     fn method_set(&self, key: u64) -> &[AtomicU64] {
-        let set = Hash::new().with(key).finish() as usize % METHOD_SETS;
-        self.methods.get(set * LINE..(set + 1) * LINE).unwrap_or(&[])
+        let first = Hash::new().with(key).finish() as usize % METHOD_SETS * (WAYS * METHOD);
+        self.methods.get(first..first + WAYS * METHOD).unwrap_or(&[])
     }
 
     /// Looks up a compiled frame by the hash of what determines it.
     #[inline]
     pub(super) fn frame(&self, hash: u64) -> Option<CompiledFrame> {
-        self.frame_pair(hash).chunks_exact(LINE).find_map(|line| {
-            let mut words = [0; LINE - 1];
-            words.iter_mut().enumerate().for_each(|(index, word)| *word = load(line, index + 1));
-            let proven = load(line, 0) ^ words.iter().fold(0, |sum, word| sum ^ word) == hash;
-            (proven && words[0] != 0).then(|| CompiledFrame::from_words(words))
-        })
+        self.frame_set(hash).chunks_exact(FRAME).find_map(|entry| frame_in(entry, hash))
     }
 
     /// Remembers a compiled frame.
     pub(super) fn insert_frame(&self, hash: u64, frame: CompiledFrame) {
-        let words = frame.to_words();
-        let pair = self.frame_pair(hash);
-        let free = pair.chunks_exact(LINE).find(|line| load(line, 1) == 0);
-        let victim = || pair.chunks_exact(LINE).nth((hash >> 63) as usize);
-        let Some(line) = free.or_else(victim) else { return };
-        words.iter().enumerate().for_each(|(index, &word)| store(line, index + 1, word));
-        store(line, 0, words.iter().fold(hash, |sum, word| sum ^ word));
+        let set = self.frame_set(hash);
+        let free = set.chunks_exact(FRAME).find(|entry| load(entry, 1) == 0);
+        let victim = || set.chunks_exact(FRAME).nth((hash >> 48) as usize % WAYS);
+        let Some(entry) = free.or_else(victim) else { return };
+        let mut proof = hash ^ frame.sizes();
+        store(entry, 1, frame.sizes());
+        for (pair, index) in frame.slots.chunks_exact(2).zip(2..).take(pairs(frame.count)) {
+            let word = pair.iter().rev().fold(0, |word, &slot| word << 32 | u64::from(slot));
+            store(entry, index, word);
+            proof = proven(proof, word);
+        }
+        store(entry, 0, proof);
     }
 
-    fn frame_pair(&self, hash: u64) -> &[AtomicU64] {
-        let pair = hash as usize % FRAME_PAIRS;
-        self.frames.get(2 * pair * LINE..2 * (pair + 1) * LINE).unwrap_or(&[])
+    #[inline]
+    fn frame_set(&self, hash: u64) -> &[AtomicU64] {
+        let first = hash as usize % FRAME_SETS * (WAYS * FRAME);
+        self.frames.get(first..first + WAYS * FRAME).unwrap_or(&[])
     }
+}
+
+/// The frame in this entry, if it is the one with this hash, and whole.
+#[inline]
+fn frame_in(entry: &[AtomicU64], hash: u64) -> Option<CompiledFrame> {
+    let sizes = load(entry, 1);
+    let mut frame = CompiledFrame::of_size(sizes as u32);
+    frame.count = (sizes >> 32) as u8;
+    let mut proof = hash ^ sizes;
+    for (pair, index) in frame.slots.chunks_exact_mut(2).zip(2..).take(pairs(frame.count)) {
+        let word = load(entry, index);
+        pair.iter_mut().zip([word as u32, (word >> 32) as u32]).for_each(|(slot, value)| *slot = value);
+        proof = proven(proof, word);
+    }
+    (sizes != 0 && load(entry, 0) == proof).then_some(frame)
+}
+
+fn pairs(count: u8) -> usize {
+    usize::from(count).div_ceil(2)
+}
+
+/// Mixes one more word into the proof of a frame.
+#[inline]
+fn proven(proof: u64, word: u64) -> u64 {
+    proof.rotate_left(5) ^ word
 }
 
 /// 32 bits that tell entries of the same key apart.
 #[inline]
-fn proof(key: u64, identity: u64, generation: u32) -> u64 {
-    Hash::new().with(key).with(identity).with(generation.into()).finish() >> 32
+fn method_proof(key: u64, identity: u64, generation: u32, slot: u32) -> u64 {
+    Hash::new().with(key).with(identity).with(u64::from(generation) << 32 | u64::from(slot)).finish() >> 32
 }
 
 #[inline]
@@ -197,33 +215,42 @@ mod tests {
     #[test]
     fn more_methods_than_room_displace_and_never_mix() {
         let cache = Cache::new().unwrap();
-        let keys = 1..=3 * 4 * METHOD_SETS as u64;
+        let room = (METHOD_SETS * WAYS) as u64;
+        let keys = 1..=3 * room;
         keys.clone().for_each(|key| cache.insert_method(key, key * 3, 0, key as u32));
-        let found = keys.clone().filter(|&key| cache.method(key, 0, || Some(key * 3)) == Known::Slot(key as u32));
-        assert!(found.count() > 3 * METHOD_SETS);
-        let wrong = keys
-            .filter(|&key| matches!(cache.method(key, 0, || Some(key * 3)), Known::Slot(slot) if slot != key as u32));
-        assert_eq!(wrong.count(), 0);
+        let found: Vec<_> = keys.map(|key| (key, cache.method(key, 0, || Some(key * 3)))).collect();
+        assert!(found.iter().filter(|(key, known)| *known == Known::Slot(*key as u32)).count() as u64 > room / 2);
+        let wrong = |(key, known): &&(u64, Known)| ![Known::Nothing, Known::Slot(*key as u32)].contains(known);
+        assert_eq!(found.iter().find(wrong), None);
+    }
+
+    fn frame_of(slots: impl IntoIterator<Item = u32>) -> CompiledFrame {
+        let mut frame = CompiledFrame::of_size(96);
+        slots.into_iter().for_each(|slot| assert!(frame.push(slot)));
+        frame
     }
 
     #[test]
-    fn a_compiled_frame_comes_back_whole() {
+    fn compiled_frames_of_every_depth_come_back_whole() {
         let cache = Cache::new().unwrap();
-        let mut frame = CompiledFrame { sp_in_fp: true, ..CompiledFrame::of_size(96) };
-        (1..=12).for_each(|slot| assert!(frame.push(slot * 0x1000_0001)));
-        assert!(!frame.push(13));
-        cache.insert_frame(42, frame);
-        assert_eq!(cache.frame(42), Some(frame));
-        assert_eq!(cache.frame(42 + FRAME_PAIRS as u64), None);
+        for depth in 0..=MANY_SLOTS as u32 {
+            let frame = frame_of((0..depth).map(|slot| slot << 16 | 77));
+            let hash = u64::from(depth) * FRAME_SETS as u64 + 5;
+            cache.insert_frame(hash, frame);
+            assert_eq!(cache.frame(hash), Some(frame));
+            assert_eq!(cache.frame(hash + 1), None);
+        }
+        assert!(!frame_of(0..MANY_SLOTS as u32).push(1));
     }
 
     #[test]
     fn a_torn_frame_is_a_miss() {
         let cache = Cache::new().unwrap();
-        let mut frame = CompiledFrame::of_size(64);
-        assert!(frame.push(9));
-        cache.insert_frame(42, frame);
-        store(cache.frame_pair(42), 2, 10);
+        cache.insert_frame(42, frame_of([9, 10, 11, 12]));
+        let set = cache.frame_set(42);
+        let (first, second) = (load(set, 2), load(set, 3));
+        store(set, 2, second);
+        store(set, 3, first);
         assert_eq!(cache.frame(42), None);
     }
 }

@@ -41,6 +41,13 @@ pub(crate) struct JavaFrame<'a> {
     pub(crate) kind: FrameKind,
 }
 
+impl<'a> JavaFrame<'a> {
+    /// A frame that is no method.
+    pub(super) fn mark(text: &'a [u8]) -> JavaFrame<'a> {
+        JavaFrame { class: &[], method: text, line: 0, kind: FrameKind::Mark }
+    }
+}
+
 /// The keeper of Java frames: gives each distinct [`JavaFrame`] a slot number, and each slot a fake pc.
 ///
 /// Called while an allocation is being sampled: implementations must not allocate, block or unwind.
@@ -54,6 +61,6 @@ pub(crate) trait JavaFrames {
     /// The fake pc of a slot.
     fn pc(&self, slot: u32) -> u64;
 
-    /// Changes whenever a slot that was handed out may since have got another name: caches of slots are void then.
+    /// Another number whenever slots that were handed out are void: in a fork child, whose region is empty.
     fn generation(&self) -> u32;
 }

@@ -15,7 +15,8 @@
 //!
 //! # Safety
 //!
-//! The one unsafe operation here is to follow the pointer to the published [`Machine`], which is never freed.
+//! Unsafe here is to follow the pointer to the published [`Machine`], which is never freed, and to believe the caller's
+//! [`StackBounds`].
 #![allow(unsafe_code)]
 
 mod blob;
@@ -44,6 +45,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use self::counters::Counters;
 use self::frame::JavaFrames;
 use self::machine::{Machine, Unfit};
+use self::memory::Block;
 use self::walk::{Stop, Walk};
 use super::stack::{Registers, StackBounds, StackTrace};
 use crate::wire::stack_end::StackEnd;
@@ -118,7 +120,7 @@ impl Hotspot {
             return Walked::NotJava;
         }
         self.counters.walks.add(1);
-        let end = match Walk::new(machine, &self.counters, names, bounds, trace).run(at) {
+        let end = match Walk::new(machine, &self.counters, names, stack_of(bounds), trace).run(at) {
             Ok(outer) => return Walked::Native(Outer(outer)),
             Err(Stop::End(end)) => end,
             Err(Stop::Full) => StackEnd::TooDeep,
@@ -129,6 +131,38 @@ impl Hotspot {
             self.doubt();
         }
         Walked::Ended
+    }
+
+    /// Goes on after native unwinding got lost: moves `at` to the Java frame from which the lost native code was entered,
+    /// as the machine itself has noted it. `outer`: what the last [`walk`](Self::walk) of this trace returned, if there
+    /// was one. `false`: there is no such frame, and `at` is unchanged.
+    ///
+    /// Costs some microseconds: meant for the rare native library without unwind tables.
+    pub(crate) fn recover(&self, at: &mut Registers, bounds: &StackBounds, outer: Option<Outer>) -> bool {
+        let Some(machine) = self.running() else { return false };
+        let frame = match outer {
+            Some(Outer(frame)) => frame,
+            None => {
+                machine.threads.as_ref().and_then(|threads| threads.last_java_frame(machine.image, stack_of(bounds)))
+            }
+        };
+        match frame.filter(|frame| frame.sp > at.sp && machine.code.contains(frame.pc)) {
+            Some(frame) => *at = frame,
+            None => return false,
+        }
+        self.counters.recovered.add(1);
+        true
+    }
+
+    /// Ends the complete native trace of a compiler thread with the method that it is compiling, and a mark. Nothing
+    /// happens in any other thread.
+    pub(crate) fn push_compiling(&self, bounds: &StackBounds, trace: &mut StackTrace, names: &impl JavaFrames) {
+        let Some(machine) = self.running() else { return };
+        let Some(method) = machine.threads.as_ref().and_then(|threads| threads.compiling(machine.image)) else {
+            return;
+        };
+        // A method that cannot be named leaves the trace as it is: complete, without the addition.
+        let _ = Walk::new(machine, &self.counters, names, stack_of(bounds), trace).push_compiling(method);
     }
 
     /// What is known about the virtual machine.
@@ -153,11 +187,14 @@ impl Hotspot {
         unsafe { machine.as_ref() }
     }
 
+    /// The machine, if it is known and trusted.
+    fn running(&self) -> Option<&'static Machine> {
+        self.published().filter(|_| self.state.load(Ordering::Relaxed) != UNSUPPORTED)
+    }
+
+    /// The same; looked for if there is none yet.
     fn machine(&self) -> Option<&'static Machine> {
-        match self.published() {
-            Some(machine) => (self.state.load(Ordering::Relaxed) == READY).then_some(machine),
-            None => self.start(),
-        }
+        if self.machine.load(Ordering::Relaxed).is_null() { self.start() } else { self.running() }
     }
 
     /// Looks for the machine. One thread does, others do not wait; a process with foreign code but without HotSpot is
@@ -191,4 +228,10 @@ impl Hotspot {
             self.state.store(UNSUPPORTED, Ordering::Relaxed);
         }
     }
+}
+
+/// The running stack as the caller knows it.
+fn stack_of(bounds: &StackBounds) -> Block {
+    // SAFETY: `StackBounds` promises that these bytes of the running stack are readable.
+    unsafe { Block::vouched(bounds.low, bounds.high.saturating_sub(bounds.low)) }
 }

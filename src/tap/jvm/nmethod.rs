@@ -14,8 +14,6 @@ use super::memory::{Block, Bytes};
 use super::unsigned5::Unsigned5;
 use super::vmstructs::VmStructs;
 
-/// `PcDesc::PCDESC_is_method_handle_invoke`, where the tables do not export it.
-const METHOD_HANDLE_INVOKE: i32 = 2;
 /// Bytecode indices are stored one higher, so that "before the first bytecode" is not negative.
 const INVOCATION_ENTRY_BCI: i32 = -1;
 /// Inlined methods in one frame before we call the stream damaged (HotSpot's own limit is 15 levels).
@@ -52,8 +50,6 @@ pub(super) struct NmethodLayout {
     pc_desc_size: usize,
     pc_desc_pc: usize,
     pc_desc_scope: usize,
-    pc_desc_flags: usize,
-    method_handle_invoke: i32,
     numbers: Unsigned5,
 }
 
@@ -84,8 +80,6 @@ impl NmethodLayout {
             pc_desc_size: tables.size_of("PcDesc").filter(|&size| size > 0)?,
             pc_desc_pc: tables.offset("PcDesc", "_pc_offset")?,
             pc_desc_scope: tables.offset("PcDesc", "_scope_decode_offset")?,
-            pc_desc_flags: tables.offset("PcDesc", "_flags")?,
-            method_handle_invoke: tables.int("PcDesc::PCDESC_is_method_handle_invoke").unwrap_or(METHOD_HANDLE_INVOKE),
             numbers,
         })
     }
@@ -117,14 +111,9 @@ fn deopt_handlers(tables: &VmStructs) -> [Option<Place>; 2] {
     ]
 }
 
-/// The debug record of one exact pc.
+/// Where the scopes of one exact pc begin in their stream; 0: the compiler left none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PcDesc {
-    /// Where the scopes begin in their stream; 0: the compiler left none.
-    scope: u32,
-    /// A call of a method handle.
-    pub(super) is_method_handle_invoke: bool,
-}
+pub(super) struct ScopesAt(u32);
 
 /// A method and a point in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,12 +157,6 @@ impl<'a> Nmethod<'a> {
         self.begins_at(plain, pc) || self.begins_at(method_handle, pc)
     }
 
-    /// The same, for frames that were calling a method handle.
-    pub(super) fn is_method_handle_deopt(&self, pc: usize) -> bool {
-        let [_, method_handle] = self.layout.deopt_handlers;
-        self.begins_at(method_handle, pc)
-    }
-
     #[inline]
     fn begins_at(&self, place: Option<Place>, pc: usize) -> bool {
         match place {
@@ -192,7 +175,7 @@ impl<'a> Nmethod<'a> {
     }
 
     /// The debug record of exactly this return address.
-    pub(super) fn pc_desc(&self, pc: usize) -> Option<PcDesc> {
+    pub(super) fn scopes_at(&self, pc: usize) -> Option<ScopesAt> {
         let layout = self.layout;
         let table = self.place(layout.pcs)?;
         let bytes = self.place(layout.pcs_end)?.start().checked_sub(table.start())?;
@@ -203,7 +186,7 @@ impl<'a> Nmethod<'a> {
             let record = middle * layout.pc_desc_size;
             let offset = table.read::<i32>(record + layout.pc_desc_pc)?;
             if offset == wanted {
-                return self.pc_desc_in(table, record);
+                return table.read::<u32>(record + layout.pc_desc_scope).map(ScopesAt);
             }
             if offset < wanted {
                 low = middle + 1;
@@ -214,20 +197,12 @@ impl<'a> Nmethod<'a> {
         None
     }
 
-    fn pc_desc_in(&self, table: Block, record: usize) -> Option<PcDesc> {
-        let flags = table.read::<i32>(record + self.layout.pc_desc_flags)?;
-        Some(PcDesc {
-            scope: table.read::<u32>(record + self.layout.pc_desc_scope)?,
-            is_method_handle_invoke: flags & self.layout.method_handle_invoke != 0,
-        })
-    }
-
     /// The methods at a debug record, innermost first. `None` items: a damaged stream.
-    pub(super) fn scopes(&self, at: PcDesc) -> Option<Scopes> {
+    pub(super) fn scopes(&self, at: ScopesAt) -> Option<Scopes> {
         Some(Scopes {
             stream: self.place(self.layout.scopes)?,
             metadata: self.place(self.layout.metadata)?,
-            next: at.scope,
+            next: at.0,
             left: MANY_SCOPES,
             numbers: self.layout.numbers,
         })

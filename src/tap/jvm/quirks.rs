@@ -13,9 +13,6 @@ pub(super) struct Quirks {
     pub(super) bcp_slot: isize,
     /// JDK 8: that word holds the bytecode *index* while a collection runs (`frame.cpp`, `oops_interpreted_do`).
     pub(super) bcp_may_be_index: bool,
-    /// JDK 8: calls of method handles keep the caller's stack pointer in the frame pointer
-    /// (`frame_x86.cpp`, `adjust_unextended_sp`; x86 only).
-    pub(super) handle_calls_save_sp_in_fp: bool,
     /// Lowest digit of UNSIGNED5 (`unsigned5.hpp`: 1 since zero bytes are excluded).
     pub(super) lowest_digit: u8,
 }
@@ -24,8 +21,7 @@ const AARCH64: bool = cfg!(target_arch = "aarch64");
 /// The class mirror joined the frame in JDK 9; aarch64 pads to 16 bytes.
 const BCP_SLOT: isize = if AARCH64 { -9 } else { -8 };
 /// A row without any quirk.
-const PLAIN: Quirks =
-    Quirks { since: 0, bcp_slot: 0, bcp_may_be_index: false, handle_calls_save_sp_in_fp: false, lowest_digit: 0 };
+const PLAIN: Quirks = Quirks { since: 0, bcp_slot: 0, bcp_may_be_index: false, lowest_digit: 0 };
 
 /// Interpreter frames of both processors keep `Method*` and the sender's stack pointer at these words.
 pub(super) const METHOD_SLOT: isize = -3;
@@ -34,7 +30,7 @@ pub(super) const SENDER_SP_SLOT: isize = -1;
 
 /// Rows in ascending order; the last whose `since` is reached holds.
 const TABLE: [Quirks; 3] = [
-    Quirks { since: 8, bcp_slot: -7, bcp_may_be_index: true, handle_calls_save_sp_in_fp: !AARCH64, lowest_digit: 0 },
+    Quirks { since: 8, bcp_slot: -7, bcp_may_be_index: true, lowest_digit: 0 },
     Quirks { since: 9, bcp_slot: BCP_SLOT, ..PLAIN },
     Quirks { since: 20, bcp_slot: BCP_SLOT, lowest_digit: 1, ..PLAIN },
 ];

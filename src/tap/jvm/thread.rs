@@ -6,8 +6,11 @@
 //!
 //! # Safety
 //!
-//! Only thread-local calls of libc: `pthread_self` and `pthread_getspecific` have no preconditions and take no locks.
+//! Only calls of libc that concern the running thread: `pthread_self`, `pthread_getspecific` and `prctl(PR_GET_NAME)` have
+//! no preconditions but a buffer of 16 bytes, and take no locks.
 #![allow(unsafe_code)]
+
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::memory::{self, Block};
 use super::vmstructs::VmStructs;
@@ -25,8 +28,10 @@ struct AnchorLayout {
 }
 
 /// Where the fields of a thread stand.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct ThreadLayout {
+    /// The key that HotSpot made, once it was found: no other key is asked then. Relaxed: a number that stands for itself.
+    key: AtomicU32,
     osthread: usize,
     pthread_id: usize,
     anchor: AnchorLayout,
@@ -48,6 +53,7 @@ impl ThreadLayout {
             .zip(tables.offset("ciEnv", "_task"))
             .zip(tables.offset("CompileTask", "_method"));
         Some(ThreadLayout {
+            key: AtomicU32::new(MANY_KEYS),
             osthread: tables.offset("JavaThread", "_osthread").or_else(|| tables.offset("Thread", "_osthread"))?,
             pthread_id: tables.offset("OSThread", "_pthread_id")?,
             anchor: anchor(tables.offset("JavaThread", "_anchor")?),
@@ -58,14 +64,21 @@ impl ThreadLayout {
     }
 
     /// The `JavaThread*` of the running thread, if it is one of the machine's.
-    pub(super) fn current(&self, image: Block) -> Option<usize> {
+    fn current(&self, image: Block) -> Option<usize> {
         // SAFETY: no precondition.
-        let this = unsafe { libc::pthread_self() };
-        (0..MANY_KEYS).find_map(|key| {
+        let this = unsafe { libc::pthread_self() } as usize;
+        let thread_under = |key: u32| {
             // SAFETY: no precondition; a key that nobody made has the value null.
             let value = unsafe { libc::pthread_getspecific(key) }.expose_provenance();
-            self.is_thread(value, this as usize, image).then_some(value)
-        })
+            self.is_thread(value, this, image).then_some(value)
+        };
+        let known = self.key.load(Ordering::Relaxed);
+        if known < MANY_KEYS {
+            return thread_under(known);
+        }
+        let (key, thread) = (0..MANY_KEYS).find_map(|key| Some((key, thread_under(key)?)))?;
+        self.key.store(key, Ordering::Relaxed);
+        Some(thread)
     }
 
     /// Whether `value` points to an object with a vtable of the machine and with the system's name of this thread.
@@ -91,13 +104,24 @@ impl ThreadLayout {
         frame_of_anchor(word(anchor.sp)?, word(anchor.pc)?, word(anchor.fp)?, stack)
     }
 
-    /// The method that the running compiler thread compiles.
+    /// The method that the running thread compiles, if it is a compiler thread.
     pub(super) fn compiling(&self, image: Block) -> Option<usize> {
         let fields = self.compiling?;
+        if !is_compiler_by_name() {
+            return None;
+        }
         fields.iter().try_fold(self.current(image)?, |object, field| {
             memory::copy_value::<usize>(object + field).ok().filter(|&next| next > 4096)
         })
     }
+}
+
+/// Whether the running thread is called `C1 CompilerThread…` or `C2 …`, as every HotSpot calls them.
+fn is_compiler_by_name() -> bool {
+    let mut name = [0_u8; 16];
+    // SAFETY: the kernel writes at most 16 bytes, which are ours.
+    let done = unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) } == 0;
+    done && matches!(name, [b'C', b'1' | b'2', b' ', b'C', b'o', b'm', b'p', ..])
 }
 
 /// An anchor may leave out the pc (it is then below the stack pointer) and the frame pointer (nothing needs it then).

@@ -3,26 +3,21 @@
 //! Each step asks which code owns the pc, pushes the Java methods that stand there, and computes the caller's
 //! registers from that code's own rule. Every value is checked before it is used; the first that is not plausible ends
 //! the trace with its reason. Nothing here allocates, locks or guesses.
-//!
-//! # Safety
-//!
-//! The only memory vouched for here is the running stack, by the caller's [`StackBounds`].
-#![allow(unsafe_code)]
 
 use super::blob::Kind;
 use super::cache::{CompiledFrame, Known};
 use super::counters::Counters;
-use super::frame::{BARRIER, FROZEN, FrameKind, JavaFrame, JavaFrames};
+use super::frame::{BARRIER, COMPILING, FROZEN, JavaFrame, JavaFrames};
 use super::hash::Hash;
 use super::machine::Machine;
 use super::memory::Block;
 use super::method::NameBuffer;
 use super::nmethod::{Nmethod, Scope};
-use crate::tap::stack::{Registers, StackBounds, StackTrace};
+use crate::tap::stack::{Registers, StackTrace};
 use crate::wire::stack_end::StackEnd;
 
 /// Bytecode index of a method of which only the name is known.
-pub(super) const NO_BCI: i32 = i32::MIN;
+const NO_BCI: i32 = i32::MIN;
 /// Marks, in the place of a bytecode index, that a `Method*` has been proven.
 const PROVEN: u16 = 0xfffd;
 
@@ -38,6 +33,10 @@ pub(super) enum Stop {
     Full,
 }
 
+/// What the stub of entry barriers pushes, to be overwritten with a stack pointer when the method must not be entered
+/// (`stubGenerator_x86_64.cpp`, `generate_method_entry_barrier`).
+const ENTRY_BARRIER_COOKIE: usize = usize::MAX;
+
 const IMPLAUSIBLE: Stop = Stop::End(StackEnd::JavaImplausible);
 
 /// One walk.
@@ -50,6 +49,8 @@ pub(super) struct Walk<'a, N> {
     generation: u32,
     /// Java methods pushed in this walk.
     pushed: u64,
+    /// The next frame is a compiled one that has just been entered: its frame is complete, but it has no debug record.
+    entering: bool,
     /// Where Java was left for the native code that called the last Java frames.
     outer: Option<Registers>,
 }
@@ -59,13 +60,11 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
         machine: &'a Machine,
         counters: &'a Counters,
         names: &'a N,
-        bounds: &StackBounds,
+        stack: Block,
         trace: &'a mut StackTrace,
     ) -> Walk<'a, N> {
-        // SAFETY: `StackBounds` promises that these bytes of the running stack are readable.
-        let stack = unsafe { Block::vouched(bounds.low, bounds.high.saturating_sub(bounds.low)) };
         let generation = names.generation();
-        Walk { machine, counters, names, stack, trace, generation, pushed: 0, outer: None }
+        Walk { machine, counters, names, stack, trace, generation, pushed: 0, entering: false, outer: None }
     }
 
     /// Walks until native code calls. `at` is left at that native frame, or where the walk stopped.
@@ -73,6 +72,12 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
         let result = self.steps(at);
         self.counters.frames.add(self.pushed);
         result.map(|()| self.outer)
+    }
+
+    /// Pushes the method that a compiler thread compiles, and the mark that says so.
+    pub(super) fn push_compiling(&mut self, method: usize) -> Result<(), Stop> {
+        self.push_method(Scope { method, bci: NO_BCI })?;
+        self.push_mark(COMPILING)
     }
 
     fn steps(&mut self, at: &mut Registers) -> Result<(), Stop> {
@@ -95,7 +100,7 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
             return Ok((self.interpreted(at)?, false));
         }
         if at.pc == machine.call_stub_return {
-            self.outer = machine.threads.and_then(|threads| threads.outer_java_frame(at.fp, self.stack));
+            self.outer = machine.threads.as_ref().and_then(|threads| threads.outer_java_frame(at.fp, self.stack));
             return Ok((self.sender_by_fp(at)?, true));
         }
         let blob = machine.code.blob_at(at.pc).ok_or(Stop::End(StackEnd::JavaUnknownBlob))?;
@@ -127,44 +132,42 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
         if deoptimised {
             at.pc = self.pc_before_deopt(at, nmethod).filter(|&pc| blob.contains(pc)).ok_or(IMPLAUSIBLE)?;
         }
+        if std::mem::take(&mut self.entering) {
+            self.push_method(Scope { method: nmethod.method().ok_or(IMPLAUSIBLE)?, bci: -1 })?;
+            return self.sender_by_size(at, machine.blobs.frame_bytes(blob).ok_or(IMPLAUSIBLE)?);
+        }
         let compile_id = u64::from(nmethod.compile_id().ok_or(IMPLAUSIBLE)?);
         let identity = Hash::new().with(at.pc as u64).with(blob.start() as u64);
         let identity = identity.with(compile_id << 32 | u64::from(self.generation)).finish();
         let frame = match machine.cache.frame(identity) {
             Some(frame) => {
-                frame.slots().iter().try_for_each(|&slot| self.push_slot(slot))?;
+                frame.slots().iter().try_for_each(|&slot| self.push(slot))?;
                 frame
             }
             None => self.decode(at.pc, blob, nmethod, identity)?,
         };
-        if frame.sp_in_fp {
-            at.sp = at.fp;
-        }
         self.sender_by_size(at, frame.bytes as usize)
     }
 
-    /// The pc that a deoptimised frame had. JDK 8: at method handle calls its stack pointer stands in the frame pointer.
+    /// The pc that a deoptimised frame had.
     fn pc_before_deopt(&self, at: Registers, nmethod: Nmethod<'_>) -> Option<usize> {
-        let sp_in_fp = self.machine.quirks.handle_calls_save_sp_in_fp && nmethod.is_method_handle_deopt(at.pc);
-        let sp = if sp_in_fp { at.fp } else { at.sp };
-        self.stack.read_at::<usize>(sp.checked_add(nmethod.orig_pc_offset()?)?)
+        self.stack.read_at::<usize>(at.sp.checked_add(nmethod.orig_pc_offset()?)?)
     }
 
     /// Reads the debug record of a compiled frame, pushes its methods, and remembers them.
     #[cold]
     fn decode(&mut self, pc: usize, blob: Block, nmethod: Nmethod<'_>, identity: u64) -> Result<CompiledFrame, Stop> {
         self.counters.decoded.add(1);
-        let Some(record) = nmethod.pc_desc(pc) else {
+        let Some(record) = nmethod.scopes_at(pc) else {
             return if self.pushed == 0 { self.barrier(nmethod.method()) } else { Err(IMPLAUSIBLE) };
         };
         let bytes = self.machine.blobs.frame_bytes(blob).ok_or(IMPLAUSIBLE)?;
         let mut frame = CompiledFrame::of_size(bytes as u32);
-        frame.sp_in_fp = self.machine.quirks.handle_calls_save_sp_in_fp && record.is_method_handle_invoke;
         let mut lasting = true;
         for scope in nmethod.scopes(record).ok_or(IMPLAUSIBLE)? {
-            let (slot, named) = self.slot(scope.ok_or(IMPLAUSIBLE)?)?;
+            let (slot, named) = self.slot_of(scope.ok_or(IMPLAUSIBLE)?)?;
             lasting &= frame.push(slot) && named;
-            self.push_slot(slot)?;
+            self.push(slot)?;
         }
         if lasting {
             self.machine.cache.insert_frame(identity, frame);
@@ -179,14 +182,26 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
         self.sender_by_size(at, self.machine.blobs.frame_bytes(blob).ok_or(IMPLAUSIBLE)?)
     }
 
-    /// A stub with a frame pointer. Below Java frames and above Java frames it can only be the one to which the
-    /// oldest thawed frame of a virtual thread returns, to have the next one thawed.
+    /// A stub with a frame pointer. Above native frames and below Java frames it can only be the one to which the oldest
+    /// thawed frame of a virtual thread returns, to have the next one thawed.
     fn framed_stub(&mut self, at: Registers) -> Result<Registers, Stop> {
         let sender = self.sender_by_fp(at)?;
+        if self.pushed == 0 && sender.pc == ENTRY_BARRIER_COOKIE {
+            return self.entry_barrier(sender);
+        }
         if self.pushed > 0 && self.machine.code.contains(sender.pc) {
             self.push_mark(FROZEN)?;
         }
         Ok(sender)
+    }
+
+    /// A collector wants a compiled method to be looked at when it is entered. The method calls a stub for that when its frame
+    /// is complete, and the stub has pushed a word between its frame pointer and its return address.
+    fn entry_barrier(&mut self, above: Registers) -> Result<Registers, Stop> {
+        let pc = self.stack.read_at::<usize>(above.sp).ok_or(Stop::End(StackEnd::BadStack))?;
+        self.entering = true;
+        self.push_mark(BARRIER)?;
+        Ok(Registers { pc: without_signature(pc), sp: above.sp.wrapping_add(8), ..above })
     }
 
     /// The innermost Java frame called the collector from a point without a debug record: name its method, if it is known, and stop.
@@ -212,36 +227,35 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
     }
 
     fn push_method(&mut self, scope: Scope) -> Result<(), Stop> {
-        let (slot, _) = self.slot(scope)?;
-        self.push_slot(slot)
+        let (slot, _) = self.slot_of(scope)?;
+        self.push(slot)
     }
 
     fn push_mark(&mut self, text: &[u8]) -> Result<(), Stop> {
-        let mark = JavaFrame { class: &[], method: text, line: 0, kind: FrameKind::Mark };
-        let slot = self.names.intern(&mark).unwrap_or(self.names.unnamed());
-        self.push_slot(slot)
+        let slot = self.names.intern(&JavaFrame::mark(text)).unwrap_or(self.names.unnamed());
+        self.push(slot)
     }
 
     #[inline]
-    fn push_slot(&mut self, slot: u32) -> Result<(), Stop> {
+    fn push(&mut self, slot: u32) -> Result<(), Stop> {
         self.pushed += 1;
         if self.trace.push(self.names.pc(slot)) { Ok(()) } else { Err(Stop::Full) }
     }
 
     /// The slot of a method at a bytecode index, and whether it bears that method's name.
     #[inline]
-    pub(super) fn slot(&self, scope: Scope) -> Result<(u32, bool), Stop> {
+    fn slot_of(&self, scope: Scope) -> Result<(u32, bool), Stop> {
         let key = method_key(scope.method, bci_code(scope.bci)).ok_or(IMPLAUSIBLE)?;
         let methods = &self.machine.methods;
         match self.machine.cache.method(key, self.generation, || methods.identity(scope.method)) {
             Known::Slot(slot) => Ok((slot, true)),
-            Known::Changed | Known::Nothing => self.new_slot(scope, key),
+            Known::Changed | Known::Nothing => self.new_slot_of(scope, key),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn new_slot(&self, scope: Scope, key: u64) -> Result<(u32, bool), Stop> {
+    fn new_slot_of(&self, scope: Scope, key: u64) -> Result<(u32, bool), Stop> {
         let mut buffer = NameBuffer::new();
         let frame = self.machine.methods.describe(scope, &mut buffer).ok_or(IMPLAUSIBLE)?;
         self.counters.new_methods.add(1);

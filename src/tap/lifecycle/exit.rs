@@ -68,9 +68,7 @@ pub(crate) fn finish() {
     let mut before = 0;
     // SAFETY: writing files is a cancellation point, and this thread may have been cancelled.
     unsafe { pthread_setcancelstate(CANCEL_DISABLE, &raw mut before) };
-    if let Some(store) = PROFILER.open_store() {
-        let _ = PROFILER.dumper.write(store, settings, Reason::Final, PROFILER.uptime_ns());
-    }
+    PROFILER.dump(Reason::Final);
     // SAFETY: puts back what was found.
     unsafe { pthread_setcancelstate(before, ptr::null_mut()) };
 }

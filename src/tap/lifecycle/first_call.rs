@@ -4,6 +4,7 @@
 //! the zeroed thread block leads to. Threads that come while it runs wait for it; a nested call of the
 //! same thread does not get here (the guard).
 
+use crate::tap::backend::Conf;
 use crate::tap::profiler::PROFILER;
 use crate::tap::settings::Settings;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -27,8 +28,8 @@ fn start() {
         Ok(_) => {
             // SAFETY: the exchange lets one thread in, once, and no export calls jemalloc before READY.
             #[allow(unsafe_code)]
-            let settings = unsafe { Settings::read() };
-            PROFILER.start(settings);
+            let conf = unsafe { Conf::begin() };
+            PROFILER.start(Settings::read(conf));
             STATE.store(READY, Ordering::Release);
         }
         Err(_) => {

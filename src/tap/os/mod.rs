@@ -5,6 +5,8 @@ pub(crate) mod clock;
 pub(crate) mod environment;
 pub(crate) mod life;
 pub(crate) mod map;
+#[cfg(not(test))]
+mod no_unwinder;
 pub(crate) mod range;
 pub(crate) mod sys;
 pub(crate) mod tls;

@@ -1,7 +1,7 @@
 //! Takes the call stack of an allocation: native frames, and Java frames between them.
 //!
-//! The first frame is an address inside the exported function that was called, because jeprof takes the
-//! first address for a pc, not for a return address; frames of our own above it are left out. Native
+//! The first frame is an address inside the exported `malloc`, because jeprof takes the first address for a
+//! pc, not for a return address, and takes `malloc` off by name; frames of our own above it are left out. Native
 //! unwinding stops where a pc belongs to no object; the Java walker takes over there, and hands back where
 //! native code called Java. Nothing here allocates or locks.
 
@@ -47,7 +47,7 @@ pub(crate) struct Capture<'a> {
 }
 
 impl Capture<'_> {
-    /// Fills `trace` with the stack that called the export whose code begins at `entry`.
+    /// Fills `trace` with the stack that called one of the exports. `entry` is the address of `malloc`.
     #[inline(never)]
     pub(crate) fn take(&self, entry: usize, thread: &ThreadBlock, trace: &mut StackTrace) {
         // One byte in: jeprof wants a pc inside the function.
@@ -65,25 +65,42 @@ impl Capture<'_> {
         self.walk(&mut at, &bounds, thread, trace);
     }
 
+    /// Native and Java parts in turn, until one of them ends the trace.
     fn walk(&self, at: &mut Registers, bounds: &StackBounds, thread: &ThreadBlock, trace: &mut StackTrace) {
         let names = Names { store: self.store, life: thread.life.get() };
+        let Some(hotspot) = self.hotspot else {
+            while unwind::walk(at, bounds, trace, false) == Stop::Foreign && step_over(at, bounds, trace) {}
+            return;
+        };
+        let mut outer = None;
         loop {
-            if unwind::walk(at, bounds, trace, false) != Stop::Foreign {
-                return;
+            match unwind::walk(at, bounds, trace, false) {
+                Stop::Ended => break,
+                Stop::Lost if hotspot.recover(at, bounds, outer) => {}
+                Stop::Lost => return,
+                Stop::Foreign => {}
             }
-            let walked = self.hotspot.map_or(Walked::NotJava, |hotspot| hotspot.walk(at, bounds, trace, &names));
-            match walked {
-                Walked::Native(_) => {}
+            match hotspot.walk(at, bounds, trace, &names) {
+                Walked::Native(next) => outer = Some(next),
                 Walked::Ended => return,
                 Walked::NotJava => {
-                    if !trace.push(at.pc as u64) {
+                    if !step_over(at, bounds, trace) && !hotspot.recover(at, bounds, outer) {
                         return;
-                    }
-                    if !unwind::step_by_frame_pointer(at, bounds) {
-                        return trace.set_end(StackEnd::NoObject);
                     }
                 }
             }
         }
+        if outer.is_none() && trace.end() == StackEnd::Root {
+            hotspot.push_compiling(bounds, trace, &names);
+        }
     }
+}
+
+/// Adds a frame of code that nobody knows, and goes on by its frame pointer if that can be proved.
+fn step_over(at: &mut Registers, bounds: &StackBounds, trace: &mut StackTrace) -> bool {
+    if !trace.push(at.pc as u64) {
+        return false;
+    }
+    trace.set_end(StackEnd::NoObject);
+    unwind::step_by_frame_pointer(at, bounds)
 }

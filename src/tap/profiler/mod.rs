@@ -16,19 +16,21 @@ mod capture;
 mod scratch;
 
 use super::backend::{self, SampledHeap};
-use super::dump::Dumper;
-use super::jvm::Hotspot;
+use super::dump::{Dumper, Occasion, Reason};
+use super::jvm::{Hotspot, Status};
 use super::os::life::Life;
 use super::os::tls::ThreadBlock;
 use super::os::{clock, map, sys};
 use super::sampler::{self, Sampler};
 use super::settings::Settings;
 use super::store::{Identity, Region, Sampled, Store, StoreCell};
+use super::unwind;
 use crate::wire::live::counters::Counter;
 use capture::Capture;
 use once_cell::race::OnceBox;
 use scratch::ScratchPool;
 use std::ffi::c_void;
+use std::path::PathBuf;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -44,7 +46,7 @@ pub(crate) struct Request {
     pub(crate) alignment: usize,
     /// Whether the memory must read as zeros.
     pub(crate) zeroed: bool,
-    /// Code address of the export that was called.
+    /// Code address of `malloc`, which begins every stack.
     pub(crate) entry: usize,
 }
 
@@ -52,8 +54,7 @@ pub(crate) struct Request {
 pub(crate) struct Profiler {
     /// Blocks of sampled allocations.
     pub(crate) heap: SampledHeap,
-    /// Dumps of this process.
-    pub(crate) dumper: Dumper,
+    dumper: Dumper,
     settings: OnceBox<Settings>,
     store: StoreCell,
     active: AtomicBool,
@@ -126,11 +127,6 @@ impl Profiler {
         self.life.pid()
     }
 
-    /// Token of this life.
-    pub(crate) fn token(&self) -> u64 {
-        self.life.token()
-    }
-
     /// Nanoseconds since the first call.
     pub(crate) fn uptime_ns(&self) -> u64 {
         clock::monotonic_ns().saturating_sub(self.life.start_ns())
@@ -144,6 +140,20 @@ impl Profiler {
             || options.prof_leak
             || self.uptime_ns() / 1_000_000_000 >= options.prof_min_seconds
             || self.store().map_or(0, |store| store.region().counter(Counter::LiveBytes)) >= options.prof_min_bytes
+    }
+
+    /// Writes a dump. Not for threads that are inside an allocation.
+    pub(crate) fn dump(&self, reason: Reason) -> Option<PathBuf> {
+        if unwind::objects_are_stale() {
+            unwind::refresh_objects();
+        }
+        let java = match self.hotspot.status() {
+            Status::None | Status::Busy => "none".into(),
+            Status::Ready(release) => format!("hotspot {release}"),
+            Status::Unsupported => "unsupported".into(),
+        };
+        let occasion = Occasion { reason, uptime_ns: self.uptime_ns(), java };
+        self.dumper.write(self.open_store()?, self.settings()?, &occasion)
     }
 
     /// Draws a thread's next wait.
@@ -175,17 +185,6 @@ impl Profiler {
         (Some(block), interval_over)
     }
 
-    /// Gives a sampled block back: its record first, then its memory.
-    ///
-    /// # Safety
-    /// `block` is a live block of [`heap`](Self::heap).
-    #[allow(unsafe_code)]
-    pub(crate) unsafe fn free(&self, block: NonNull<c_void>) {
-        self.retire(block);
-        // SAFETY: passed on to the caller.
-        unsafe { self.heap.free(block) };
-    }
-
     fn record(&self, store: &Store, request: &Request, block: NonNull<c_void>, thread: &ThreadBlock) -> Option<u32> {
         let limit = self.settings().map_or(0, |settings| settings.options.prof_bt_max);
         let Some(mut trace) = self.scratch.borrow(thread.tid.get() as usize, limit) else {
@@ -212,8 +211,8 @@ impl Profiler {
         slot
     }
 
-    /// Finds and takes back the record of a block. Blocks that a parent sampled before fork have none here.
-    fn retire(&self, block: NonNull<c_void>) {
+    /// Takes back the record of a block that is about to be freed. Blocks that a parent sampled before fork have none here.
+    pub(crate) fn retire(&self, block: NonNull<c_void>) {
         let Some(store) = self.store() else { return };
         let address = block.as_ptr() as u64;
         let trailer = self.heap.trailer(block).load(Ordering::Relaxed);
@@ -253,7 +252,7 @@ impl Profiler {
     }
 
     /// The live profile, made now if there is none yet.
-    pub(crate) fn open_store(&self) -> Option<&'static Store> {
+    fn open_store(&self) -> Option<&'static Store> {
         self.store.get_or_open(|| self.new_store())
     }
 

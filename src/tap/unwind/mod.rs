@@ -33,7 +33,7 @@ mod tests;
 pub(crate) use arch::capture_here;
 pub(crate) use bounds::{StackCache, stack_bounds};
 pub(crate) use frame_pointer::step_by_frame_pointer;
-pub(crate) use modules::{Load, Module, modules};
+pub(crate) use modules::modules;
 pub(crate) use objects::own_object;
 
 use cache::{Cache, Key};
@@ -72,12 +72,13 @@ pub(crate) fn walk(at: &mut Registers, bounds: &StackBounds, trace: &mut StackTr
             break Stop::Ended;
         }
         match walk.step(rule) {
-            Ok(()) => interrupted = usize::from(walk.exact),
+            Ok(caller) => walk = caller,
             Err(end) => {
                 trace.set_end(end);
                 break if end == StackEnd::NoRule { Stop::Lost } else { Stop::Ended };
             }
         }
+        interrupted = usize::from(walk.exact);
     };
     *at = walk.at;
     stop
@@ -92,9 +93,8 @@ pub(crate) fn leave_own_frames(at: &mut Registers, bounds: &StackBounds) -> bool
     let mut walk = Walk { at: *at, bounds: *bounds, exact: true, link: 0 };
     while start <= walk.at.pc && walk.at.pc < end {
         let Some(rule) = walk.rule(generation) else { return false };
-        if walk.step(rule).is_err() {
-            return false;
-        }
+        let Ok(caller) = walk.step(rule) else { return false };
+        walk = caller;
     }
     *at = walk.at;
     true
@@ -123,7 +123,8 @@ fn loader_finds_objects() -> bool {
     arch::dl_find_object() != 0
 }
 
-/// One walk's state.
+/// One walk's state. Steps take and give it by value, so that the hot loop keeps it in registers.
+#[derive(Clone, Copy)]
 struct Walk {
     at: Registers,
     bounds: StackBounds,
@@ -139,7 +140,7 @@ impl Walk {
     /// A return address is looked up one byte before: a call that never returns may be the last
     /// instruction of its function, and what follows another function's.
     #[inline(always)]
-    fn rule(&self, generation: u64) -> Option<Rule> {
+    fn rule(self, generation: u64) -> Option<Rule> {
         let pc = self.at.pc.wrapping_sub(usize::from(!self.exact));
         let key = Key::new(pc, generation);
         match RULES.get(key) {
@@ -148,69 +149,67 @@ impl Walk {
         }
     }
 
-    /// Goes to the caller, or says why there is none.
+    /// The caller, or why there is none.
     #[inline(always)]
-    fn step(&mut self, rule: Rule) -> Result<(), StackEnd> {
-        match rule.step(&self.at, &self.bounds, self.link) {
-            Step::Caller(caller) if !rule.is_signal() && caller.pc != 0 => {
-                self.at = caller;
-                self.exact = false;
-                Ok(())
-            }
-            other => self.unusual_step(rule, other),
+    fn step(self, rule: Rule) -> Result<Walk, StackEnd> {
+        match rule.plain_step(&self.at, &self.bounds) {
+            Some(at) if at.pc != 0 => Ok(Walk { at, exact: false, ..self }),
+            _ => self.unusual_step(rule),
         }
     }
 
     #[cold]
-    fn unusual_step(&mut self, rule: Rule, step: Step) -> Result<(), StackEnd> {
-        match step {
-            Step::Caller(Registers { pc: 0, .. }) | Step::Root => Err(StackEnd::Root),
-            Step::Caller(caller) => self.leave_signal(caller),
-            Step::NoRule if frame_pointer::step_within_objects(&mut self.at, &self.bounds) => {
-                self.exact = false;
-                Ok(())
-            }
-            Step::NoRule => Err(StackEnd::NoRule),
+    #[inline(never)]
+    fn unusual_step(self, rule: Rule) -> Result<Walk, StackEnd> {
+        match rule.step(&self.at, &self.bounds, self.link) {
+            Step::Root => Err(StackEnd::Root),
+            Step::Caller(caller) => self.go_to(caller, rule),
+            Step::NoRule => self.guess(),
             Step::Outside(address) => self.widen(rule, address),
         }
     }
 
-    /// The interrupted function, which may have run on another stack than the handler.
-    fn leave_signal(&mut self, caller: Registers) -> Result<(), StackEnd> {
-        self.link = self.saved_link();
-        if !self.bounds.holds_word(caller.sp & !(size_of::<usize>() - 1)) {
-            self.bounds = stack_bounds(caller.sp).ok_or(StackEnd::Unreadable)?;
+    fn go_to(self, caller: Registers, rule: Rule) -> Result<Walk, StackEnd> {
+        if caller.pc == 0 {
+            Err(StackEnd::Root)
+        } else if rule.is_signal() {
+            self.leave_signal(caller)
+        } else {
+            Ok(Walk { at: caller, exact: false, ..self })
         }
-        self.at = caller;
-        self.exact = true;
-        Ok(())
+    }
+
+    fn guess(self) -> Result<Walk, StackEnd> {
+        let mut at = self.at;
+        let is_proved = frame_pointer::step_within_objects(&mut at, &self.bounds);
+        if is_proved { Ok(Walk { at, exact: false, ..self }) } else { Err(StackEnd::NoRule) }
+    }
+
+    /// The interrupted function, which may have run on another stack than the handler.
+    fn leave_signal(self, caller: Registers) -> Result<Walk, StackEnd> {
+        let is_same_stack = self.bounds.holds_word(caller.sp & !(size_of::<usize>() - 1));
+        let bounds = if is_same_stack { Some(self.bounds) } else { stack_bounds(caller.sp) };
+        let bounds = bounds.ok_or(StackEnd::Unreadable)?;
+        Ok(Walk { at: caller, bounds, exact: true, link: self.saved_link() })
     }
 
     /// The interrupted function's link register, from the kernel's signal frame: beside its fp.
-    fn saved_link(&self) -> usize {
+    fn saved_link(self) -> usize {
         let Some([fp, ..]) = arch::CPU.signal_frame else { return 0 };
         let address = self.at.sp.wrapping_add(fp as usize).wrapping_add(size_of::<usize>());
         rule::read(&self.bounds, address).map_or(0, arch::bare_return_address)
     }
 
     /// A rule left the bounds. They may be a window of a larger stack: look again from here, once.
-    fn widen(&mut self, rule: Rule, address: usize) -> Result<(), StackEnd> {
+    fn widen(self, rule: Rule, address: usize) -> Result<Walk, StackEnd> {
         if address < self.bounds.high {
             return Err(StackEnd::BadStack);
         }
-        let wider = stack_bounds(self.at.sp).filter(|wider| wider.high > self.bounds.high).ok_or(StackEnd::BadStack)?;
-        self.bounds = wider;
-        match rule.step(&self.at, &self.bounds, self.link) {
-            Step::Outside(_) => Err(StackEnd::BadStack),
-            Step::Caller(Registers { pc: 0, .. }) => Err(StackEnd::Root),
-            Step::Caller(caller) if rule.is_signal() => self.leave_signal(caller),
-            Step::Caller(caller) => {
-                self.at = caller;
-                self.exact = false;
-                Ok(())
-            }
-            Step::Root => Err(StackEnd::Root),
-            Step::NoRule => Err(StackEnd::NoRule),
+        let wider = stack_bounds(self.at.sp).filter(|wider| wider.high > self.bounds.high);
+        let wider = Walk { bounds: wider.ok_or(StackEnd::BadStack)?, ..self };
+        match rule.step(&wider.at, &wider.bounds, wider.link) {
+            Step::Caller(caller) => wider.go_to(caller, rule),
+            _ => Err(StackEnd::BadStack),
         }
     }
 }

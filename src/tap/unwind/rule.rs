@@ -1,13 +1,13 @@
 //! One unwind rule in 64 bits: how to get from a frame's registers to its caller's.
 //!
-//! `cfi` packs what a table says about one pc; `cache` keeps it; `Rule::step` applies it, which is
-//! the hot loop of a walk (two stack reads a frame). Every read is checked against the stack's
-//! bounds first. No allocation, no lock.
+//! `cfi` packs what a table says about one pc; `cache` keeps it. `Rule::plain_step` applies the kind that
+//! nearly all frames have, without a branch on what the rule says: the hot loop of a walk. `Rule::step`
+//! applies any. Every read is checked against the stack's bounds first. No allocation, no lock.
 //!
 //! The canonical frame address (CFA) is the caller's stack pointer. Layout of the word, low bits first:
 //!
 //! ```text
-//!  0 always 1    1 CFA from fp    2 CFA is loaded    3 last (with bit 1: no rule, else root)    4 signal frame
+//!  0 plain    1 CFA from fp    2 CFA is loaded    3 last (with bit 1: no rule, else root)    4 signal frame
 //!  5..7  return address: at CFA+n, at sp+n, at fp+n, in the link register
 //!  7..10 caller's fp: unchanged, at CFA+n, at sp+n, at fp+n, is CFA+n
 //! 10..22 n of the return address / 8      22..36 n of the frame pointer / 8
@@ -19,7 +19,7 @@
 
 #![allow(unsafe_code)]
 
-use super::arch::bare_return_address;
+use super::arch::{CPU, bare_return_address};
 use crate::tap::stack::{Registers, StackBounds};
 
 /// The register that an address is counted from.
@@ -66,6 +66,22 @@ pub(super) struct Parts {
     pub(super) is_signal: bool,
 }
 
+impl Parts {
+    /// Whether `Rule::plain_step` may apply it.
+    fn is_plain(&self) -> bool {
+        let return_is_plain = match self.return_address {
+            Saved::AtCfa(offset) => offset == -WORD || CPU.has_link_register && offset <= -WORD,
+            _ => false,
+        };
+        let frame_is_plain = match self.frame_pointer {
+            Saved::Unchanged => true,
+            Saved::AtCfa(offset) => offset <= -WORD,
+            _ => false,
+        };
+        matches!(self.cfa, Cfa::Plus(..)) && return_is_plain && frame_is_plain && !self.is_signal
+    }
+}
+
 /// A packed rule; never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rule(u64);
@@ -83,13 +99,16 @@ pub(super) enum Step {
     Outside(usize),
 }
 
-const VALID: u64 = 1;
+/// CFA = register + n; return address and, if it was saved, fp below it. What compilers write.
+const PLAIN: u64 = 1;
 const ON_FRAME: u64 = 1 << 1;
 const LOADED: u64 = 1 << 2;
 const LAST: u64 = 1 << 3;
 const SIGNAL: u64 = 1 << 4;
 const RETURN_AT: u32 = 5;
 const FRAME_AT: u32 = 7;
+
+const WORD: i64 = 8;
 
 const AT_CFA: u64 = 0;
 const AT_STACK: u64 = 1;
@@ -114,9 +133,9 @@ fn word_field(value: i64, low: u32, width: u32) -> Option<u64> {
 
 impl Rule {
     /// The outermost frame of a thread.
-    pub(super) const ROOT: Rule = Rule(VALID | LAST);
+    pub(super) const ROOT: Rule = Rule(LAST);
     /// A pc that no table describes, or in a way that we refuse.
-    pub(super) const NONE: Rule = Rule(VALID | LAST | ON_FRAME);
+    pub(super) const NONE: Rule = Rule(LAST | ON_FRAME);
 
     /// Packs a rule; `None` if an offset does not fit (frames above 128 MiB, odd offsets).
     pub(super) fn pack(parts: Parts) -> Option<Rule> {
@@ -132,17 +151,19 @@ impl Rule {
             Saved::IsCfa(_) => return None,
         };
         let (frame_kind, frame_offset) = match parts.frame_pointer {
-            Saved::Unchanged => (FP_UNCHANGED, 0),
+            // A plain step loads a word even if it does not need it: let it be one that is there.
+            Saved::Unchanged => (FP_UNCHANGED, -WORD),
             Saved::AtCfa(offset) => (FP_AT_CFA, offset),
             Saved::At(Base::Stack, offset) => (FP_AT_STACK, offset),
             Saved::At(Base::Frame, offset) => (FP_AT_FRAME, offset),
             Saved::IsCfa(offset) => (FP_IS_CFA, offset),
         };
-        let mut bits = VALID | cfa | return_kind << RETURN_AT | frame_kind << FRAME_AT;
+        let mut bits = cfa | return_kind << RETURN_AT | frame_kind << FRAME_AT;
         bits |= word_field(return_offset, 10, 12)? | word_field(frame_offset, 22, 14)?;
         bits |= if base == Base::Frame { ON_FRAME } else { 0 };
         bits |= if parts.is_signal { SIGNAL } else { 0 };
-        Some(Rule(bits))
+        bits |= if parts.is_plain() { PLAIN } else { 0 };
+        (bits != 0).then_some(Rule(bits))
     }
 
     /// The word that the cache stores.
@@ -161,12 +182,34 @@ impl Rule {
     }
 
     /// A signed field; see the layout above.
+    #[inline(always)]
     fn signed(self, low: u32, width: u32) -> usize {
         ((self.0 << (64 - width - low)) as i64 >> (64 - width)) as usize
     }
 
-    /// The caller's registers. `link` is the link register, known only where a signal interrupted.
+    /// The caller's registers, if the rule is plain and stays inside the bounds; else `step` decides.
+    ///
+    /// Saved registers lie at least a word below the CFA, and the CFA is aligned and not above the
+    /// bounds: so it remains to check that they lie in the frame and not below the bounds.
     #[inline(always)]
+    pub(super) fn plain_step(self, at: &Registers, bounds: &StackBounds) -> Option<Registers> {
+        let base = if self.0 & ON_FRAME != 0 { at.fp } else { at.sp };
+        let sp = base.wrapping_add(self.signed(36, 28));
+        let return_offset = if CPU.has_link_register { self.return_offset() } else { -WORD as usize };
+        let (return_at, frame_at) = (sp.wrapping_add(return_offset), sp.wrapping_add(self.frame_offset()));
+        let is_inside = sp <= bounds.high && sp.is_multiple_of(WORD as usize) && frame_at >= bounds.low;
+        if self.0 & PLAIN == 0 || !is_inside || return_at < at.sp || return_at < bounds.low {
+            return None;
+        }
+        // SAFETY: an aligned word of the stack, inside of its bounds as shown above.
+        let pc = unsafe { (return_at as *const usize).read_volatile() };
+        // SAFETY: as above.
+        let saved = unsafe { (frame_at as *const usize).read_volatile() };
+        let fp = if self.0 & (7 << FRAME_AT) == 0 { at.fp } else { saved };
+        Some(Registers { pc: bare_return_address(pc), sp, fp })
+    }
+
+    /// The caller's registers. `link` is the link register, known only where a signal interrupted.
     pub(super) fn step(self, at: &Registers, bounds: &StackBounds, link: usize) -> Step {
         if self.0 & LAST != 0 {
             return if self == Rule::ROOT { Step::Root } else { Step::NoRule };
@@ -177,7 +220,6 @@ impl Rule {
         }
     }
 
-    #[inline(always)]
     fn caller(self, at: &Registers, bounds: &StackBounds, link: usize) -> Result<Registers, usize> {
         let base = if self.0 & ON_FRAME != 0 { at.fp } else { at.sp };
         let sp = if self.0 & LOADED == 0 {
@@ -211,10 +253,12 @@ impl Rule {
         (self.0 >> RETURN_AT) & 3
     }
 
+    #[inline(always)]
     fn return_offset(self) -> usize {
         self.signed(10, 12).wrapping_mul(8)
     }
 
+    #[inline(always)]
     fn frame_offset(self) -> usize {
         self.signed(22, 14).wrapping_mul(8)
     }
@@ -248,8 +292,15 @@ mod tests {
         (StackBounds { low, high: low + size_of_val(words) }, move |index| low + index * 8)
     }
 
+    /// The step of a rule, which a plain step must not contradict.
     fn apply(parts: Parts, at: Registers, bounds: &StackBounds) -> Step {
-        Rule::pack(parts).expect("fits").step(&at, bounds, 0x77)
+        let rule = Rule::pack(parts).expect("fits");
+        let step = rule.step(&at, bounds, 0x77);
+        match rule.plain_step(&at, bounds) {
+            Some(caller) => assert!(parts.is_plain() && step == Step::Caller(caller)),
+            None => assert!(!parts.is_plain() || matches!(step, Step::Outside(_)), "{parts:?}"),
+        }
+        step
     }
 
     #[test]

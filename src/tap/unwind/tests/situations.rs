@@ -18,17 +18,17 @@ use crate::tap::unwind::{
 use crate::wire::stack_end::StackEnd;
 
 thread_local! {
-    static SEEN: RefCell<Option<Comparison>> = const { RefCell::new(None) };
+    static SEEN: RefCell<Option<Box<Comparison>>> = const { RefCell::new(None) };
     static CALLS: Cell<usize> = const { Cell::new(0) };
 }
 
 fn see() {
-    SEEN.with_borrow_mut(|seen| *seen = Some(compare()));
+    SEEN.with_borrow_mut(|seen| *seen = Some(Box::new(compare())));
     CALLS.set(CALLS.get() + 1);
 }
 
 /// What a callback saw since the last call.
-fn seen() -> Comparison {
+fn seen() -> Box<Comparison> {
     SEEN.take().expect("the callback ran")
 }
 

@@ -8,7 +8,8 @@
 
 use core::ffi::{c_int, c_void};
 use core::ptr;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
+use std::sync::Mutex;
 
 use super::{Comparison, compare};
 use crate::tap::unwind::cfi;
@@ -27,9 +28,11 @@ const TRAP: i64 = 0x100;
 
 thread_local! {
     static STEPS: Cell<Steps> = const { Cell::new(Steps { same: 0, refused: 0 }) };
-    static DIFFERENT: RefCell<Option<Comparison>> = const { RefCell::new(None) };
     static STEPPING: Cell<bool> = const { Cell::new(false) };
 }
+
+/// The first stacks that differ without a reason. Not in TLS, where it would eat small threads' stacks.
+static DIFFERENT: Mutex<Option<Comparison>> = Mutex::new(None);
 
 /// Why this look-up address has no rule.
 fn refusal(pc: u64) -> Option<Refusal> {
@@ -62,8 +65,8 @@ extern "C" fn on_trap(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
         steps.same += 1;
     } else if is_refused(&seen) {
         steps.refused += 1;
-    } else {
-        DIFFERENT.with_borrow_mut(|different| _ = different.get_or_insert(seen));
+    } else if let Ok(mut different) = DIFFERENT.try_lock() {
+        different.get_or_insert(seen);
     }
     STEPS.set(steps);
 }
@@ -80,7 +83,7 @@ fn step_through(stretch: impl FnOnce()) -> Steps {
     stretch();
     STEPPING.set(false);
     // The next trap clears the flag.
-    if let Some(different) = DIFFERENT.take() {
+    if let Some(different) = DIFFERENT.lock().ok().and_then(|mut different| different.take()) {
         different.check("step");
     }
     STEPS.get()

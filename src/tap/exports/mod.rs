@@ -7,6 +7,10 @@
 //! The callers are C programs: pointers are live blocks of ours or null, by the contracts above.
 #![allow(unsafe_code)]
 
+mod extended;
+mod loader;
+mod statistics;
+
 use super::backend;
 use super::lifecycle::exit;
 use super::os::range::{GRANULE_SHIFT, TAG};
@@ -17,6 +21,12 @@ use std::arch::naked_asm;
 use std::ffi::{c_int, c_void};
 use std::ptr::{self, NonNull};
 use tikv_jemalloc_sys as je;
+
+/// The code address that begins every stack: inside `malloc`, whichever export was called. jeprof takes
+/// `malloc` off the stacks by name; in the exports that are written in Rust it would find inlined helpers.
+fn entry() -> usize {
+    malloc as *const () as usize
+}
 
 /// Allocates `size` bytes.
 #[unsafe(no_mangle)]
@@ -90,7 +100,7 @@ unsafe extern "C" fn free(block: *mut c_void) {
 }
 
 extern "C" fn slow_malloc(size: usize) -> *mut c_void {
-    let request = Request { size, alignment: 1, zeroed: false, entry: malloc as *const () as usize };
+    let request = Request { size, alignment: 1, zeroed: false, entry: entry() };
     match slow::sample(request) {
         Some(block) => block.as_ptr(),
         // SAFETY: any size may be asked for.
@@ -109,7 +119,7 @@ unsafe extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
     if let Some(bytes) = count.checked_mul(size)
         && slow::is_due(bytes)
     {
-        let request = Request { size: bytes, alignment: 1, zeroed: true, entry: calloc as *const () as usize };
+        let request = Request { size: bytes, alignment: 1, zeroed: true, entry: entry() };
         if let Some(block) = slow::sample(request) {
             return block.as_ptr();
         }
@@ -132,7 +142,7 @@ unsafe extern "C" fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
 
 #[cold]
 unsafe fn slow_realloc(block: *mut c_void, size: usize, due: bool) -> *mut c_void {
-    let request = Request { size, alignment: 1, zeroed: false, entry: realloc as *const () as usize };
+    let request = Request { size, alignment: 1, zeroed: false, entry: entry() };
     match NonNull::new(block) {
         None => match due.then(|| slow::sample(request)).flatten() {
             Some(fresh) => fresh.as_ptr(),
@@ -165,9 +175,9 @@ fn out_of_memory() -> *mut c_void {
 }
 
 /// The one way of all aligned allocations; `alignment` is a power of two.
-fn aligned(alignment: usize, size: usize, entry: usize) -> *mut c_void {
+fn aligned(alignment: usize, size: usize) -> *mut c_void {
     if slow::is_due(size)
-        && let Some(block) = slow::sample(Request { size, alignment, zeroed: false, entry })
+        && let Some(block) = slow::sample(Request { size, alignment, zeroed: false, entry: entry() })
     {
         return block.as_ptr();
     }
@@ -179,7 +189,7 @@ fn aligned(alignment: usize, size: usize, entry: usize) -> *mut c_void {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memalign(alignment: usize, size: usize) -> *mut c_void {
     match alignment.max(1).checked_next_power_of_two() {
-        Some(alignment) => aligned(alignment, size, memalign as *const () as usize),
+        Some(alignment) => aligned(alignment, size),
         None => out_of_memory(),
     }
 }
@@ -191,7 +201,7 @@ unsafe extern "C" fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void
         sys::set_errno(libc::EINVAL);
         return ptr::null_mut();
     }
-    aligned(alignment, size, aligned_alloc as *const () as usize)
+    aligned(alignment, size)
 }
 
 /// Allocates aligned memory; returns an error number and leaves `errno` alone.
@@ -200,7 +210,7 @@ unsafe extern "C" fn posix_memalign(place: *mut *mut c_void, alignment: usize, s
     if !alignment.is_power_of_two() || alignment < size_of::<usize>() {
         return libc::EINVAL;
     }
-    let block = sys::keep_errno(|| aligned(alignment, size, posix_memalign as *const () as usize));
+    let block = sys::keep_errno(|| aligned(alignment, size));
     if block.is_null() {
         return libc::ENOMEM;
     }
@@ -212,7 +222,7 @@ unsafe extern "C" fn posix_memalign(place: *mut *mut c_void, alignment: usize, s
 /// Allocates memory at a page boundary.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn valloc(size: usize) -> *mut c_void {
-    aligned(super::os::map::page_size(), size, valloc as *const () as usize)
+    aligned(super::os::map::page_size(), size)
 }
 
 /// Allocates whole pages.
@@ -220,7 +230,7 @@ unsafe extern "C" fn valloc(size: usize) -> *mut c_void {
 unsafe extern "C" fn pvalloc(size: usize) -> *mut c_void {
     let page = super::os::map::page_size();
     match size.max(1).checked_next_multiple_of(page) {
-        Some(bytes) => aligned(page, bytes, pvalloc as *const () as usize),
+        Some(bytes) => aligned(page, bytes),
         None => out_of_memory(),
     }
 }

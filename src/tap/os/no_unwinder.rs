@@ -1,0 +1,39 @@
+//! Stand-ins for libgcc's unwinder, so that the tap needs no libgcc_s.
+//!
+//! The standard library refers to these functions for the backtraces that it prints when it panics. The tap does
+//! not print (it aborts, and it has an unwinder of its own), and a program whose system lacks a library that a
+//! preload needs does not start at all. Hidden symbols: the program's own unwinder is not touched.
+//!
+//! # Safety
+//! Every function does nothing and returns 0 ("no frame", `_URC_NO_REASON`), but for `_Unwind_Resume`, which must not
+//! return and cannot be reached where panics abort.
+#![allow(unsafe_code)]
+
+use std::arch::global_asm;
+
+/// Defines hidden functions with one body.
+macro_rules! stand_ins {
+    ($body:literal: $($name:literal),*) => {$(
+        global_asm!(
+            concat!(".globl ", $name),
+            concat!(".hidden ", $name),
+            concat!(".type ", $name, ",@function"),
+            concat!($name, ":"),
+            $body,
+        );
+    )*};
+}
+
+#[cfg(target_arch = "x86_64")]
+stand_ins!("xor eax, eax; ret":
+    "_Unwind_Backtrace", "_Unwind_GetIP", "_Unwind_GetIPInfo", "_Unwind_GetTextRelBase", "_Unwind_GetDataRelBase",
+    "_Unwind_GetLanguageSpecificData", "_Unwind_GetRegionStart", "_Unwind_SetGR", "_Unwind_SetIP");
+#[cfg(target_arch = "x86_64")]
+stand_ins!("ud2": "_Unwind_Resume");
+
+#[cfg(target_arch = "aarch64")]
+stand_ins!("mov x0, xzr; ret":
+    "_Unwind_Backtrace", "_Unwind_GetIP", "_Unwind_GetIPInfo", "_Unwind_GetTextRelBase", "_Unwind_GetDataRelBase",
+    "_Unwind_GetLanguageSpecificData", "_Unwind_GetRegionStart", "_Unwind_SetGR", "_Unwind_SetIP");
+#[cfg(target_arch = "aarch64")]
+stand_ins!("brk 1": "_Unwind_Resume");
