@@ -24,6 +24,9 @@ struct Arguments {
 enum Command {
     Run(commands::run::Arguments),
     Report(commands::report::Arguments),
+    Growth(commands::growth::Arguments),
+    Leaks(commands::leaks::Arguments),
+    Diff(commands::diff::Arguments),
 }
 
 /// Runs the command line and returns its exit status: 0 done, 1 a finding, 2 trouble.
@@ -31,6 +34,9 @@ pub(crate) fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(arguments) => commands::run::run(&arguments),
         Command::Report(arguments) => commands::report::run(&arguments),
+        Command::Growth(arguments) => commands::growth::run(&arguments),
+        Command::Leaks(arguments) => commands::leaks::run(&arguments),
+        Command::Diff(arguments) => commands::diff::run(&arguments),
     };
     result.unwrap_or_else(|error| failure(&error))
 }

@@ -91,6 +91,16 @@ impl Series {
         self.dumps.last()
     }
 
+    /// Forgets the first `count` dumps, but never the last two.
+    pub(crate) fn drop_first(&mut self, count: usize) {
+        let count = count.min(self.dumps.len().saturating_sub(2));
+        self.dumps.drain(..count);
+        for values in &mut self.history {
+            values.retain(|(at, _)| *at >= count);
+            values.iter_mut().for_each(|(at, _)| *at -= count);
+        }
+    }
+
     /// The time of each dump in seconds from the first; `None` where times are unknown or do not
     /// ascend (copied files), so that only their order can be used.
     pub(crate) fn seconds(&self) -> Option<Vec<f64>> {
