@@ -6,4 +6,5 @@ pub(crate) mod groups;
 pub(crate) mod growth;
 pub(crate) mod report;
 pub(crate) mod sites;
+pub(crate) mod tree;
 pub(crate) mod trend;

@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn sparklines_keep_the_newest_value() {
         assert_eq!(sparkline(&[0.0, 35.0, 70.0], 9), "▁▅█");
-        assert_eq!(sparkline(&[9.0, 0.0, 0.0, 7.0], 2), "▁█");
+        assert_eq!(sparkline(&[9.0, 0.0, 0.0, 7.0], 2), "▁▆");
         assert_eq!(sparkline(&[0.0, 0.0], 2), "▁▁");
         assert_eq!(sparkline(&[], 2), "");
     }

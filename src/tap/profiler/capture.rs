@@ -76,7 +76,7 @@ impl Capture<'_> {
             match unwind::walk(at, bounds, trace, false) {
                 Stop::Ended => break,
                 Stop::Lost if hotspot.recover(at, bounds, outer) => {}
-                Stop::Lost if unwind::pass_by_frame_pointer(at, bounds, trace) => continue,
+                Stop::Lost if unwind::pass_lost(at, bounds, trace) => continue,
                 Stop::Lost => return,
                 Stop::Foreign => {}
             }
@@ -101,7 +101,7 @@ fn walk_native(at: &mut Registers, bounds: &StackBounds, trace: &mut StackTrace)
     loop {
         let goes_on = match unwind::walk(at, bounds, trace, false) {
             Stop::Ended => false,
-            Stop::Lost => unwind::pass_by_frame_pointer(at, bounds, trace),
+            Stop::Lost => unwind::pass_lost(at, bounds, trace),
             Stop::Foreign => step_over(at, bounds, trace),
         };
         if !goes_on {

@@ -34,11 +34,6 @@ pub(crate) fn pass_by_frame_pointer(at: &mut Registers, bounds: &StackBounds, tr
     follow(at, bounds).map(|proof| *at = proof).is_some()
 }
 
-/// The caller of a frame without rules, if it has rules itself: for code of a loaded object.
-pub(super) fn step_by_frame_pointer(at: &Registers, bounds: &StackBounds) -> Option<Registers> {
-    follow(at, bounds).filter(|caller| proves(caller.pc, Rules::now()))
-}
-
 /// How many frames without rules the chain has before one that proves it.
 fn frames_to_proof(at: &Registers, bounds: &StackBounds) -> Option<usize> {
     let rules = Rules::now();

@@ -49,9 +49,9 @@ use crate::wire::stack_end::StackEnd;
 pub(crate) enum Stop {
     /// For good; the trace says why.
     Ended,
-    /// At a pc without rule in a loaded object, whose caller by the frame pointer has no rules either: its
-    /// pc is in the trace, whose end says `NoRule` (so one may leave it at that); `at` describes the frame.
-    /// A virtual machine may know better; else `pass_by_frame_pointer` may find the way.
+    /// At a pc without rule in a loaded object: its pc is in the trace, whose end says `NoRule` (so one may
+    /// leave it at that); `at` describes the frame. A virtual machine may know better; else `pass_lost` may
+    /// find the way.
     Lost,
     /// At a pc that belongs to no object: generated code, or garbage. `at` describes the frame, whose
     /// pc is not in the trace. If no virtual machine knows it: push it, then `pass_by_frame_pointer`.
@@ -83,6 +83,17 @@ pub(crate) fn walk(at: &mut Registers, bounds: &StackBounds, trace: &mut StackTr
     };
     *at = walk.at;
     stop
+}
+
+/// Goes on where a walk was `Lost` and nobody knows better: at the next frame that the frame pointer leads to and that
+/// has rules. `false`: there is none, and the trace says why. The ABI marks the outermost frame by a zero frame
+/// pointer: `_start` of programs that were linked without its table.
+pub(crate) fn pass_lost(at: &mut Registers, bounds: &StackBounds, trace: &mut StackTrace) -> bool {
+    if at.fp == 0 {
+        trace.set_end(StackEnd::Root);
+        return false;
+    }
+    pass_by_frame_pointer(at, bounds, trace)
 }
 
 /// Goes from our own function to the application's frame that called us, without recording frames.
@@ -153,7 +164,7 @@ impl Walk {
         match rule.step(&self.at, &self.bounds, self.link) {
             Step::Root => Err(StackEnd::Root),
             Step::Caller(caller) => self.go_to(caller, rule),
-            Step::NoRule => self.guess(),
+            Step::NoRule => Err(StackEnd::NoRule),
             Step::Outside(address) => self.widen(rule, address),
         }
     }
@@ -166,16 +177,6 @@ impl Walk {
         } else {
             Ok(Walk { at: caller, exact: false, ..self })
         }
-    }
-
-    /// Code without rules. The ABI marks the outermost frame by a zero frame pointer: `_start` of
-    /// programs that were linked without its table.
-    fn guess(self) -> Result<Walk, StackEnd> {
-        if self.at.fp == 0 {
-            return Err(StackEnd::Root);
-        }
-        let caller = frame_pointer::step_by_frame_pointer(&self.at, &self.bounds);
-        caller.map(|at| Walk { at, exact: false, ..self }).ok_or(StackEnd::NoRule)
     }
 
     /// The interrupted function, which may have run on another stack than the handler.

@@ -227,6 +227,8 @@ pub(crate) enum LayoutError {
     Section(SectionId),
 }
 
+impl std::error::Error for LayoutError {}
+
 impl std::fmt::Display for LayoutError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

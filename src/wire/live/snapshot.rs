@@ -83,17 +83,20 @@ impl Snapshot {
         Ok(reader.snapshot)
     }
 
-    /// Says in the metadata why there is this dump, and how long the process is known to have lived: for
-    /// dumps that it did not write itself.
-    pub(crate) fn tell_end(&mut self, reason: &str) {
-        let uptime_ns = self.pulse_ns.saturating_sub(self.start_monotonic_ns);
-        for (key, value) in &mut self.text.metadata {
-            match key.as_str() {
-                "reason" => *value = reason.into(),
-                "uptime_ns" => *value = uptime_ns.to_string(),
-                "time" => *value = time::rfc3339(self.start_wall_ns + uptime_ns),
-                _ => {}
-            }
+    /// Says in the metadata why there is this dump, and of what instant (CLOCK_MONOTONIC) it is: for dumps
+    /// that the process did not write itself.
+    pub(crate) fn tell(&mut self, reason: &str, at_ns: u64) {
+        let uptime_ns = at_ns.saturating_sub(self.start_monotonic_ns);
+        self.set("reason", reason);
+        self.set("uptime_ns", &uptime_ns.to_string());
+        self.set("time", &time::rfc3339(self.start_wall_ns + uptime_ns));
+    }
+
+    /// Sets one line of the metadata.
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        match self.text.metadata.iter_mut().find(|(known, _)| known == key) {
+            Some((_, old)) => *old = value.into(),
+            None => self.text.metadata.push((key.into(), value.into())),
         }
     }
 
