@@ -27,6 +27,8 @@ enum Command {
     Growth(commands::growth::Arguments),
     Leaks(commands::leaks::Arguments),
     Diff(commands::diff::Arguments),
+    Ps(commands::ps::Arguments),
+    Recover(commands::recover::Arguments),
     Flame(commands::flame::Arguments),
     Convert(commands::convert::Arguments),
 }
@@ -39,6 +41,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Growth(arguments) => commands::growth::run(&arguments),
         Command::Leaks(arguments) => commands::leaks::run(&arguments),
         Command::Diff(arguments) => commands::diff::run(&arguments),
+        Command::Ps(arguments) => commands::ps::run(&arguments),
+        Command::Recover(arguments) => commands::recover::run(&arguments),
         Command::Flame(arguments) => commands::flame::run(&arguments),
         Command::Convert(arguments) => commands::convert::run(&arguments),
     };

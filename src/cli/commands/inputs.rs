@@ -13,7 +13,7 @@ use std::path::PathBuf;
 /// Which dumps, and whose.
 #[derive(clap::Args, Debug, Default)]
 pub(crate) struct Inputs {
-    /// Dumps (*.heap), or directories that hold them; `-` reads one from stdin
+    /// Dumps (*.heap), directories that hold them, or the pid of a running or killed process; `-` reads stdin
     #[arg(required = true, value_name = "FILES")]
     pub(crate) files: Vec<PathBuf>,
 

@@ -8,6 +8,8 @@ pub(crate) mod growth;
 mod inputs;
 pub(crate) mod leaks;
 mod output;
+pub(crate) mod ps;
+pub(crate) mod recover;
 pub(crate) mod report;
 pub(crate) mod run;
 mod terminal;

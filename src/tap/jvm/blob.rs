@@ -22,13 +22,17 @@ pub(super) enum Kind {
     Wrapper,
     /// A stub of the machine with frames of a fixed size.
     Stub,
-    /// Hand-written stubs (array copy, continuations, upcalls): no fixed size, but a frame pointer.
+    /// Hand-written stubs (array copy, upcalls): no fixed size, but a frame pointer.
     FramePointer,
+    /// The stubs that freeze and thaw virtual threads; all their frames are torn down by hand.
+    Continuation,
     /// Code that only passes through (adapters): its stack cannot be told.
     Formless,
 }
 
-/// Names that the assembler gives to code with a frame pointer.
+/// How the name of the continuation stubs begins (JDK 21 and later).
+const CONTINUATION: &[u8] = b"StubRoutines (continuation";
+/// How the names of other code with a frame pointer begin.
 const WITH_FRAME_POINTER: [&[u8]; 4] = [b"StubRoutines", b"Stub Generator", b"upcall_stub", b"Upcall"];
 
 /// Where the fields of a blob stand.
@@ -114,6 +118,9 @@ impl BlobLayout {
         }
         if self.frame_bytes(blob).is_some() {
             return Some(Kind::Stub);
+        }
+        if text.text_begins(name, CONTINUATION) {
+            return Some(Kind::Continuation);
         }
         let framed = WITH_FRAME_POINTER.iter().any(|prefix| text.text_begins(name, prefix));
         Some(if framed { Kind::FramePointer } else { Kind::Formless })

@@ -29,9 +29,13 @@ impl StoreCell {
 
     /// The store, made now if there is none. Losers of a race throw theirs away.
     pub(crate) fn get_or_open(&self, open: impl FnOnce() -> Option<Store>) -> Option<&'static Store> {
-        if let Some(store) = self.get() {
-            return Some(store);
-        }
+        self.get().or_else(|| self.open(open))
+    }
+
+    /// Apart, because a store is a large value: its frame must not burden the samples of small threads.
+    #[cold]
+    #[inline(never)]
+    fn open(&self, open: impl FnOnce() -> Option<Store>) -> Option<&'static Store> {
         let store = Box::into_raw(Box::new(open()?));
         let null = ptr::null_mut();
         if self.store.compare_exchange(null, store, Ordering::AcqRel, Ordering::Acquire).is_err() {
@@ -41,9 +45,11 @@ impl StoreCell {
         self.get()
     }
 
-    /// Empties the place, in a fork child: what the parent recorded is not its own. The memory stays
-    /// mapped, shared with the parent until one of them writes.
+    /// Empties the place, in a fork child: what the parent recorded is not its own.
     pub(crate) fn forget(&self) {
-        self.store.store(ptr::null_mut(), Ordering::Release);
+        if let Some(parents) = self.get() {
+            self.store.store(ptr::null_mut(), Ordering::Release);
+            parents.region().leave();
+        }
     }
 }

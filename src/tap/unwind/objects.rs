@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn the_object_of_a_function_has_tables_that_cover_it() {
-        for pc in [find as usize, libc::qsort as usize] {
+        for pc in [find as *const () as usize, libc::qsort as *const () as usize] {
             let object = find(pc).expect("loaded");
             let place = object.tables.expect("has tables");
             assert!(object.mapping.contains(pc) && object.mapping.contains(place.header));
@@ -149,8 +149,8 @@ mod tests {
     fn our_own_code_is_known() {
         let (start, end) = own_object();
         let inside = |pc: usize| start <= pc && pc < end;
-        assert!(inside(own_object as usize) && inside(find as usize));
-        assert!(!inside(libc::qsort as usize) && !inside(&raw const end as usize));
+        assert!(inside(own_object as *const () as usize) && inside(find as *const () as usize));
+        assert!(!inside(libc::qsort as *const () as usize) && !inside(&raw const end as usize));
         assert_eq!(own_object(), (start, end));
     }
 }
