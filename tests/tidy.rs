@@ -16,6 +16,8 @@ const TAP: &[&str] = &[
     "guard",
     "sampler",
     "settings",
+    "triggers",
+    "control",
     "store",
     "unwind",
     "jvm",
@@ -31,6 +33,7 @@ const CLI: &[&str] = &["profile", "symbolize", "analyze", "render", "attach", "c
 /// Where unsafe code may stand, below `src/`.
 const UNSAFE: &[&str] = &[
     "tap/backend.rs",
+    "tap/control.rs",
     "tap/exports",
     "tap/jvm/",
     "tap/keeper.rs",
