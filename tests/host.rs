@@ -65,6 +65,40 @@ const HAZARDS: &[Hazard] = &[
     hazard("closed_stdio"),
     hazard("close_all"),
     hazard("exec_fds"),
+    // Under a filter nothing can be written.
+    hazard("seccomp_thread"),
+    Hazard { leaves_a_dump: false, ..hazard("seccomp_tsync") },
+    Hazard { leaves_a_dump: false, ..hazard("denied_syscalls") },
+    hazard("sandboxed_from_birth"),
+    hazard("bad_cfi"),
+    hazard("bad_frame_pointer"),
+    hazard("jit_frame"),
+    hazard("daemonize"),
+    hazard("cwd_gone"),
+    hazard("exit_in_handler"),
+    hazard("exit_race"),
+    hazard("small_stack"),
+    hazard("altstack"),
+    hazard("deep_stack"),
+    hazard("ucontext"),
+    hazard("signal_storm"),
+    hazard("sigprof_backtrace"),
+    hazard("tls_dtors"),
+    hazard("thread_churn"),
+    hazard("static_tls"),
+    hazard("vfork_spawn"),
+    hazard("raw_clone"),
+    hazard("fork_chain"),
+    hazard("rlimit_as"),
+    // No descriptor is left for a dump.
+    Hazard { leaves_a_dump: false, ..hazard("nofile") },
+    hazard("dlmopen"),
+    hazard("stacked_preload"),
+    Hazard { build: &["-l:libjemalloc.so.2"], ..hazard("jelinked") },
+    hazard("preinit"),
+    hazard("siglongjmp"),
+    hazard("mlockall"),
+    hazard("broken_pipe"),
 ];
 
 /// What came of one hazard.
@@ -155,6 +189,8 @@ fn libraries(build: &Path) {
     let below = build.join("below");
     fs::create_dir_all(&below).expect("the folder of builds is writable");
     gcc("gcc", &[&source("plugin.c")], &build.join("plugin.so"), &["-shared", "-fPIC"]);
+    gcc("gcc", &[&source("tls_library.c")], &build.join("plugin.so.tls.so"), &["-shared", "-fPIC"]);
+    gcc("gcc", &[&source("stacked.c")], &build.join("plugin.so.stacked.so"), &["-shared", "-fPIC"]);
     gcc("gcc", &[&source("plugin.c")], &below.join("libhidden.so"), &["-shared", "-fPIC"]);
 }
 

@@ -8,5 +8,8 @@ pub(crate) mod map;
 #[cfg(not(test))]
 mod no_unwinder;
 pub(crate) mod range;
+pub(crate) mod signals;
+pub(crate) mod spare_stack;
+pub(crate) mod stderr;
 pub(crate) mod sys;
 pub(crate) mod tls;
