@@ -25,7 +25,7 @@ static long install_filter(unsigned refusal, unsigned flags) {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         ALLOW(mmap), ALLOW(munmap), ALLOW(mremap), ALLOW(mprotect), ALLOW(madvise), ALLOW(brk), ALLOW(futex),
         ALLOW(clock_gettime), ALLOW(gettid), ALLOW(getpid), ALLOW(rt_sigprocmask), ALLOW(rt_sigreturn),
-        ALLOW(sched_yield), ALLOW(write), ALLOW(exit), ALLOW(exit_group),
+        ALLOW(sched_yield), ALLOW(set_robust_list), ALLOW(rseq), ALLOW(write), ALLOW(exit), ALLOW(exit_group),
         BPF_STMT(BPF_RET | BPF_K, refusal),
     };
     struct sock_fprog program = {sizeof code / sizeof *code, code};

@@ -3,13 +3,14 @@
 //! Referrers are read before what they refer to, and samples are looked at once more at the end: a
 //! sample that is still live then has kept its stack, and the stack its frames, all the while.
 //! What is half written or refers to nowhere is left out and counted; nothing read here is trusted
-//! further than to be a number.
+//! further than to be a number. Tables are trees: a hash map wants random bytes from the kernel, which a
+//! sandbox may refuse.
 
 use super::layout::{Head, Layout, LayoutError, Section, SectionId};
 use super::records::{CHUNK_FRAMES, JavaMethodRecord, SampleRecord, StackRecord, StringRef, ThreadRecord};
 use super::state::{self, LIVE};
 use super::{Words, counters::Counter};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Longest name that is read; longer ones are cut.
@@ -50,11 +51,11 @@ pub(crate) struct Snapshot {
     /// Live samples.
     pub(crate) samples: Vec<SampleRecord>,
     /// Stacks by index.
-    pub(crate) stacks: HashMap<u32, Stack>,
+    pub(crate) stacks: BTreeMap<u32, Stack>,
     /// Threads by index.
-    pub(crate) threads: HashMap<u32, ThreadRecord>,
+    pub(crate) threads: BTreeMap<u32, ThreadRecord>,
     /// Java methods by number (see [`java_pc`](crate::wire::java_pc)).
-    pub(crate) java_methods: HashMap<u32, JavaMethod>,
+    pub(crate) java_methods: BTreeMap<u32, JavaMethod>,
     /// Records that were being written, or referred to nowhere.
     pub(crate) torn: u64,
     frames: Vec<u64>,
