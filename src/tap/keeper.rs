@@ -12,7 +12,7 @@
 
 use super::dump::Reason;
 use super::guard::Guard;
-use super::os::{clock, spare_stack, sys, tls};
+use super::os::{clock, loads, spare_stack, sys, tls};
 use super::profiler::PROFILER;
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
@@ -25,25 +25,32 @@ const STOP: u32 = 2;
 
 /// Stack of the keeper: it formats text and keeps its data on the heap.
 const STACK_BYTES: usize = 256 << 10;
-/// Longest sleep; it is woken when there is something to do.
-const SLEEP_NS: u64 = 3600 * 1_000_000_000;
+/// Longest sleep: the pulse that the region shows. It is woken when there is something to do.
+const SLEEP_NS: u64 = 5 * 1_000_000_000;
 /// Longest wait for its end; it may be writing a dump.
 const PATIENCE_NS: u64 = 2_000_000_000;
 
-/// An interval in bytes is over: a dump is due, if this process is worth one.
-pub(crate) fn interval_over() {
+/// After a sample: starts the keeper once the process is worth one, and tells it when a dump is due.
+pub(crate) fn notice(interval_over: bool) {
+    let started = PROFILER.keeper_started.load(Ordering::Relaxed);
+    if started && !interval_over {
+        return;
+    }
     let Some(settings) = PROFILER.settings() else { return };
-    if settings.options.prof_keeper && !settings.options.prof_prefix.is_empty() && PROFILER.is_significant() {
+    if !settings.options.prof_keeper || !PROFILER.is_significant() {
+        return;
+    }
+    if interval_over && !settings.options.prof_prefix.is_empty() {
         PROFILER.triggers.fetch_or(INTERVAL, Ordering::Release);
-        if PROFILER.keeper_started.load(Ordering::Relaxed) {
-            sys::futex_wake(&PROFILER.triggers);
-        } else if sys::process_id() == PROFILER.pid() && !PROFILER.keeper_started.swap(true, Ordering::Relaxed) {
-            // A child of vfork has our memory and another pid: a thread of its own would be gone with its exec.
-            spare_stack::with_room(|| {
-                PROFILER.announce();
-                start();
-            });
-        }
+        sys::futex_wake(&PROFILER.triggers);
+    }
+    // A child of vfork has our memory and another pid: a thread of its own would be gone with its exec.
+    let may_start = !started && sys::process_id() == PROFILER.pid();
+    if may_start && !PROFILER.keeper_started.swap(true, Ordering::Relaxed) {
+        spare_stack::with_room(|| {
+            PROFILER.announce();
+            start();
+        });
     }
 }
 
@@ -116,6 +123,9 @@ extern "C" fn run(_: *mut c_void) -> *mut c_void {
     // nothing is closed.
     let closed = unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, libc::CLOSE_RANGE_UNSHARE) };
     tls::thread().has_own_descriptors.set(closed == 0);
+    PROFILER.refresh();
+    PROFILER.adopt();
+    let mut loads = loads::count();
     loop {
         let triggers = PROFILER.triggers.swap(0, Ordering::Acquire);
         if triggers & STOP != 0 {
@@ -123,6 +133,12 @@ extern "C" fn run(_: *mut c_void) -> *mut c_void {
         }
         if triggers & INTERVAL != 0 {
             PROFILER.dump(Reason::Interval);
+        }
+        // Only when libraries were opened: /proc is not polled (a seccomp filter may come to forbid it).
+        if std::mem::replace(&mut loads, loads::count()) != loads {
+            PROFILER.refresh();
+        } else if let Some(store) = PROFILER.store() {
+            store.region().beat(clock::monotonic_ns());
         }
         sys::futex_wait(&PROFILER.triggers, 0, SLEEP_NS);
     }

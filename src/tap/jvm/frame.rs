@@ -17,16 +17,32 @@ pub(crate) enum FrameKind {
     Method,
     /// A native method (its C function is the next inner, native frame).
     NativeMethod,
-    /// Not a method: a mark that the walk leaves, such as [`FROZEN`]. It has no class.
+    /// Not a method: a [`enum@Mark`] of the walk. It has no class.
     Mark,
 }
 
-/// The rest of a virtual thread lies frozen in the heap, between the frames before and after this mark.
-pub(crate) const FROZEN: &[u8] = b"[frozen frames]";
-/// A collector's barrier, called from the method that follows; its callers cannot be told.
-pub(crate) const BARRIER: &[u8] = b"[gc barrier]";
-/// A compiler thread; the method that follows is the one it was compiling.
-pub(crate) const COMPILING: &[u8] = b"[compiling]";
+/// What the walk notes in a trace beside methods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Mark {
+    /// The rest of a virtual thread lies frozen in the heap, between the frames before and after this mark.
+    Frozen = 1,
+    /// A collector's barrier, called from the method that follows.
+    Barrier = 2,
+    /// A compiler thread; the method before is the one it was compiling.
+    Compiling = 3,
+}
+
+impl Mark {
+    /// How the mark reads in a stack.
+    pub(crate) fn text(self) -> &'static [u8] {
+        match self {
+            Mark::Frozen => b"[frozen frames]",
+            Mark::Barrier => b"[gc barrier]",
+            Mark::Compiling => b"[compiling]",
+        }
+    }
+}
 
 /// One Java frame, by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,8 +59,8 @@ pub(crate) struct JavaFrame<'a> {
 
 impl<'a> JavaFrame<'a> {
     /// A frame that is no method.
-    pub(super) fn mark(text: &'a [u8]) -> JavaFrame<'a> {
-        JavaFrame { class: &[], method: text, line: 0, kind: FrameKind::Mark }
+    pub(super) fn of_mark(mark: Mark) -> JavaFrame<'a> {
+        JavaFrame { class: &[], method: mark.text(), line: 0, kind: FrameKind::Mark }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::blob::BlobLayout;
 use super::cache::Cache;
+use super::continuation::Continuations;
 use super::heap::CodeHeaps;
 use super::image::Image;
 use super::interpreter::Interpreter;
@@ -42,6 +43,8 @@ pub(super) struct Machine {
     pub(super) call_stub_return: usize,
     /// Absent: stacks that the native unwinder loses are not picked up again.
     pub(super) threads: Option<ThreadLayout>,
+    /// Where virtual threads are entered.
+    pub(super) continuations: Continuations,
     pub(super) cache: Cache,
 }
 
@@ -71,6 +74,7 @@ impl Machine {
             interpreter: Interpreter::find(&tables, vm, &quirks).ok_or(Unfit::NotYet)?,
             call_stub_return,
             threads: ThreadLayout::derive(&tables),
+            continuations: Continuations::new(),
             cache: Cache::new().ok_or(Unfit::NotYet)?,
         })
     }

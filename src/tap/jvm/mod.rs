@@ -9,6 +9,7 @@
 //! walk ── machine (layout, once) ── image, vmstructs, quirks
 //!   ├─ heap → blob → nmethod (scopes, unsigned5)        compiled and inlined
 //!   ├─ interpreter                                       interpreted
+//!   ├─ continuation                                      virtual threads
 //!   ├─ cache → method (names, lines) → frame             (Method*, bci) → slot of the live region
 //!   └─ thread                                            lost stacks, compiler threads
 //! ```
@@ -21,6 +22,7 @@
 
 mod blob;
 mod cache;
+mod continuation;
 mod counters;
 pub(crate) mod frame;
 mod hash;

@@ -6,18 +6,17 @@
 
 use super::blob::Kind;
 use super::cache::{CompiledFrame, Known};
+use super::continuation::Continuations;
 use super::counters::Counters;
-use super::frame::{BARRIER, COMPILING, FROZEN, JavaFrame, JavaFrames};
+use super::frame::{FrameKind, JavaFrame, JavaFrames, Mark};
 use super::hash::Hash;
 use super::machine::Machine;
 use super::memory::Block;
-use super::method::NameBuffer;
+use super::method::{NO_BCI, NameBuffer, Trust};
 use super::nmethod::{Nmethod, Scope};
 use crate::tap::stack::{Registers, StackTrace};
 use crate::wire::stack_end::StackEnd;
 
-/// Bytecode index of a method of which only the name is known.
-const NO_BCI: i32 = i32::MIN;
 /// Marks, in the place of a bytecode index, that a `Method*` has been proven.
 const PROVEN: u16 = 0xfffd;
 
@@ -77,7 +76,7 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
     /// Pushes the method that a compiler thread compiles, and the mark that says so.
     pub(super) fn push_compiling(&mut self, method: usize) -> Result<(), Stop> {
         self.push_method(Scope { method, bci: NO_BCI })?;
-        self.push_mark(COMPILING)
+        self.push_mark(Mark::Compiling)
     }
 
     fn steps(&mut self, at: &mut Registers) -> Result<(), Stop> {
@@ -107,21 +106,34 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
         match machine.blobs.kind(blob).ok_or(IMPLAUSIBLE)? {
             Kind::Compiled => Ok((self.compiled(at, blob)?, false)),
             Kind::Wrapper => Ok((self.wrapper(at, blob)?, false)),
-            Kind::Stub => Ok((self.sender_by_size(at, machine.blobs.frame_bytes(blob).ok_or(IMPLAUSIBLE)?)?, true)),
+            Kind::Stub => Ok((self.sized_stub(at, blob)?, true)),
             Kind::FramePointer => Ok((self.framed_stub(at)?, true)),
+            Kind::Continuation => Ok((self.frozen(at)?, false)),
             Kind::Formless if self.pushed == 0 => self.barrier(None),
             Kind::Formless => Err(Stop::End(StackEnd::JavaUnknownBlob)),
         }
     }
 
     fn interpreted(&mut self, at: Registers) -> Result<Registers, Stop> {
-        let frame = self.machine.interpreter.frame(&at, self.stack).ok_or(IMPLAUSIBLE)?;
-        let methods = &self.machine.methods;
-        let proven = method_key(frame.method, PROVEN).is_some_and(|key| self.machine.cache.has_method(key));
-        let code = if proven { methods.known_bytecodes(frame.method) } else { methods.bytecodes(frame.method) };
-        let bci = code.and_then(|code| frame.bci(code)).ok_or(IMPLAUSIBLE)?;
-        self.push_method(Scope { method: frame.method, bci })?;
-        Ok(Registers { pc: without_signature(frame.sender.pc), ..frame.sender })
+        match self.interpreter_scope(at) {
+            Some((scope, sender)) => {
+                self.push_method(scope)?;
+                Ok(Registers { pc: without_signature(sender.pc), ..sender })
+            }
+            // Entries of intrinsic methods call a barrier before there is a frame.
+            None if self.pushed == 0 => self.barrier(None),
+            None => Err(IMPLAUSIBLE),
+        }
+    }
+
+    /// The method and the caller of an interpreter frame, if it is plausible.
+    fn interpreter_scope(&self, at: Registers) -> Option<(Scope, Registers)> {
+        let frame = self.machine.interpreter.frame(&at, self.stack)?;
+        let code = self.machine.methods.bytecodes(frame.method, self.trust(frame.method))?;
+        // While a loop migrates to compiled code (`SharedRuntime::OSR_migration_begin` allocates), the bytecode
+        // pointer's register holds the compiled method, and its slot with it.
+        let migrating = || self.machine.code.contains(frame.bcp).then_some(NO_BCI);
+        Some((Scope { method: frame.method, bci: frame.bci(code).or_else(migrating)? }, frame.sender))
     }
 
     fn compiled(&mut self, mut at: Registers, blob: Block) -> Result<Registers, Stop> {
@@ -178,21 +190,54 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
     fn wrapper(&mut self, at: Registers, blob: Block) -> Result<Registers, Stop> {
         let code_begin = self.machine.blobs.code_begin(blob).ok_or(IMPLAUSIBLE)?;
         let method = Nmethod::new(blob, code_begin, &self.machine.nmethods).method().ok_or(IMPLAUSIBLE)?;
+        self.machine.continuations.note_frame(method, at.pc);
         self.push_method(Scope { method, bci: -1 })?;
         self.sender_by_size(at, self.machine.blobs.frame_bytes(blob).ok_or(IMPLAUSIBLE)?)
     }
 
-    /// A stub with a frame pointer. Above native frames and below Java frames it can only be the one to which the oldest
-    /// thawed frame of a virtual thread returns, to have the next one thawed.
+    /// A stub with frames of one size. When the one that deoptimises seems to be called by the interpreter, it is
+    /// writing the interpreter frames that it returns to: what they hold now is rubbish.
+    fn sized_stub(&mut self, at: Registers, blob: Block) -> Result<Registers, Stop> {
+        let sender = self.sender_by_size(at, self.machine.blobs.frame_bytes(blob).ok_or(IMPLAUSIBLE)?)?;
+        let unfinished = self.machine.interpreter.contains(sender.pc) && self.machine.blobs.deoptimises(blob);
+        if unfinished { Err(IMPLAUSIBLE) } else { Ok(sender) }
+    }
+
+    /// A stub with a frame pointer: array copy, upcalls, entry barriers.
     fn framed_stub(&mut self, at: Registers) -> Result<Registers, Stop> {
         let sender = self.sender_by_fp(at)?;
         if self.pushed == 0 && sender.pc == ENTRY_BARRIER_COOKIE {
             return self.entry_barrier(sender);
         }
-        if self.pushed > 0 && self.machine.code.contains(sender.pc) {
-            self.push_mark(FROZEN)?;
-        }
         Ok(sender)
+    }
+
+    /// The stub that thaws a virtual thread: either it is at work, or the oldest thawed frame will return to it. Both
+    /// times the walk goes on at the method that entered the thread.
+    fn frozen(&mut self, at: Registers) -> Result<Registers, Stop> {
+        let at_work = self.pushed == 0;
+        self.push_mark(Mark::Frozen)?;
+        let pc = self.machine.continuations.return_pc().ok_or(Stop::End(StackEnd::JavaFrozen))?;
+        let blob = self.machine.code.blob_at(pc).ok_or(IMPLAUSIBLE)?;
+        let bytes = self.machine.blobs.frame_bytes(blob).ok_or(IMPLAUSIBLE)?;
+        let end = if at_work { at.fp.wrapping_add(16).wrapping_sub(bytes) } else { at.sp };
+        let gap = Continuations::candidates(end).take(if at_work { 1 } else { usize::MAX });
+        let entries = gap.map(|sp| Registers { pc, sp, fp: 0 });
+        let mut plausible = entries.filter(|entry| self.is_called_from_java(*entry, bytes));
+        let entry = plausible.next().ok_or(Stop::End(StackEnd::JavaFrozen))?;
+        self.wrapper(entry, blob)
+    }
+
+    /// Whether the caller of a frame of this size stands at a call in a Java method.
+    fn is_called_from_java(&self, at: Registers, bytes: usize) -> bool {
+        let Ok(Registers { pc, .. }) = self.sender_by_size(at, bytes) else { return false };
+        let machine = self.machine;
+        let is_call = |blob: Block| {
+            let nmethod = Nmethod::new(blob, machine.blobs.code_begin(blob)?, &machine.nmethods);
+            let compiled = machine.blobs.kind(blob)? == Kind::Compiled;
+            Some(compiled && (nmethod.is_deopt_handler(pc) || nmethod.scopes_at(pc).is_some()))
+        };
+        machine.interpreter.contains(pc) || machine.code.blob_at(pc).and_then(is_call) == Some(true)
     }
 
     /// A collector wants a compiled method to be looked at when it is entered. The method calls a stub for that when its frame
@@ -200,13 +245,13 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
     fn entry_barrier(&mut self, above: Registers) -> Result<Registers, Stop> {
         let pc = self.stack.read_at::<usize>(above.sp).ok_or(Stop::End(StackEnd::BadStack))?;
         self.entering = true;
-        self.push_mark(BARRIER)?;
+        self.push_mark(Mark::Barrier)?;
         Ok(Registers { pc: without_signature(pc), sp: above.sp.wrapping_add(8), ..above })
     }
 
     /// The innermost Java frame called the collector from a point without a debug record: name its method, if it is known, and stop.
     fn barrier<T>(&mut self, method: Option<usize>) -> Result<T, Stop> {
-        self.push_mark(BARRIER)?;
+        self.push_mark(Mark::Barrier)?;
         if let Some(method) = method {
             self.push_method(Scope { method, bci: NO_BCI })?;
         }
@@ -231,8 +276,15 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
         self.push(slot)
     }
 
-    fn push_mark(&mut self, text: &[u8]) -> Result<(), Stop> {
-        let slot = self.names.intern(&JavaFrame::mark(text)).unwrap_or(self.names.unnamed());
+    /// Marks are remembered like methods, under keys that no method can have.
+    fn push_mark(&mut self, mark: Mark) -> Result<(), Stop> {
+        let (cache, generation, key) = (&self.machine.cache, self.generation, mark as u64);
+        let known = cache.method(key, generation, || Some(key));
+        if let Known::Slot(slot) = known {
+            return self.push(slot);
+        }
+        let Some(slot) = self.names.intern(&JavaFrame::of_mark(mark)) else { return self.push(self.names.unnamed()) };
+        cache.insert_method(key, key, generation, slot);
         self.push(slot)
     }
 
@@ -253,12 +305,22 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
         }
     }
 
+    /// How far a `Method*` may be trusted: whether one was described at this address.
+    #[inline]
+    fn trust(&self, method: usize) -> Trust {
+        let proven = method_key(method, PROVEN).is_some_and(|key| self.machine.cache.has_method(key));
+        if proven { Trust::Proven } else { Trust::Checked }
+    }
+
     #[cold]
     #[inline(never)]
     fn new_slot_of(&self, scope: Scope, key: u64) -> Result<(u32, bool), Stop> {
         let mut buffer = NameBuffer::new();
-        let frame = self.machine.methods.describe(scope, &mut buffer).ok_or(IMPLAUSIBLE)?;
+        let frame = self.machine.methods.describe(scope, self.trust(scope.method), &mut buffer).ok_or(IMPLAUSIBLE)?;
         self.counters.new_methods.add(1);
+        if frame.kind == FrameKind::NativeMethod {
+            self.machine.continuations.note_method(frame.class, frame.method, scope.method);
+        }
         let identity = self.machine.methods.identity(scope.method).ok_or(IMPLAUSIBLE)?;
         let Some(slot) = self.names.intern(&frame) else {
             self.counters.unnamed.add(1);

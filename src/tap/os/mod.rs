@@ -4,10 +4,12 @@
 pub(crate) mod clock;
 pub(crate) mod environment;
 pub(crate) mod life;
+pub(crate) mod loads;
 pub(crate) mod map;
 #[cfg(not(test))]
 mod no_unwinder;
 pub(crate) mod range;
+pub(crate) mod shared;
 pub(crate) mod signals;
 pub(crate) mod spare_stack;
 pub(crate) mod stderr;

@@ -69,14 +69,14 @@ impl Capture<'_> {
     fn walk(&self, at: &mut Registers, bounds: &StackBounds, thread: &ThreadBlock, trace: &mut StackTrace) {
         let names = Names { store: self.store, life: thread.life.get() };
         let Some(hotspot) = self.hotspot else {
-            while unwind::walk(at, bounds, trace, false) == Stop::Foreign && step_over(at, bounds, trace) {}
-            return;
+            return walk_native(at, bounds, trace);
         };
         let mut outer = None;
         loop {
             match unwind::walk(at, bounds, trace, false) {
                 Stop::Ended => break,
                 Stop::Lost if hotspot.recover(at, bounds, outer) => {}
+                Stop::Lost if unwind::pass_lost(at, bounds, trace) => continue,
                 Stop::Lost => return,
                 Stop::Foreign => {}
             }
@@ -96,11 +96,25 @@ impl Capture<'_> {
     }
 }
 
+/// Native frames, and those of generated code that keeps frame pointers.
+fn walk_native(at: &mut Registers, bounds: &StackBounds, trace: &mut StackTrace) {
+    loop {
+        let goes_on = match unwind::walk(at, bounds, trace, false) {
+            Stop::Ended => false,
+            Stop::Lost => unwind::pass_lost(at, bounds, trace),
+            Stop::Foreign => step_over(at, bounds, trace),
+        };
+        if !goes_on {
+            return;
+        }
+    }
+}
+
 /// Adds a frame of code that nobody knows, and goes on by its frame pointer if that can be proved.
 fn step_over(at: &mut Registers, bounds: &StackBounds, trace: &mut StackTrace) -> bool {
     if !trace.push(at.pc as u64) {
         return false;
     }
     trace.set_end(StackEnd::NoObject);
-    unwind::step_by_frame_pointer(at, bounds)
+    unwind::pass_by_frame_pointer(at, bounds, trace)
 }

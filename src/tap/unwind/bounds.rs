@@ -44,11 +44,6 @@ pub(crate) struct StackCache {
 }
 
 impl StackCache {
-    /// Knows nothing.
-    pub(crate) const fn new() -> StackCache {
-        StackCache { low: 0, high: 0 }
-    }
-
     /// What `words` gave, kept in a thread block meanwhile.
     pub(crate) fn from_words([low, high]: [usize; 2]) -> StackCache {
         StackCache { low, high }
@@ -216,7 +211,7 @@ mod tests {
     fn a_threads_own_stack_reaches_to_its_control_block_and_stays_known() {
         let mark = 0_usize;
         let sp = &raw const mark as usize;
-        let mut cache = StackCache::new();
+        let mut cache = StackCache::default();
         let bounds = cache.bounds(sp).expect("our stack");
         assert_eq!(bounds.high, thread_pointer());
         assert!(bounds.low <= sp && sp - bounds.low < PAGE);

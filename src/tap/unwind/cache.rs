@@ -26,6 +26,12 @@ struct Slot {
 #[repr(align(64))]
 struct Set([Slot; WAYS]);
 
+impl Set {
+    const fn new() -> Set {
+        Set([const { Slot { check: AtomicU64::new(0), rule: AtomicU64::new(0) } }; WAYS])
+    }
+}
+
 /// Rules by pc, and what is needed to replace and to forget them.
 pub(super) struct Cache {
     sets: [Set; SETS],
@@ -58,8 +64,7 @@ fn scramble(rule: u64) -> u64 {
 impl Cache {
     /// An empty cache.
     pub(super) const fn new() -> Cache {
-        const SET: Set = Set([const { Slot { check: AtomicU64::new(0), rule: AtomicU64::new(0) } }; WAYS]);
-        Cache { sets: [const { SET }; SETS], generation: AtomicU64::new(0), victim: AtomicU32::new(0) }
+        Cache { sets: [const { Set::new() }; SETS], generation: AtomicU64::new(0), victim: AtomicU32::new(0) }
     }
 
     /// The present generation: read it once a walk.

@@ -58,13 +58,6 @@ impl Stack {
         self.depth = self.depth.checked_sub(1)?;
         self.values.get(self.depth).copied()
     }
-
-    fn number(&mut self) -> Option<i64> {
-        match self.pop()? {
-            Value::Number(number) => Some(number),
-            _ => None,
-        }
-    }
 }
 
 /// The value of `code` for a frame stopped at `pc`; `start` is what the stack holds at first.

@@ -4,8 +4,8 @@
 //! look-up and two stack reads; a new pc costs the search of its object's `.eh_frame` once:
 //!
 //! ```text
-//! walk → cache: pc → rule ─ hit → rule: step ─→ next frame
-//!          └ miss → objects → eh_frame_hdr → cfi → program, expression → rule, put into the cache
+//! walk → rules: cache: pc → rule ─ hit → rule: step ─→ next frame
+//!                 └ miss → objects → eh_frame_hdr → cfi → program, expression → rule, put into the cache
 //! ```
 //!
 //! Promises: no allocation, no lock, no panic, no errno, no read outside of what `bounds` found readable
@@ -26,34 +26,35 @@ mod program;
 mod reader;
 mod refusal;
 mod rule;
+mod rules;
 mod table;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use arch::capture_here;
 pub(crate) use bounds::{StackCache, stack_bounds};
-pub(crate) use frame_pointer::step_by_frame_pointer;
+pub(crate) use frame_pointer::pass_by_frame_pointer;
 pub(crate) use modules::modules;
 pub(crate) use objects::own_object;
+pub(crate) use rules::forget_objects;
 
-use cache::{Cache, Key};
 use rule::{Rule, Step};
+use rules::Rules;
 
 use super::stack::{Registers, StackBounds, StackTrace};
 use crate::wire::stack_end::StackEnd;
-
-static RULES: Cache = Cache::new();
 
 /// How a walk stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// For good; the trace says why.
     Ended,
-    /// At a pc without rule in a loaded object: its pc is in the trace, whose end says `NoRule` (so one
-    /// may leave it at that). `at` describes the frame; the guess by its frame pointer was not proved.
+    /// At a pc without rule in a loaded object: its pc is in the trace, whose end says `NoRule` (so one may
+    /// leave it at that); `at` describes the frame. A virtual machine may know better; else `pass_lost` may
+    /// find the way.
     Lost,
     /// At a pc that belongs to no object: generated code, or garbage. `at` describes the frame, whose
-    /// pc is not in the trace.
+    /// pc is not in the trace. If no virtual machine knows it: push it, then `pass_by_frame_pointer`.
     Foreign,
 }
 
@@ -63,11 +64,11 @@ pub(crate) enum Stop {
 /// `at` describes the frame that it stopped in. Where a signal interrupted a function, the trace gets the
 /// interrupted pc plus one: readers subtract one from every pc to find the call, and find the function.
 pub(crate) fn walk(at: &mut Registers, bounds: &StackBounds, trace: &mut StackTrace, first: bool) -> Stop {
-    let generation = RULES.generation();
+    let rules = Rules::now();
     let mut walk = Walk { at: *at, bounds: *bounds, exact: first, link: 0 };
     let mut interrupted = 0;
     let stop = loop {
-        let Some(rule) = walk.rule(generation) else { break Stop::Foreign };
+        let Some(rule) = walk.rule(rules) else { break Stop::Foreign };
         if !trace.push((walk.at.pc + interrupted) as u64) {
             break Stop::Ended;
         }
@@ -84,27 +85,31 @@ pub(crate) fn walk(at: &mut Registers, bounds: &StackBounds, trace: &mut StackTr
     stop
 }
 
+/// Goes on where a walk was `Lost` and nobody knows better: at the next frame that the frame pointer leads to and that
+/// has rules. `false`: there is none, and the trace says why. The ABI marks the outermost frame by a zero frame
+/// pointer: `_start` of programs that were linked without its table.
+pub(crate) fn pass_lost(at: &mut Registers, bounds: &StackBounds, trace: &mut StackTrace) -> bool {
+    if at.fp == 0 {
+        trace.set_end(StackEnd::Root);
+        return false;
+    }
+    pass_by_frame_pointer(at, bounds, trace)
+}
+
 /// Goes from our own function to the application's frame that called us, without recording frames.
 ///
 /// `at` comes from `capture_here`. `false`: the way out was not found.
 pub(crate) fn leave_own_frames(at: &mut Registers, bounds: &StackBounds) -> bool {
     let (start, end) = own_object();
-    let generation = RULES.generation();
+    let rules = Rules::now();
     let mut walk = Walk { at: *at, bounds: *bounds, exact: true, link: 0 };
     while start <= walk.at.pc && walk.at.pc < end {
-        let Some(rule) = walk.rule(generation) else { return false };
+        let Some(rule) = walk.rule(rules) else { return false };
         let Ok(caller) = walk.step(rule) else { return false };
         walk = caller;
     }
     *at = walk.at;
     true
-}
-
-/// Forgets all cached rules: an object was unloaded, and another may come to lie in its place.
-///
-/// To be called before *and* after `dlclose` does its work, so that no rule is cached in between.
-pub(crate) fn forget_objects() {
-    RULES.forget();
 }
 
 /// Rebuilds the list of objects that a glibc older than 2.35 needs: see `table`. Takes the loader's lock.
@@ -140,13 +145,8 @@ impl Walk {
     /// A return address is looked up one byte before: a call that never returns may be the last
     /// instruction of its function, and what follows another function's.
     #[inline(always)]
-    fn rule(self, generation: u64) -> Option<Rule> {
-        let pc = self.at.pc.wrapping_sub(usize::from(!self.exact));
-        let key = Key::new(pc, generation);
-        match RULES.get(key) {
-            Some(rule) => Some(rule),
-            None => find_rule(pc, key),
-        }
+    fn rule(self, rules: Rules) -> Option<Rule> {
+        rules.get(self.at.pc.wrapping_sub(usize::from(!self.exact)))
     }
 
     /// The caller, or why there is none.
@@ -164,7 +164,7 @@ impl Walk {
         match rule.step(&self.at, &self.bounds, self.link) {
             Step::Root => Err(StackEnd::Root),
             Step::Caller(caller) => self.go_to(caller, rule),
-            Step::NoRule => self.guess(),
+            Step::NoRule => Err(StackEnd::NoRule),
             Step::Outside(address) => self.widen(rule, address),
         }
     }
@@ -177,12 +177,6 @@ impl Walk {
         } else {
             Ok(Walk { at: caller, exact: false, ..self })
         }
-    }
-
-    fn guess(self) -> Result<Walk, StackEnd> {
-        let mut at = self.at;
-        let is_proved = frame_pointer::step_within_objects(&mut at, &self.bounds);
-        if is_proved { Ok(Walk { at, exact: false, ..self }) } else { Err(StackEnd::NoRule) }
     }
 
     /// The interrupted function, which may have run on another stack than the handler.
@@ -212,15 +206,4 @@ impl Walk {
             _ => Err(StackEnd::BadStack),
         }
     }
-}
-
-/// Makes and keeps the rule of a pc that the cache does not know.
-#[cold]
-#[inline(never)]
-fn find_rule(pc: usize, key: Key) -> Option<Rule> {
-    let object = objects::find(pc)?;
-    let rule = object.with_tables(|tables| cfi::rule_for(tables, pc, &arch::CPU));
-    let rule = rule.and_then(Result::ok).unwrap_or(Rule::NONE);
-    RULES.put(key, rule);
-    Some(rule)
 }

@@ -16,9 +16,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use libc::{Elf64_Phdr, PF_R, PF_W, PF_X, PT_LOAD, PT_NOTE, dl_phdr_info};
 
 use super::elf::{self, Range};
-use super::forget_objects;
 use super::objects::{Object, Place};
 use super::reader::Segment;
+use super::rules::forget_objects;
 
 /// Type of the note that holds a build id (`NT_GNU_BUILD_ID`).
 const BUILD_ID: u32 = 3;
@@ -174,9 +174,9 @@ mod tests {
             let holds = |pc: usize| module.loads().any(|load| load.permissions[2] && load.start <= pc && pc < load.end);
             if seen == 0 {
                 assert_eq!(module.path, own.as_os_str().as_encoded_bytes());
-                assert!(holds(build_id_in as usize));
+                assert!(holds(build_id_in as *const () as usize));
             }
-            if holds(libc::qsort as usize) {
+            if holds(libc::qsort as *const () as usize) {
                 libc_seen = module.path.starts_with(b"/") && module.build_id.len() == 20;
             }
             assert!(module.loads().all(|load| module.start <= load.start && load.end <= module.end));

@@ -113,7 +113,8 @@ mod tests {
     #[test]
     fn the_table_knows_what_the_loader_knows() {
         refresh();
-        for pc in [refresh as usize, libc::qsort as usize, libc::dlopen as usize] {
+        for pc in [refresh as *const () as usize, libc::qsort as *const () as usize, libc::dlopen as *const () as usize]
+        {
             let (ours, loaders) = (find(pc).expect("loaded"), objects::find(pc).expect("loaded"));
             assert_eq!(ours.tables, loaders.tables);
             assert!(ours.mapping.contains(pc));

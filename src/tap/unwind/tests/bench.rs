@@ -53,7 +53,7 @@ struct Figures {
 }
 
 fn measure() -> Figures {
-    let mut stack = StackCache::new();
+    let mut stack = StackCache::default();
     let mut trace = StackTrace::new(MAX_FRAMES);
     let mut sample = || {
         let mut at = capture_here();
