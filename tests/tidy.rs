@@ -11,6 +11,7 @@ use std::process::Command;
 /// The floors of the tap, lowest first: a module imports only those named before it.
 const TAP: &[&str] = &[
     "os",
+    "own_memory",
     "backend",
     "stack",
     "guard",
@@ -39,6 +40,7 @@ const UNSAFE: &[&str] = &[
     "tap/keeper.rs",
     "tap/lifecycle/",
     "tap/os/",
+    "tap/own_memory.rs",
     "tap/profiler/scratch.rs",
     "tap/slow.rs",
     "tap/store/",

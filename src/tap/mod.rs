@@ -10,6 +10,7 @@ pub(crate) mod jvm;
 pub(crate) mod keeper;
 pub(crate) mod lifecycle;
 pub(crate) mod os;
+pub(crate) mod own_memory;
 pub(crate) mod profiler;
 pub(crate) mod sampler;
 pub(crate) mod settings;
@@ -21,4 +22,4 @@ pub(crate) mod unwind;
 
 /// What the tap itself allocates comes from below its exports.
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: own_memory::OwnMemory = own_memory::OwnMemory::new();

@@ -11,5 +11,8 @@ pub(crate) mod map;
 mod no_unwinder;
 pub(crate) mod range;
 pub(crate) mod shared;
+pub(crate) mod signals;
+pub(crate) mod spare_stack;
+pub(crate) mod stderr;
 pub(crate) mod sys;
 pub(crate) mod tls;
