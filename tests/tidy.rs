@@ -24,6 +24,7 @@ const TAP: &[&str] = &[
     "jvm",
     "dump",
     "profiler",
+    "rounds",
     "keeper",
     "lifecycle",
     "slow",

@@ -10,10 +10,10 @@
 //! Calls of libc's thread functions with values of this file's own.
 #![allow(unsafe_code)]
 
-use super::dump::Reason;
 use super::guard::Guard;
-use super::os::{clock, loads, spare_stack, sys, tls};
+use super::os::{clock, spare_stack, sys, tls};
 use super::profiler::PROFILER;
+use super::rounds::Rounds;
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -25,8 +25,8 @@ const STOP: u32 = 2;
 
 /// Stack of the keeper: it formats text and keeps its data on the heap.
 const STACK_BYTES: usize = 256 << 10;
-/// Longest sleep: the pulse that the region shows. It is woken when there is something to do.
-const SLEEP_NS: u64 = 5 * 1_000_000_000;
+/// Longest sleep: the pulse that the region shows, and how soon requests from outside are seen.
+const SLEEP_NS: u64 = 1_000_000_000;
 /// Longest wait for its end; it may be writing a dump.
 const PATIENCE_NS: u64 = 2_000_000_000;
 
@@ -123,23 +123,14 @@ extern "C" fn run(_: *mut c_void) -> *mut c_void {
     // nothing is closed.
     let closed = unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, libc::CLOSE_RANGE_UNSHARE) };
     tls::thread().has_own_descriptors.set(closed == 0);
-    PROFILER.refresh();
-    PROFILER.adopt();
-    let mut loads = loads::count();
+    let mut rounds = Rounds::begin();
     loop {
         let triggers = PROFILER.triggers.swap(0, Ordering::Acquire);
         if triggers & STOP != 0 {
+            rounds.end();
             return ptr::null_mut();
         }
-        if triggers & INTERVAL != 0 {
-            PROFILER.dump(Reason::Interval);
-        }
-        // Only when libraries were opened: /proc is not polled (a seccomp filter may come to forbid it).
-        if std::mem::replace(&mut loads, loads::count()) != loads {
-            PROFILER.refresh();
-        } else if let Some(store) = PROFILER.store() {
-            store.region().beat(clock::monotonic_ns());
-        }
+        rounds.turn(triggers & INTERVAL != 0);
         sys::futex_wait(&PROFILER.triggers, 0, SLEEP_NS);
     }
 }

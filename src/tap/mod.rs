@@ -12,6 +12,7 @@ pub(crate) mod lifecycle;
 pub(crate) mod os;
 pub(crate) mod own_memory;
 pub(crate) mod profiler;
+pub(crate) mod rounds;
 pub(crate) mod sampler;
 pub(crate) mod settings;
 pub(crate) mod slow;

@@ -2,6 +2,8 @@
 //!
 //! Floor 2. Bytes allocated (`lg_prof_interval`) are not decided here but where samples are counted.
 
+use crate::wire::options::Options;
+
 /// What may make a dump due, as set by options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Triggers {
@@ -45,6 +47,15 @@ pub(crate) struct Last {
 }
 
 impl Triggers {
+    /// As the options say.
+    pub(crate) fn of(options: &Options<'_>) -> Triggers {
+        Triggers {
+            seconds: options.prof_dump_seconds,
+            growth_bytes: options.prof_dump_growth,
+            watermark_percent: options.prof_dump_watermark,
+        }
+    }
+
     /// Whether anything here needs measuring.
     pub(crate) fn are_set(&self) -> bool {
         self.seconds | self.growth_bytes | self.watermark_percent != 0

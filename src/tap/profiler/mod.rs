@@ -191,6 +191,24 @@ impl Profiler {
         Occasion { uptime_ns: self.uptime_ns(), java }
     }
 
+    /// Token of this life.
+    pub(crate) fn token(&self) -> u64 {
+        self.life.token()
+    }
+
+    /// Switches sampling on or off. Threads go on drawing waits, so they notice at once.
+    pub(crate) fn set_active(&self, active: bool) {
+        self.active.store(active && self.heap.is_ready(), Ordering::Release);
+    }
+
+    /// Samples with another mean from now on; samples keep the period that they were taken with.
+    pub(crate) fn set_period(&self, period: u64) {
+        self.sampler.set(Sampler::new(period));
+        if let Some(store) = self.store() {
+            store.region().set_period(period);
+        }
+    }
+
     /// Draws a thread's next wait.
     pub(crate) fn draw(&self, thread: &ThreadBlock) {
         let (state, random) = sampler::next_random(thread.random.get());
