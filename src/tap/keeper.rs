@@ -1,6 +1,6 @@
 //! Floor 6: the keeper, the one helper thread. It writes dumps, so that no application thread must.
 //!
-//! It starts late, when there is something to do in a process that is worth it; blocks all signals (they are
+//! It starts late, in processes that live for a second or hold much; blocks all signals (they are
 //! the program's); has an empty descriptor table of its own; and ends when the main thread ends by
 //! `pthread_exit`, so that a program whose other threads are done can end. It gives way to `unshare` and
 //! `setns`, which want a single thread, and starts again later. Without it nothing but dumps before
@@ -27,6 +27,9 @@ const STOP: u32 = 2;
 const STACK_BYTES: usize = 256 << 10;
 /// Longest sleep: the pulse that the region shows, and how soon requests from outside are seen.
 const SLEEP_NS: u64 = 1_000_000_000;
+/// A process that lives that long gets a keeper, so that its region explains itself if it is killed before it
+/// becomes significant.
+const SETTLED_NS: u64 = 1_000_000_000;
 /// Longest wait for its end; it may be writing a dump.
 const PATIENCE_NS: u64 = 2_000_000_000;
 
@@ -37,20 +40,18 @@ pub(crate) fn notice(interval_over: bool) {
         return;
     }
     let Some(settings) = PROFILER.settings() else { return };
-    if !settings.options.prof_keeper || !PROFILER.is_significant() {
+    let is_significant = PROFILER.is_significant();
+    if !settings.options.prof_keeper || !(is_significant || PROFILER.uptime_ns() >= SETTLED_NS) {
         return;
     }
-    if interval_over && !settings.options.prof_prefix.is_empty() {
+    if interval_over && is_significant && !settings.options.prof_prefix.is_empty() {
         PROFILER.triggers.fetch_or(INTERVAL, Ordering::Release);
         sys::futex_wake(&PROFILER.triggers);
     }
     // A child of vfork has our memory and another pid: a thread of its own would be gone with its exec.
     let may_start = !started && sys::process_id() == PROFILER.pid();
     if may_start && !PROFILER.keeper_started.swap(true, Ordering::Relaxed) {
-        spare_stack::with_room(|| {
-            PROFILER.announce();
-            start();
-        });
+        spare_stack::with_room(start);
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) struct Rounds {
     triggers: Triggers,
     last: Last,
     loads: u32,
+    announced: bool,
 }
 
 impl Rounds {
@@ -28,13 +29,17 @@ impl Rounds {
         PROFILER.adopt();
         let triggers = PROFILER.settings().map_or_else(Triggers::default, |settings| Triggers::of(&settings.options));
         let control = Control::open(PROFILER.pid(), PROFILER.token());
-        let mut rounds = Rounds { control, triggers, last: Last::default(), loads: loads::count() };
+        let mut rounds = Rounds { control, triggers, last: Last::default(), loads: loads::count(), announced: false };
         rounds.last.note(&rounds.measure());
         rounds
     }
 
     /// One round. `interval_over`: so many bytes were allocated since the last dump of that kind.
     pub(crate) fn turn(&mut self, interval_over: bool) {
+        if !self.announced && PROFILER.is_significant() {
+            self.announced = true;
+            PROFILER.announce();
+        }
         let reason = if interval_over { Some(Reason::Interval) } else { self.due() };
         if let Some(reason) = reason {
             self.dump(reason);
@@ -57,7 +62,7 @@ impl Rounds {
     }
 
     fn due(&mut self) -> Option<Reason> {
-        if !self.triggers.are_set() {
+        if !self.triggers.are_set() || !self.announced {
             return None;
         }
         let measured = self.measure();
