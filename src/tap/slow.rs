@@ -40,7 +40,12 @@ pub(crate) fn is_sampled(block: *const c_void) -> bool {
 #[inline(never)]
 pub(crate) fn sample(request: Request) -> Option<NonNull<c_void>> {
     keep_errno(|| {
-        let guard = Guard::enter()?;
+        let Some(guard) = Guard::enter() else {
+            // Nested: the wait ran out for whoever holds the guard. Not left to wrap round: the thread
+            // would not be sampled for 2^64 bytes. At 0 the next allocation is due, if nobody draws first.
+            tls::thread().bytes_left.set(0);
+            return None;
+        };
         lifecycle::ensure_started();
         let thread = guard.thread();
         PROFILER.check_life(thread);
@@ -48,8 +53,9 @@ pub(crate) fn sample(request: Request) -> Option<NonNull<c_void>> {
             return None;
         }
         let (block, interval_over) = PROFILER.sample(&request, thread);
-        PROFILER.draw(thread);
         keeper::notice(interval_over);
+        // Last: what the above allocates for itself is not to be counted.
+        PROFILER.draw(thread);
         block
     })
 }
