@@ -24,6 +24,13 @@ struct Arguments {
 enum Command {
     Run(commands::run::Arguments),
     Report(commands::report::Arguments),
+    Growth(commands::growth::Arguments),
+    Leaks(commands::leaks::Arguments),
+    Diff(commands::diff::Arguments),
+    Ps(commands::ps::Arguments),
+    Recover(commands::recover::Arguments),
+    Flame(commands::flame::Arguments),
+    Convert(commands::convert::Arguments),
 }
 
 /// Runs the command line and returns its exit status: 0 done, 1 a finding, 2 trouble.
@@ -31,6 +38,13 @@ pub(crate) fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(arguments) => commands::run::run(&arguments),
         Command::Report(arguments) => commands::report::run(&arguments),
+        Command::Growth(arguments) => commands::growth::run(&arguments),
+        Command::Leaks(arguments) => commands::leaks::run(&arguments),
+        Command::Diff(arguments) => commands::diff::run(&arguments),
+        Command::Ps(arguments) => commands::ps::run(&arguments),
+        Command::Recover(arguments) => commands::recover::run(&arguments),
+        Command::Flame(arguments) => commands::flame::run(&arguments),
+        Command::Convert(arguments) => commands::convert::run(&arguments),
     };
     result.unwrap_or_else(|error| failure(&error))
 }

@@ -11,7 +11,7 @@
 
 use super::dump::Reason;
 use super::guard::Guard;
-use super::os::sys;
+use super::os::{clock, loads, sys};
 use super::profiler::PROFILER;
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
@@ -24,19 +24,25 @@ const STOP: u32 = 2;
 
 /// Stack of the keeper: it formats text and keeps its data on the heap.
 const STACK_BYTES: usize = 256 << 10;
-/// Longest sleep; it is woken when there is something to do.
-const SLEEP_NS: u64 = 3600 * 1_000_000_000;
+/// Longest sleep: the pulse that the region shows. It is woken when there is something to do.
+const SLEEP_NS: u64 = 5 * 1_000_000_000;
 
-/// An interval in bytes is over: a dump is due, if this process is worth one.
-pub(crate) fn interval_over() {
+/// After a sample: starts the keeper once the process is worth one, and tells it when a dump is due.
+pub(crate) fn notice(interval_over: bool) {
+    let started = PROFILER.keeper_started.load(Ordering::Relaxed);
+    if started && !interval_over {
+        return;
+    }
     let Some(settings) = PROFILER.settings() else { return };
-    if settings.options.prof_keeper && !settings.options.prof_prefix.is_empty() && PROFILER.is_significant() {
+    if !settings.options.prof_keeper || !PROFILER.is_significant() {
+        return;
+    }
+    if interval_over && !settings.options.prof_prefix.is_empty() {
         PROFILER.triggers.fetch_or(INTERVAL, Ordering::Release);
-        if PROFILER.keeper_started.swap(true, Ordering::Relaxed) {
-            sys::futex_wake(&PROFILER.triggers);
-        } else {
-            start();
-        }
+        sys::futex_wake(&PROFILER.triggers);
+    }
+    if !PROFILER.keeper_started.swap(true, Ordering::Relaxed) {
+        start();
     }
 }
 
@@ -84,6 +90,9 @@ extern "C" fn run(_: *mut c_void) -> *mut c_void {
     // SAFETY: only this thread's own, unshared table is emptied; where the kernel cannot unshare (before 5.9)
     // nothing is closed.
     unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, libc::CLOSE_RANGE_UNSHARE) };
+    PROFILER.refresh();
+    PROFILER.adopt();
+    let mut loads = loads::count();
     loop {
         let triggers = PROFILER.triggers.swap(0, Ordering::Acquire);
         if triggers & STOP != 0 {
@@ -91,6 +100,12 @@ extern "C" fn run(_: *mut c_void) -> *mut c_void {
         }
         if triggers & INTERVAL != 0 {
             PROFILER.dump(Reason::Interval);
+        }
+        // Only when libraries were opened: /proc is not polled (a seccomp filter may come to forbid it).
+        if std::mem::replace(&mut loads, loads::count()) != loads {
+            PROFILER.refresh();
+        } else if let Some(store) = PROFILER.store() {
+            store.region().beat(clock::monotonic_ns());
         }
         sys::futex_wait(&PROFILER.triggers, 0, SLEEP_NS);
     }

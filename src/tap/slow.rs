@@ -49,9 +49,7 @@ pub(crate) fn sample(request: Request) -> Option<NonNull<c_void>> {
         }
         let (block, interval_over) = PROFILER.sample(&request, thread);
         PROFILER.draw(thread);
-        if interval_over {
-            keeper::interval_over();
-        }
+        keeper::notice(interval_over);
         block
     })
 }

@@ -30,7 +30,7 @@ pub(crate) struct Surroundings<'a> {
     /// Lines of `/proc/<pid>/maps`, executable mappings only, each with its newline.
     pub(crate) maps: &'a [u8],
     /// Further `key: value` lines of metadata, in order.
-    pub(crate) metadata: &'a [(&'a str, String)],
+    pub(crate) metadata: &'a [(String, String)],
     /// Whether the cumulative columns are filled (`prof_accum`).
     pub(crate) accumulated: bool,
 }

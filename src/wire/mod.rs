@@ -6,5 +6,6 @@ pub(crate) mod java_pc;
 pub(crate) mod live;
 pub(crate) mod math;
 pub(crate) mod options;
+pub(crate) mod sidecar;
 pub(crate) mod stack_end;
 pub(crate) mod time;

@@ -11,6 +11,7 @@
 
 mod dumps;
 mod folder;
+mod heap_v2;
 mod jeprof;
 mod subject;
 
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 
 pub(crate) use dumps::{Dump, collect as collect_dumps};
 pub(crate) use folder::Folder;
+pub(crate) use heap_v2::{HeapV2, Stack};
 pub(crate) use jeprof::{Row, have_jeprof, jeprof_collapsed, jeprof_text};
 pub(crate) use subject::{Outcome, Subject, under_tap, wait_or_kill};
 

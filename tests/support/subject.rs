@@ -22,6 +22,7 @@ pub(crate) struct Subject {
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     input: String,
+    deadline: Duration,
 }
 
 /// What a run left: its streams, its status, its folder, and its dumps.
@@ -49,6 +50,7 @@ impl Subject {
             arguments: Vec::new(),
             environment: Vec::new(),
             input: String::new(),
+            deadline: DEADLINE,
         }
     }
 
@@ -70,6 +72,12 @@ impl Subject {
         self
     }
 
+    /// How long it may run, where hanging is what it is about.
+    pub(crate) fn deadline(mut self, deadline: Duration) -> Subject {
+        self.deadline = deadline;
+        self
+    }
+
     /// Runs it as it is.
     pub(crate) fn run_plain(&self) -> Outcome {
         self.run(|_, _| {})
@@ -86,8 +94,8 @@ impl Subject {
         let mut command = self.command(&folder);
         prepare(&mut command, &folder);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("starting {}: {error}", self.label()));
-        let status = wait_or_kill(&mut child, DEADLINE);
-        let status = status.unwrap_or_else(|| panic!("{} did not end within {DEADLINE:?}", self.label()));
+        let status = wait_or_kill(&mut child, self.deadline);
+        let status = status.unwrap_or_else(|| panic!("{} did not end within {:?}", self.label(), self.deadline));
         Outcome {
             status,
             stdout: read(&folder.path().join("stdout")),

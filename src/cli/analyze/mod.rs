@@ -2,6 +2,9 @@
 
 pub(crate) mod culprits;
 pub(crate) mod frames;
+pub(crate) mod groups;
+pub(crate) mod growth;
 pub(crate) mod report;
 pub(crate) mod sites;
+pub(crate) mod tree;
 pub(crate) mod trend;

@@ -8,7 +8,7 @@ use super::sites::{Site, sites};
 use super::trend::Trend;
 use crate::cli::profile::location::Origin;
 use crate::cli::profile::sample::standard_error;
-use crate::cli::profile::series::Series;
+use crate::cli::profile::series::{Dump, Series};
 use crate::cli::symbolize::{Module, Source};
 use serde::Serialize;
 
@@ -96,6 +96,8 @@ pub(crate) struct SiteFacts {
     pub(crate) history: Vec<f64>,
     /// Leaf first.
     pub(crate) frames: Vec<Frame>,
+    /// What it is, in words: who allocated, and the first own frame.
+    pub(crate) label: String,
     /// Index of the first frame that is neither runtime nor system library.
     pub(crate) own_frame: Option<usize>,
     /// What such a site usually is.
@@ -175,7 +177,7 @@ impl Report {
     }
 }
 
-fn process(series: &Series) -> Process {
+pub(super) fn process(series: &Series) -> Process {
     let metadata = &series.profile.metadata;
     Process {
         pid: series.pid(),
@@ -186,7 +188,7 @@ fn process(series: &Series) -> Process {
     }
 }
 
-fn dump_facts(dump: &crate::cli::profile::series::Dump) -> DumpFacts {
+pub(super) fn dump_facts(dump: &Dump) -> DumpFacts {
     DumpFacts {
         path: dump.path.display().to_string(),
         time: dump.time(),
@@ -220,6 +222,7 @@ fn site_facts(series: &Series, site: &Site, times: &[f64], total: f64) -> SiteFa
         trend: Trend::of(times, &site.bytes, series.profile.period_bytes),
         history: site.bytes.clone(),
         frames,
+        label: site.label(&series.profile),
         own_frame: site.own,
         hint: hint.map(|culprit| Hint { title: culprit.title, advice: culprit.advice }),
     }

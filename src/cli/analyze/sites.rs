@@ -5,6 +5,7 @@
 //! fixed depth where there is none), and equal names join whatever their addresses.
 
 use super::frames::{Kind, Kinds};
+use crate::cli::profile::Profile;
 use crate::cli::profile::location::{FunctionId, Line};
 use crate::cli::profile::sample::Estimate;
 use crate::cli::profile::series::Series;
@@ -64,6 +65,25 @@ impl Site {
         }
         if value.bytes > self.biggest {
             (self.biggest, self.frames) = (value.bytes, frames);
+        }
+    }
+
+    /// Names of its frames, leaf first.
+    pub(crate) fn names(&self, profile: &Profile) -> Vec<String> {
+        let functions = self.frames.iter().filter_map(|line| profile.function(line.function));
+        functions.map(|function| function.name.clone()).collect()
+    }
+
+    /// It in a few words: the function that allocated, and where somebody's own code stands.
+    pub(crate) fn label(&self, profile: &Profile) -> String {
+        let name = |index: usize| Some(profile.function(self.frames.get(index)?.function)?.name.as_str());
+        let leaf = name(0).unwrap_or("an empty stack");
+        match self.own.filter(|own| *own > 0).and_then(name) {
+            Some(own) => format!("{leaf} <- {own}"),
+            None => match name(1).filter(|_| self.own == Some(0)) {
+                Some(caller) => format!("{leaf} <- {caller}"),
+                None => leaf.to_owned(),
+            },
         }
     }
 

@@ -4,6 +4,7 @@
 //! program), directories, files of several processes in one glob. A file that cannot be read costs
 //! a note, not the report.
 
+use super::region;
 use crate::cli::profile::heap_v2;
 use crate::cli::profile::series::{Life, Series, SeriesBuilder};
 use crate::wire::dump_name::DumpName;
@@ -48,7 +49,10 @@ pub(crate) fn read(arguments: &[PathBuf], progress: &mut dyn FnMut(usize, usize)
 fn expand(arguments: &[PathBuf], notes: &mut Vec<String>) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for (index, argument) in arguments.iter().enumerate() {
-        if argument.is_dir() {
+        let pid = argument.to_str().and_then(|text| text.parse().ok());
+        if let Some(pid) = pid.filter(|_| !argument.exists()) {
+            paths.push(region::of_process(pid)?.path);
+        } else if argument.is_dir() {
             paths.extend(dumps_in(argument)?);
         } else if index == 0 && arguments.len() > 1 && is_program(argument) {
             notes.push(format!("`{}` is ignored: a dump knows its program", argument.display()));
@@ -84,6 +88,8 @@ fn dumps_in(directory: &Path) -> Result<Vec<PathBuf>> {
 fn read_one(path: &Path, lives: &mut BTreeMap<Life, Vec<SeriesBuilder>>, notes: &mut Vec<String>) -> Result<()> {
     let (profile, modified) = if path == Path::new("-") {
         (heap_v2::parse(BufReader::new(io::stdin().lock()))?, Some(SystemTime::now()))
+    } else if region::is_region(path) {
+        (heap_v2::parse(region::dump(path)?.as_slice())?, Some(SystemTime::now()))
     } else {
         let file = File::open(path)?;
         let meta = file.metadata()?;

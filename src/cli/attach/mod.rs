@@ -4,3 +4,4 @@
 pub(crate) mod child;
 pub(crate) mod files;
 pub(crate) mod program;
+pub(crate) mod region;

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 /// Which dumps, and whose.
 #[derive(clap::Args, Debug, Default)]
 pub(crate) struct Inputs {
-    /// Dumps (*.heap), or directories that hold them; `-` reads one from stdin
+    /// Dumps (*.heap), directories that hold them, or the pid of a running or killed process; `-` reads stdin
     #[arg(required = true, value_name = "FILES")]
     pub(crate) files: Vec<PathBuf>,
 
@@ -25,6 +25,13 @@ pub(crate) struct Inputs {
     #[arg(long, conflicts_with = "pid")]
     pub(crate) merge: bool,
 
+    #[command(flatten)]
+    pub(crate) symbols: Symbols,
+}
+
+/// Where and how to look for names.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub(crate) struct Symbols {
     /// Source lines and inlined functions (needs debug information; slow and big for a libjvm)
     #[arg(long)]
     pub(crate) lines: bool,
@@ -91,9 +98,9 @@ impl Inputs {
 
     fn name(&self, mut series: Series) -> Opened {
         let options = symbolize::Options {
-            sysroot: self.sysroot.clone(),
-            debug_dirs: self.debug_dir.clone(),
-            with_lines: self.lines,
+            sysroot: self.symbols.sysroot.clone(),
+            debug_dirs: self.symbols.debug_dir.clone(),
+            with_lines: self.symbols.lines,
             written: series.last().and_then(|dump| dump.time()).and_then(timestamp::to_system),
         };
         let modules = symbolize::symbolize(&mut series.profile, &options);

@@ -1,7 +1,15 @@
 //! Floor 6 of the CLI: one file per command. A command opens its input, asks the floors below and
 //! writes one result to stdout; talk goes to stderr.
 
-pub(crate) mod inputs;
+pub(crate) mod convert;
+pub(crate) mod diff;
+pub(crate) mod flame;
+pub(crate) mod growth;
+mod inputs;
+pub(crate) mod leaks;
+mod output;
+pub(crate) mod ps;
+pub(crate) mod recover;
 pub(crate) mod report;
 pub(crate) mod run;
 mod terminal;

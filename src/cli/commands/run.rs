@@ -6,7 +6,7 @@
 
 use crate::cli::attach::child::{self, End};
 use crate::cli::attach::program;
-use crate::cli::render::text::clean;
+use crate::cli::render::layout::{clean, quoted};
 use crate::wire::dump_name::DumpName;
 use anyhow::{Context, Result};
 use std::collections::BTreeSet;
@@ -186,13 +186,6 @@ fn patterns(dumps: &[PathBuf]) -> Vec<String> {
         }
     }
     patterns
-}
-
-/// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+@,".contains(c));
-    if is_plain { text.into_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 #[cfg(test)]

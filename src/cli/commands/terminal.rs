@@ -1,20 +1,26 @@
 //! What stdout and stderr are: width, colour, and a progress line for what takes longer.
 
+use crate::cli::render::layout::Layout;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 /// Silence before a progress line appears.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// The page that stdout is.
+pub(super) fn layout() -> Layout {
+    Layout { width: width(), has_colour: has_colour() }
+}
+
 /// Columns to write in: the terminal's, between 80 and 120.
-pub(super) fn width() -> usize {
+fn width() -> usize {
     let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     let real = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
     columns.or_else(real).unwrap_or(100).clamp(80, 120)
 }
 
 /// Whether stdout shows bold and dim text (see no-color.org).
-pub(super) fn has_colour() -> bool {
+fn has_colour() -> bool {
     let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
     !forbidden && !dumb && io::stdout().is_terminal()

@@ -14,7 +14,7 @@ impl LocationId {
 }
 
 /// Index of a [`Function`] in its profile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub(crate) struct FunctionId(pub(crate) u32);
 
 impl FunctionId {

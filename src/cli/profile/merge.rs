@@ -7,7 +7,7 @@
 
 use super::location::{Function, FunctionId, Line, Location, LocationId};
 use super::mapping::{Mapping, MappingId};
-use super::sample::{Counts, Sample, ThreadCounts};
+use super::sample::Sample;
 use super::{Profile, metadata::Metadata};
 use rustc_hash::FxHashMap;
 
@@ -31,6 +31,15 @@ pub(crate) struct Merger {
 impl Merger {
     /// Adds `other`; returns for each of its samples where it went.
     pub(crate) fn add(&mut self, other: &Profile) -> Vec<usize> {
+        let places = self.place(other);
+        for (sample, &place) in other.samples.iter().zip(&places) {
+            self.sample_mut(place).into_iter().for_each(|sum| sum.add(sample));
+        }
+        places
+    }
+
+    /// Makes room for the stacks of `other` without adding its values; returns where each went.
+    pub(crate) fn place(&mut self, other: &Profile) -> Vec<usize> {
         let mappings: Vec<MappingId> = other.mappings.iter().map(|mapping| self.mapping(mapping)).collect();
         let functions: Vec<FunctionId> = other.functions.iter().map(|function| self.function(function)).collect();
         let locations: Vec<LocationId> =
@@ -38,7 +47,7 @@ impl Merger {
         self.profile.period_bytes = self.profile.period_bytes.max(other.period_bytes);
         self.add_threads(other);
         self.add_java(&other.metadata);
-        other.samples.iter().map(|sample| self.sample(sample, &locations)).collect()
+        other.samples.iter().map(|sample| self.stack(sample, &locations)).collect()
     }
 
     /// The sum. Its mappings are in order of arrival, not of address; its locations know theirs.
@@ -79,19 +88,26 @@ impl Merger {
         })
     }
 
-    fn sample(&mut self, sample: &Sample, locations: &[LocationId]) -> usize {
+    fn stack(&mut self, sample: &Sample, locations: &[LocationId]) -> usize {
         let stack: Box<[LocationId]> =
             sample.stack.iter().filter_map(|id| locations.get(id.index()).copied()).collect();
         if let Some(&index) = self.stacks.get(&stack) {
-            if let Some(sum) = self.profile.samples.get_mut(index) {
-                add_sample(sum, sample);
-            }
             return index;
         }
         let index = self.profile.samples.len();
         self.stacks.insert(stack.clone(), index);
-        self.profile.samples.push(Sample { stack, ..sample.clone() });
+        self.profile.samples.push(Sample { stack, ..Sample::default() });
         index
+    }
+
+    /// The sample at a place, to set its values.
+    pub(crate) fn sample_mut(&mut self, place: usize) -> Option<&mut Sample> {
+        self.profile.samples.get_mut(place)
+    }
+
+    /// All samples, to set their values.
+    pub(crate) fn samples_mut(&mut self) -> &mut [Sample] {
+        &mut self.profile.samples
     }
 
     fn add_threads(&mut self, other: &Profile) {
@@ -108,28 +124,6 @@ impl Merger {
         let known: std::collections::HashSet<u64> = self.profile.metadata.java.iter().map(|name| name.pc).collect();
         let new = other.java.iter().filter(|name| !known.contains(&name.pc)).cloned();
         self.profile.metadata.java.extend(new);
-    }
-}
-
-fn add_sample(sum: &mut Sample, other: &Sample) {
-    sum.value += other.value;
-    sum.counts = add_counts(sum.counts, other.counts);
-    let mut threads = std::mem::take(&mut sum.threads).into_vec();
-    for thread in &other.threads {
-        match threads.iter_mut().find(|known| known.uid == thread.uid) {
-            Some(known) => known.counts = add_counts(known.counts, thread.counts),
-            None => threads.push(ThreadCounts { ..*thread }),
-        }
-    }
-    sum.threads = threads.into();
-}
-
-fn add_counts(a: Counts, b: Counts) -> Counts {
-    Counts {
-        objects: a.objects.saturating_add(b.objects),
-        bytes: a.bytes.saturating_add(b.bytes),
-        accum_objects: a.accum_objects.saturating_add(b.accum_objects),
-        accum_bytes: a.accum_bytes.saturating_add(b.accum_bytes),
     }
 }
 

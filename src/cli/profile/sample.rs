@@ -29,6 +29,16 @@ impl Counts {
         let (accum_objects, accum_bytes) = unbias(self.accum_objects, self.accum_bytes, period_bytes);
         Estimate { objects, bytes, accum_objects, accum_bytes }
     }
+
+    /// The sum of both; not an estimate of anything, only what stands in the dumps.
+    pub(crate) fn plus(self, other: Counts) -> Counts {
+        Counts {
+            objects: self.objects.saturating_add(other.objects),
+            bytes: self.bytes.saturating_add(other.bytes),
+            accum_objects: self.accum_objects.saturating_add(other.accum_objects),
+            accum_bytes: self.accum_bytes.saturating_add(other.accum_bytes),
+        }
+    }
 }
 
 /// jeprof's correction of one pair. A pair without objects (a count that rounded to 0) and a
@@ -83,7 +93,7 @@ pub(crate) struct ThreadCounts {
 }
 
 /// One call stack and what it allocated.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Sample {
     /// Leaf first.
     pub(crate) stack: Box<[LocationId]>,
@@ -93,6 +103,26 @@ pub(crate) struct Sample {
     pub(crate) value: Estimate,
     /// The `t<n>` lines.
     pub(crate) threads: Box<[ThreadCounts]>,
+}
+
+impl Sample {
+    /// Adds the values of another sample of the same stack.
+    pub(crate) fn add(&mut self, other: &Sample) {
+        self.value += other.value;
+        self.counts = self.counts.plus(other.counts);
+        if self.threads.is_empty() {
+            self.threads = other.threads.clone();
+            return;
+        }
+        let mut threads = std::mem::take(&mut self.threads).into_vec();
+        for thread in &other.threads {
+            match threads.iter_mut().find(|known| known.uid == thread.uid) {
+                Some(known) => known.counts = known.counts.plus(thread.counts),
+                None => threads.push(*thread),
+            }
+        }
+        self.threads = threads.into();
+    }
 }
 
 /// One standard deviation of an estimate of `bytes`, at most: for Poisson sampling of bytes each

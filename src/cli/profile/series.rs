@@ -7,7 +7,7 @@
 use super::Profile;
 use super::merge::Merger;
 use super::metadata::Metadata;
-use super::sample::Estimate;
+use super::sample::{Estimate, Sample};
 use super::timestamp;
 use crate::wire::dump_name::DumpName;
 use std::path::PathBuf;
@@ -91,6 +91,16 @@ impl Series {
         self.dumps.last()
     }
 
+    /// Forgets the first `count` dumps, but never the last two.
+    pub(crate) fn drop_first(&mut self, count: usize) {
+        let count = count.min(self.dumps.len().saturating_sub(2));
+        self.dumps.drain(..count);
+        for values in &mut self.history {
+            values.retain(|(at, _)| *at >= count);
+            values.iter_mut().for_each(|(at, _)| *at -= count);
+        }
+    }
+
     /// The time of each dump in seconds from the first; `None` where times are unknown or do not
     /// ascend (copied files), so that only their order can be used.
     pub(crate) fn seconds(&self) -> Option<Vec<f64>> {
@@ -127,6 +137,8 @@ impl Series {
             dumps.extend(series.dumps.pop());
             // Stacks that were gone by the last dump hold nothing and tell nothing.
             series.profile.samples.retain(|sample| sample.value.bytes > 0.0 || sample.value.objects > 0.0);
+            // The order is the user's, whatever the clocks say.
+            series.profile.metadata.time = None;
             builder.add(PathBuf::new(), None, series.profile);
         }
         let mut pair = builder.finish_in_order(vec![0, 1]);
@@ -141,28 +153,49 @@ pub(crate) struct SeriesBuilder {
     dumps: Vec<Dump>,
     merger: Merger,
     history: Vec<Vec<(usize, Estimate)>>,
+    /// Column of the latest dump so far: its counts and threads are the series'.
+    newest: Option<usize>,
 }
 
 impl SeriesBuilder {
     /// Adds a dump.
     pub(crate) fn add(&mut self, path: PathBuf, modified: Option<SystemTime>, mut profile: Profile) {
         let column = self.dumps.len();
-        for (sample, index) in profile.samples.iter().zip(self.merger.add(&profile)) {
-            if index >= self.history.len() {
-                self.history.resize_with(index + 1, Vec::new);
-            }
-            match self.history.get_mut(index).map(|values| (values.last().map(|(at, _)| *at) == Some(column), values)) {
-                Some((true, values)) => {
-                    values.iter_mut().last().into_iter().for_each(|(_, value)| *value += sample.value)
-                }
-                Some((false, values)) => values.push((column, sample.value)),
-                None => {}
-            }
+        let places = self.merger.place(&profile);
+        for (sample, &place) in profile.samples.iter().zip(&places) {
+            self.remember(place, column, sample.value);
         }
-        profile.metadata.java = Vec::new();
         let name = DumpName::parse(&path);
         let (total, stacks, period_bytes) = (profile.total(), profile.samples.len(), profile.period_bytes);
-        self.dumps.push(Dump { path, name, modified, total, stacks, period_bytes, metadata: profile.metadata });
+        let metadata = Metadata { java: Vec::new(), ..std::mem::take(&mut profile.metadata) };
+        let dump = Dump { path, name, modified, total, stacks, period_bytes, metadata };
+        let newest = self.newest.and_then(|newest| self.dumps.get(newest));
+        if newest.is_none_or(|newest| compare(newest, &dump).is_le()) {
+            self.newest = Some(column);
+            self.show(profile, &places);
+        }
+        self.dumps.push(dump);
+    }
+
+    fn remember(&mut self, place: usize, column: usize, value: Estimate) {
+        if place >= self.history.len() {
+            self.history.resize_with(place + 1, Vec::new);
+        }
+        let Some(values) = self.history.get_mut(place) else { return };
+        match values.last_mut().filter(|(at, _)| *at == column) {
+            Some((_, sum)) => *sum += value,
+            None => values.push((column, value)),
+        }
+    }
+
+    /// Makes this dump's values the ones that the series shows.
+    fn show(&mut self, profile: Profile, places: &[usize]) {
+        for sample in self.merger.samples_mut() {
+            *sample = Sample { stack: std::mem::take(&mut sample.stack), ..Sample::default() };
+        }
+        for (sample, &place) in profile.samples.into_iter().zip(places) {
+            self.merger.sample_mut(place).into_iter().for_each(|shown| shown.add(&sample));
+        }
     }
 
     /// Whether a dump with this number is there already: then another life wrote it.
@@ -189,10 +222,6 @@ impl SeriesBuilder {
         let mut dumps = self.dumps;
         let mut ordered: Vec<Dump> = order.iter().map(|&old| std::mem::take(&mut dumps[old])).collect();
         let mut profile = self.merger.finish();
-        let last = ordered.len().saturating_sub(1);
-        for (sample, values) in profile.samples.iter_mut().zip(&history) {
-            sample.value = values.iter().find(|(at, _)| *at == last).map_or(Estimate::default(), |(_, value)| *value);
-        }
         if let Some(dump) = ordered.last_mut() {
             let java = std::mem::take(&mut profile.metadata.java);
             profile.metadata = Metadata { java, ..dump.metadata.clone() };

@@ -1,14 +1,15 @@
-//! The report for programs: one JSON object, see `analyze::report` for its promise.
+//! Answers for programs: one JSON object. The types' own heads say what is promised.
 
-use super::{Renderer, View};
+use super::Renderer;
+use serde::Serialize;
 use std::io::{self, Write};
 
-/// Writes the report as JSON.
+/// Writes any answer as JSON.
 pub(crate) struct Json;
 
-impl Renderer for Json {
-    fn render(&self, view: View<'_>, out: &mut dyn Write) -> io::Result<()> {
-        serde_json::to_writer_pretty(&mut *out, view.report)?;
+impl<T: Serialize> Renderer<T> for Json {
+    fn render(&self, answer: &T, out: &mut dyn Write) -> io::Result<()> {
+        serde_json::to_writer_pretty(&mut *out, answer)?;
         out.write_all(b"\n")
     }
 }

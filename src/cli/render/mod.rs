@@ -1,24 +1,21 @@
 //! Floor 4 of the CLI: answers as bytes. One trait, one file per format.
 
+pub(crate) mod flame;
+pub(crate) mod folded;
+pub(crate) mod growth;
 pub(crate) mod json;
+pub(crate) mod layout;
+pub(crate) mod leaks;
+pub(crate) mod pprof;
+pub(crate) mod speedscope;
+pub(crate) mod svg;
 pub(crate) mod text;
 pub(crate) mod units;
 
-use crate::cli::analyze::report::Report;
-use crate::cli::profile::series::Series;
 use std::io::{self, Write};
 
-/// What every format is made from.
-#[derive(Clone, Copy)]
-pub(crate) struct View<'a> {
-    /// The named profile and its history.
-    pub(crate) series: &'a Series,
-    /// The answer worked out from it.
-    pub(crate) report: &'a Report,
-}
-
-/// A format.
-pub(crate) trait Renderer {
+/// A format for answers of type `T`.
+pub(crate) trait Renderer<T> {
     /// Writes the whole output; stops at the first error (a closed pipe is one).
-    fn render(&self, view: View<'_>, out: &mut dyn Write) -> io::Result<()>;
+    fn render(&self, answer: &T, out: &mut dyn Write) -> io::Result<()>;
 }

@@ -1,9 +1,8 @@
 //! The report for people: one screen, 80 to 120 columns, the answer in the first three lines.
-//!
-//! Names come from foreign files, so control characters are replaced before they reach a terminal.
 
+use super::Renderer;
+use super::layout::{Layout, clean, cut, cut_middle, wrap};
 use super::units::{bytes, change, count, duration, rate, share};
-use super::{Renderer, View};
 use crate::cli::analyze::report::{Frame, Report, SiteFacts};
 use crate::cli::analyze::trend::Verdict;
 use crate::cli::profile::timestamp;
@@ -15,27 +14,18 @@ const FRAMES_SHOWN: usize = 5;
 /// How to lay the report out.
 #[derive(Clone, Debug)]
 pub(crate) struct Text {
-    /// Columns.
-    pub(crate) width: usize,
+    /// The page.
+    pub(crate) layout: Layout,
     /// Sites shown.
     pub(crate) top: usize,
-    /// Bold and dim.
-    pub(crate) has_colour: bool,
     /// What to type next, shown at the end.
     pub(crate) next: Vec<(String, &'static str)>,
     /// Whether the files that names came from are listed.
     pub(crate) shows_modules: bool,
 }
 
-impl Default for Text {
-    fn default() -> Text {
-        Text { width: 100, top: 6, has_colour: false, next: Vec::new(), shows_modules: false }
-    }
-}
-
-impl Renderer for Text {
-    fn render(&self, view: View<'_>, out: &mut dyn Write) -> io::Result<()> {
-        let report = view.report;
+impl Renderer<Report> for Text {
+    fn render(&self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
         self.head(report, out)?;
         for (index, site) in report.sites.iter().take(self.top).enumerate() {
             writeln!(out)?;
@@ -53,13 +43,13 @@ impl Renderer for Text {
 impl Text {
     /// Who, how much, and whether it grows.
     fn head(&self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
-        writeln!(out, "{}", self.bold(&cut(&title(report), self.width)))?;
-        for line in wrap(&totals(report), self.width).iter().chain(&wrap(&verdict(report), self.width)) {
+        writeln!(out, "{}", self.layout.bold(&cut(&title(report), self.layout.width)))?;
+        for line in wrap(&totals(report), self.layout.width).iter().chain(&wrap(&verdict(report), self.layout.width)) {
             writeln!(out, "{line}")?;
         }
         let tap = tap_cost(report);
         if !tap.is_empty() {
-            writeln!(out, "{}", self.dim(&cut(&tap, self.width)))?;
+            writeln!(out, "{}", self.layout.dim(&cut(&tap, self.layout.width)))?;
         }
         Ok(())
     }
@@ -73,12 +63,12 @@ impl Text {
             if site.objects < 1.5 { "1 object".to_owned() } else { format!("{} objects", count(site.objects)) };
         let stacks = if site.stacks > 1 { format!(", {} call paths", site.stacks) } else { String::new() };
         let line = format!("{number:>2}. {:>9} {:>7} {growth} {objects}{stacks}", bytes(site.bytes), share(site.share));
-        writeln!(out, "{}", self.bold(&cut(&line, self.width)))?;
+        writeln!(out, "{}", self.layout.bold(&cut(&line, self.layout.width)))?;
         let mut previous = None;
         for index in shown_frames(site) {
             let skipped = index - previous.map_or(0, |previous: usize| previous + 1);
             if skipped > 0 {
-                writeln!(out, "      {}", self.dim(&format!("… {skipped} frames")))?;
+                writeln!(out, "      {}", self.layout.dim(&format!("… {skipped} frames")))?;
             }
             if let Some(frame) = site.frames.get(index) {
                 writeln!(out, "      {}", self.frame(frame))?;
@@ -93,7 +83,7 @@ impl Text {
         let is_suspect = matches!(site.trend.verdict, Verdict::Grows | Verdict::Unknown);
         let Some(hint) = site.hint.as_ref().filter(|_| is_suspect) else { return Ok(()) };
         let text = format!("{}: {}", hint.title, hint.advice);
-        for (index, line) in wrap(&text, self.width.saturating_sub(9)).iter().enumerate() {
+        for (index, line) in wrap(&text, self.layout.width.saturating_sub(9)).iter().enumerate() {
             writeln!(out, "      {} {line}", if index == 0 { "=>" } else { "  " })?;
         }
         Ok(())
@@ -107,12 +97,12 @@ impl Text {
             (file, 0) => file.to_owned(),
             (file, line) => format!("{file}:{line}"),
         };
-        let room = self.width.saturating_sub(6 + 2 + place.chars().count()).max(24);
+        let room = self.layout.width.saturating_sub(6 + 2 + place.chars().count()).max(24);
         let name = cut_middle(&clean(&frame.name), room);
         if place.is_empty() || frame.name.starts_with(&place) {
             name
         } else {
-            format!("{name}  {}", self.dim(&clean(&place)))
+            format!("{name}  {}", self.layout.dim(&clean(&place)))
         }
     }
 
@@ -128,7 +118,7 @@ impl Text {
         }
         let part = if report.bytes > 0.0 { sum / report.bytes } else { 0.0 };
         let line = format!("    {:>9} {:>7}  in {} more places (--top N shows them)", bytes(sum), share(part), sites);
-        writeln!(out, "\n{}", self.dim(&cut(&line, self.width)))
+        writeln!(out, "\n{}", self.layout.dim(&cut(&line, self.layout.width)))
     }
 
     /// Why Java frames have no names, where they have none.
@@ -140,7 +130,9 @@ impl Text {
         let note = "[Java code]: a stock jemalloc ends at the first Java frame and cannot name it; under libheaptap.so \
                     the same run names every Java method.";
         writeln!(out)?;
-        wrap(note, self.width.saturating_sub(4)).iter().try_for_each(|line| writeln!(out, "    {}", self.dim(line)))
+        wrap(note, self.layout.width.saturating_sub(4))
+            .iter()
+            .try_for_each(|line| writeln!(out, "    {}", self.layout.dim(line)))
     }
 
     fn modules(&self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
@@ -148,7 +140,7 @@ impl Text {
         for module in &report.modules {
             let line =
                 format!("  {:>5} of {:>5}  {}  {}", module.named, module.places, clean(&module.path), module.source);
-            writeln!(out, "{}", cut(&line, self.width))?;
+            writeln!(out, "{}", cut(&line, self.layout.width))?;
         }
         Ok(())
     }
@@ -159,19 +151,11 @@ impl Text {
         }
         writeln!(out, "\nNext:")?;
         let longest = self.next.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
-        let column = longest.min(self.width.saturating_sub(40).max(20));
+        let column = longest.min(self.layout.width.saturating_sub(40).max(20));
         for (command, why) in &self.next {
-            writeln!(out, "  {command:<column$}  {}", self.dim(why))?;
+            writeln!(out, "  {command:<column$}  {}", self.layout.dim(why))?;
         }
         Ok(())
-    }
-
-    fn bold(&self, text: &str) -> String {
-        if self.has_colour { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() }
-    }
-
-    fn dim(&self, text: &str) -> String {
-        if self.has_colour { format!("\u{1b}[2m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 }
 
@@ -244,17 +228,7 @@ fn growth(report: &Report) -> String {
     };
     let others = growing().count() - 1;
     let more = if others > 0 { format!(" ({others} more grew)") } else { String::new() };
-    format!("{} in {}{more}", change(biggest.trend.change_bytes()), site_name(biggest))
-}
-
-/// A site in a few words: where somebody's own code stands, else the function that allocated.
-pub(crate) fn site_name(site: &SiteFacts) -> String {
-    let name = |frame: &Frame| cut_middle(&clean(&frame.name), 60);
-    let leaf = site.frames.first().map_or("an empty stack".to_owned(), name);
-    match site.own_frame.filter(|own| *own > 0).and_then(|own| site.frames.get(own)) {
-        Some(own) => format!("{leaf} <- {}", name(own)),
-        None => leaf,
-    }
+    format!("{} in {}{more}", change(biggest.trend.change_bytes()), cut_middle(&clean(&biggest.label), 120))
 }
 
 /// What the tap cost and lost; empty for stock dumps.
@@ -294,56 +268,4 @@ fn shown_frames(site: &SiteFacts) -> Vec<usize> {
     let head = 2;
     let tail = (own..count).take(FRAMES_SHOWN - head);
     (0..head).chain(tail).collect()
-}
-
-/// Without anything that a terminal would act on.
-pub(crate) fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
-/// Lines of at most `width` characters, broken at blanks.
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let last = lines.last_mut().filter(|line| !line.is_empty());
-        match last {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => *line += &format!(" {word}"),
-            Some(_) => lines.push(word.to_owned()),
-            None => lines = vec![word.to_owned()],
-        }
-    }
-    lines
-}
-
-/// At most `width` characters; the end gives way.
-pub(crate) fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
-}
-
-/// At most `width` characters; the middle gives way, as both ends of a name tell most.
-pub(crate) fn cut_middle(text: &str, width: usize) -> String {
-    let count = text.chars().count();
-    if count <= width {
-        return text.to_owned();
-    }
-    let head = width.saturating_sub(1) / 2;
-    let tail = width.saturating_sub(1) - head;
-    text.chars().take(head).chain(['…']).chain(text.chars().skip(count - tail)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_and_hostile_names_fit_and_stay_inert() {
-        assert_eq!(cut("abcdef", 4), "abc…");
-        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
-        assert_eq!(cut_middle("abcdefghij", 5), "ab…ij");
-        assert_eq!(cut_middle(&"x".repeat(1 << 20), 20).chars().count(), 20);
-        assert_eq!(clean("a\u{1b}[31mb\nc"), "a?[31mb?c");
-    }
 }

@@ -64,6 +64,24 @@ pub(crate) fn rate(bytes_per_second: f64) -> String {
     format!("{}/{}", change(bytes_per_second * good.0), good.1)
 }
 
+/// Reads `64MiB`, `512K`, `1.5 GiB`, `4096`: binary units, as they are printed.
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim().to_ascii_uppercase();
+    let power = match unit.trim_end_matches('B').trim_end_matches('I') {
+        "" => 0,
+        "K" => 1,
+        "M" => 2,
+        "G" => 3,
+        "T" => 4,
+        _ => return Err(format!("`{text}` is no size: write 64MiB, 512K, 1.5GiB")),
+    };
+    let number: f64 = number.parse().map_err(|_| format!("`{text}` is no size: write 64MiB, 512K, 1.5GiB"))?;
+    Ok((number * 1024f64.powi(power)) as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,5 +116,14 @@ mod tests {
         }
         assert_eq!(rate(600.0 * 1024.0), "+35.2 MiB/min");
         assert_eq!(rate(0.0), "0 B/day");
+    }
+
+    #[test]
+    fn sizes_are_read_as_they_are_printed() {
+        let cases = [("64MiB", 64 << 20), ("512K", 512 << 10), ("1.5 GiB", 3 << 29), ("4096", 4096), ("7b", 7)];
+        for (text, expected) in cases {
+            assert_eq!(parse_size(text), Ok(expected), "{text}");
+        }
+        assert!(["", "MiB", "5 apples", "1.2.3K", "-1"].iter().all(|text| parse_size(text).is_err()));
     }
 }

@@ -23,6 +23,15 @@ fn code_lines(maps: &[u8]) -> Vec<u8> {
     lines
 }
 
+/// Whether a process has a file mapped, or may have: it lives and cannot be looked at.
+pub(crate) fn is_mapped(pid: u32, file: &std::path::Path) -> bool {
+    let Some(file) = file.to_str() else { return true };
+    match fs::read_to_string(format!("/proc/{pid}/maps")) {
+        Ok(maps) => maps.lines().any(|line| line.ends_with(file)),
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+    }
+}
+
 /// The name that a thread has now; `None` once it has ended.
 pub(crate) fn thread_name(tid: u32) -> Option<[u8; 16]> {
     let text = fs::read(format!("/proc/self/task/{tid}/comm")).ok()?;

@@ -1,21 +1,25 @@
 //! Floor 4: dumps. A snapshot of the store becomes a `heap_v2` file, whole or absent.
 //!
 //! Called by the keeper, and by the exiting thread for the final dump; never by a thread that is inside
-//! malloc. One dump at a time; who waits gives up at a deadline.
+//! malloc. One dump at a time; who waits gives up at a deadline. What a killed process of this user left
+//! (`adopt`) goes the same way as what this one holds.
 
+mod about;
+mod adopt;
 mod file;
 mod maps;
-mod sidecar;
+
+pub(crate) use about::Occasion;
 
 use super::os::{clock, sys};
 use super::settings::Settings;
 use super::store::Store;
-use super::unwind;
 use crate::wire::dump_name::{DumpKind, DumpName};
 use crate::wire::heap_v2::{self, Surroundings};
 use crate::wire::live::counters::Counter;
 use crate::wire::live::snapshot::Snapshot;
-use crate::wire::time;
+use crate::wire::live::text::Text;
+use crate::wire::sidecar;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -44,16 +48,6 @@ impl Reason {
     }
 }
 
-/// When and in what state of things a dump is written.
-pub(crate) struct Occasion {
-    /// Why.
-    pub(crate) reason: Reason,
-    /// Nanoseconds since the process's first call.
-    pub(crate) uptime_ns: u64,
-    /// What is known about a Java virtual machine.
-    pub(crate) java: String,
-}
-
 /// Writes the dumps of this process, one at a time, and numbers them.
 pub(crate) struct Dumper {
     busy: AtomicBool,
@@ -71,6 +65,9 @@ impl Drop for Turn<'_> {
         self.0.busy.store(false, Ordering::Release);
     }
 }
+
+/// A dump that could not be written: where, and why.
+type Failure = (PathBuf, io::Error);
 
 impl Dumper {
     /// Nothing written yet.
@@ -92,9 +89,50 @@ impl Dumper {
     }
 
     /// Writes a dump and returns its path. Trouble is told once, on stderr, and counted.
-    pub(crate) fn write(&self, store: &Store, settings: &Settings, occasion: &Occasion) -> Option<PathBuf> {
+    pub(crate) fn write(
+        &self,
+        store: &Store,
+        settings: &Settings,
+        reason: Reason,
+        occasion: &Occasion,
+    ) -> Option<PathBuf> {
         let _turn = self.turn()?;
-        match self.try_write(store, settings, occasion) {
+        let text = self.note(store, settings, reason.word(), occasion);
+        let written = self.write_own(store, settings, reason, &text);
+        self.settle(store, settings, written)
+    }
+
+    /// Brings the region's text up to date, so that whoever reads the region finds what a dump would say.
+    pub(crate) fn refresh(&self, store: &Store, settings: &Settings, occasion: &Occasion) {
+        if let Some(_turn) = self.turn() {
+            self.note(store, settings, "live", occasion);
+        }
+    }
+
+    /// Writes the final dumps of processes of this user that were killed, and removes what they left.
+    pub(crate) fn adopt(&self, store: &Store, settings: &Settings) {
+        let Some(_turn) = self.turn() else { return };
+        for orphan in adopt::orphans(settings) {
+            let (snapshot, prefix) = (orphan.snapshot(), orphan.prefix());
+            let name =
+                DumpName { prefix, pid: snapshot.pid, seq: snapshot.counter(Counter::Dumps), kind: DumpKind::Final };
+            let written = write_file(snapshot, &snapshot.text, name, settings.options.prof_accum);
+            if self.settle(store, settings, written.map(|name| path(&name))).is_some() {
+                orphan.remove();
+            }
+        }
+    }
+
+    fn note(&self, store: &Store, settings: &Settings, reason: &str, occasion: &Occasion) -> Text {
+        store.refresh_threads(maps::thread_name);
+        store.region().beat(clock::monotonic_ns());
+        let text = about::text(reason, occasion, settings);
+        store.region().set_text(&text.to_bytes());
+        text
+    }
+
+    fn settle(&self, store: &Store, settings: &Settings, written: Result<PathBuf, Failure>) -> Option<PathBuf> {
+        match written {
             Ok(path) => {
                 store.region().count(Counter::Dumps, 1);
                 if let Some(report) = settings.run_report {
@@ -105,8 +143,8 @@ impl Dumper {
             Err((path, error)) => {
                 store.region().count(Counter::DumpsFailed, 1);
                 if !self.trouble_told.swap(true, Ordering::Relaxed) {
-                    let text =
-                        format!("heaptap: cannot write {}: {error}; set prof_prefix or HEAPTAP_DIR", path.display());
+                    let path = path.display();
+                    let text = format!("heaptap: cannot write {path}: {error}; set prof_prefix or HEAPTAP_DIR");
                     sys::say(&[text.as_bytes()]);
                 }
                 None
@@ -126,51 +164,51 @@ impl Dumper {
         Some(Turn(self))
     }
 
-    fn try_write(
-        &self,
-        store: &Store,
-        settings: &Settings,
-        occasion: &Occasion,
-    ) -> Result<PathBuf, (PathBuf, io::Error)> {
-        store.refresh_threads(maps::thread_name);
+    /// Writes a dump of the store to the first directory that takes it.
+    fn write_own(&self, store: &Store, settings: &Settings, reason: Reason, text: &Text) -> Result<PathBuf, Failure> {
         let prefix = Path::new(OsStr::from_bytes(settings.options.prof_prefix));
         let damaged = |error| (prefix.to_path_buf(), io::Error::other(format!("{error}")));
         let snapshot = Snapshot::take(store.region()).map_err(damaged)?;
-        let kind = match occasion.reason {
+        let kind = match reason {
             Reason::Interval => DumpKind::Interval(self.intervals.load(Ordering::Relaxed)),
             Reason::Final => DumpKind::Final,
         };
-        let metadata = metadata(occasion);
-        let mut maps = maps::executable();
-        let code_bytes = maps.len();
-        let mut first_error = None;
+        let mut first_failure = None;
         for prefix in file::prefixes(prefix, &settings.fallback_directories) {
-            maps.truncate(code_bytes);
-            maps.extend(write_sidecar(&snapshot, &prefix));
-            let accumulated = settings.options.prof_accum;
-            let around = Surroundings { maps: &maps, metadata: &metadata, accumulated };
-            let mut write = |out: &mut dyn io::Write| heap_v2::write(&snapshot, &around, &mut io::BufWriter::new(out));
             let name = DumpName { prefix, pid: snapshot.pid, seq: self.seq.load(Ordering::Relaxed), kind };
-            match file::create(name, &mut write) {
+            match write_file(&snapshot, text, name, settings.options.prof_accum) {
                 Ok(name) => {
                     self.seq.store(name.seq + 1, Ordering::Relaxed);
-                    self.intervals.fetch_add(u64::from(occasion.reason == Reason::Interval), Ordering::Relaxed);
-                    let path = file::absolute(Path::new(&name.to_string()));
-                    if first_error.is_some() && !self.place_told.swap(true, Ordering::Relaxed) {
-                        sys::say(&[
-                            b"heaptap: the directory of prof_prefix cannot be written; dumps go to ",
-                            path.as_os_str().as_bytes(),
-                        ]);
+                    self.intervals.fetch_add(u64::from(reason == Reason::Interval), Ordering::Relaxed);
+                    let path = path(&name);
+                    if first_failure.is_some() {
+                        self.tell_place(&path);
                     }
                     return Ok(path);
                 }
-                Err((name, error)) => {
-                    first_error.get_or_insert((PathBuf::from(name.to_string()), error));
+                Err(failure) => {
+                    first_failure.get_or_insert(failure);
                 }
             }
         }
-        Err(first_error.unwrap_or_else(|| (prefix.to_path_buf(), io::ErrorKind::NotFound.into())))
+        Err(first_failure.unwrap_or_else(|| (prefix.to_path_buf(), io::ErrorKind::NotFound.into())))
     }
+
+    fn tell_place(&self, path: &Path) {
+        if !self.place_told.swap(true, Ordering::Relaxed) {
+            let text: &[u8] = b"heaptap: the directory of prof_prefix cannot be written; dumps go to ";
+            sys::say(&[text, path.as_os_str().as_bytes()]);
+        }
+    }
+}
+
+/// Writes a snapshot with its side-car; returns the name that the dump got.
+fn write_file(snapshot: &Snapshot, text: &Text, name: DumpName, accumulated: bool) -> Result<DumpName, Failure> {
+    let mut maps = text.maps.clone();
+    maps.extend(write_sidecar(snapshot, &name.prefix));
+    let around = Surroundings { maps: &maps, metadata: &text.metadata, accumulated };
+    let mut write = |out: &mut dyn io::Write| heap_v2::write(snapshot, &around, &mut io::BufWriter::new(out));
+    file::create(name, &mut write).map_err(|(name, error)| (PathBuf::from(name.to_string()), error))
 }
 
 /// Writes the file that names Java frames for jeprof, before the dump that needs it, and returns the
@@ -184,28 +222,6 @@ fn write_sidecar(snapshot: &Snapshot, prefix: &Path) -> Vec<u8> {
     sidecar::maps_line(snapshot, &file::absolute(&path)).unwrap_or_default().into_bytes()
 }
 
-/// What a reader wants to know besides the samples.
-fn metadata(occasion: &Occasion) -> Vec<(&'static str, String)> {
-    let mut metadata = about(occasion);
-    unwind::modules(&mut |module| {
-        if !module.build_id.is_empty() && module.path.starts_with(b"/") {
-            let id: String = module.build_id.iter().map(|byte| format!("{byte:02x}")).collect();
-            metadata.push(("build_id", format!("{id} {}", String::from_utf8_lossy(module.path))));
-        }
-    });
-    metadata
-}
-
-fn about(occasion: &Occasion) -> Vec<(&'static str, String)> {
-    let exe = std::fs::read_link("/proc/self/exe").map_or_else(|_| "?".into(), |path| path.display().to_string());
-    let rss = maps::resident_bytes().map_or_else(|| "?".into(), |bytes| bytes.to_string());
-    vec![
-        ("reason", occasion.reason.word().into()),
-        ("exe", exe),
-        ("time", time::rfc3339(clock::wall_ns())),
-        ("uptime_ns", occasion.uptime_ns.to_string()),
-        ("java_vm", occasion.java.clone()),
-        ("rss_bytes", rss),
-        ("heaptap_version", env!("CARGO_PKG_VERSION").into()),
-    ]
+fn path(name: &DumpName) -> PathBuf {
+    file::absolute(Path::new(&name.to_string()))
 }

@@ -9,6 +9,7 @@
 //! The real functions are found once, by name, behind this library.
 #![allow(unsafe_code)]
 
+use crate::tap::os::loads::OPENED;
 use crate::tap::unwind;
 use std::arch::naked_asm;
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -51,10 +52,12 @@ unsafe extern "C" fn dlopen(file: *const c_char, flags: c_int) -> *mut c_void {
         "pop rdi",
         "mov rax, qword ptr [rip + {real}]",
         "2:",
+        "lock inc dword ptr [rip + {opened}]",
         "and esi, -9",
         "jmp rax",
         real = sym REAL_DLOPEN,
         find = sym find_dlopen,
+        opened = sym OPENED,
     )
 }
 

@@ -52,23 +52,31 @@ unsafe extern "C" fn main_thread_ends(_: *mut c_void) {
     keeper::stop();
 }
 
-/// Writes the final dump, if one is wanted and this process is worth it.
+/// The last thing that is done: the final dump, if one is wanted and this process is worth it; and the region
+/// goes, which is only for processes that end otherwise.
 pub(crate) fn finish() {
     let pid = sys::process_id();
     // A vfork child shares our memory and must not act for its parent.
     if pid != PROFILER.pid() || FINISHED.swap(pid, Ordering::Relaxed) == pid {
         return;
     }
-    let Some(settings) = PROFILER.settings() else { return };
-    let options = &settings.options;
-    if !options.prof || !options.prof_final || options.prof_prefix.is_empty() || !PROFILER.is_significant() {
-        return;
-    }
     let Some(_guard) = Guard::enter() else { return };
-    let mut before = 0;
-    // SAFETY: writing files is a cancellation point, and this thread may have been cancelled.
-    unsafe { pthread_setcancelstate(CANCEL_DISABLE, &raw mut before) };
-    PROFILER.dump(Reason::Final);
-    // SAFETY: puts back what was found.
-    unsafe { pthread_setcancelstate(before, ptr::null_mut()) };
+    if wants_final_dump() {
+        let mut before = 0;
+        // SAFETY: writing files is a cancellation point, and this thread may have been cancelled.
+        unsafe { pthread_setcancelstate(CANCEL_DISABLE, &raw mut before) };
+        PROFILER.dump(Reason::Final);
+        // SAFETY: puts back what was found.
+        unsafe { pthread_setcancelstate(before, ptr::null_mut()) };
+    }
+    if let Some(store) = PROFILER.store() {
+        store.region().remove_file();
+    }
+}
+
+fn wants_final_dump() -> bool {
+    PROFILER.settings().is_some_and(|settings| {
+        let options = &settings.options;
+        options.prof && options.prof_final && !options.prof_prefix.is_empty() && PROFILER.is_significant()
+    })
 }

@@ -4,9 +4,11 @@
 pub(crate) mod clock;
 pub(crate) mod environment;
 pub(crate) mod life;
+pub(crate) mod loads;
 pub(crate) mod map;
 #[cfg(not(test))]
 mod no_unwinder;
 pub(crate) mod range;
+pub(crate) mod shared;
 pub(crate) mod sys;
 pub(crate) mod tls;

@@ -16,6 +16,29 @@ pub(crate) fn process_id() -> u32 {
     unsafe { libc::syscall(libc::SYS_getpid) as u32 }
 }
 
+/// The effective user id.
+pub(crate) fn user_id() -> u32 {
+    // SAFETY: takes nothing, cannot fail.
+    unsafe { libc::syscall(libc::SYS_geteuid) as u32 }
+}
+
+/// Largest file that this process may make; beyond it the kernel sends SIGXFSZ.
+pub(crate) fn file_size_limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: writes one rlimit.
+    unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) };
+    limit.rlim_cur
+}
+
+/// Inode of this process's pid namespace, 0 if it cannot be told.
+pub(crate) fn pid_namespace() -> u64 {
+    let mut status = std::mem::MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: a NUL-terminated path, and a struct to fill.
+    unsafe { libc::fstatat(libc::AT_FDCWD, c"/proc/self/ns/pid".as_ptr(), status.as_mut_ptr(), 0) };
+    // SAFETY: all bit patterns are valid; filled or zeros.
+    unsafe { status.assume_init() }.st_ino
+}
+
 /// The calling thread's name, NUL-padded.
 pub(crate) fn thread_name() -> [u8; 16] {
     let mut name = [0u8; 16];

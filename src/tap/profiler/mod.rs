@@ -144,6 +144,24 @@ impl Profiler {
 
     /// Writes a dump. Not for threads that are inside an allocation.
     pub(crate) fn dump(&self, reason: Reason) -> Option<PathBuf> {
+        self.dumper.write(self.open_store()?, self.settings()?, reason, &self.occasion())
+    }
+
+    /// Brings up to date what readers of the region find besides samples. For the keeper.
+    pub(crate) fn refresh(&self) {
+        if let (Some(store), Some(settings)) = (self.store(), self.settings()) {
+            self.dumper.refresh(store, settings, &self.occasion());
+        }
+    }
+
+    /// Writes the dumps that killed processes of this user could not write. For the keeper.
+    pub(crate) fn adopt(&self) {
+        if let (Some(store), Some(settings)) = (self.store(), self.settings()) {
+            self.dumper.adopt(store, settings);
+        }
+    }
+
+    fn occasion(&self) -> Occasion {
         if unwind::objects_are_stale() {
             unwind::refresh_objects();
         }
@@ -152,8 +170,7 @@ impl Profiler {
             Status::Ready(release) => format!("hotspot {release}"),
             Status::Unsupported => "unsupported".into(),
         };
-        let occasion = Occasion { reason, uptime_ns: self.uptime_ns(), java };
-        self.dumper.write(self.open_store()?, self.settings()?, &occasion)
+        Occasion { uptime_ns: self.uptime_ns(), java }
     }
 
     /// Draws a thread's next wait.
@@ -264,8 +281,9 @@ impl Profiler {
             wall_ns: clock::wall_ns().saturating_sub(self.uptime_ns()),
             monotonic_ns: self.life.start_ns(),
             period: self.sampler.get().period(),
+            pid_namespace: sys::pid_namespace(),
         };
-        let region = Region::anonymous(options.prof_region_bytes, &identity)?;
+        let region = Region::open(options.prof_region_bytes, &identity)?;
         Store::new(region, options.prof_accum)
     }
 

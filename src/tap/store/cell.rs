@@ -45,9 +45,11 @@ impl StoreCell {
         self.get()
     }
 
-    /// Empties the place, in a fork child: what the parent recorded is not its own. The memory stays
-    /// mapped, shared with the parent until one of them writes.
+    /// Empties the place, in a fork child: what the parent recorded is not its own.
     pub(crate) fn forget(&self) {
-        self.store.store(ptr::null_mut(), Ordering::Release);
+        if let Some(parents) = self.get() {
+            self.store.store(ptr::null_mut(), Ordering::Release);
+            parents.region().leave();
+        }
     }
 }

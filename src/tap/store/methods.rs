@@ -68,6 +68,9 @@ impl Methods {
             return Some(known);
         }
         let number = next.method;
+        if !region.back(SectionId::JavaMethods, number) {
+            return None;
+        }
         let at = region.section(SectionId::JavaMethods).record(number)?;
         let record = JavaMethodRecord {
             class: self.string(region, &mut next, class)?,
@@ -96,7 +99,7 @@ impl Methods {
         }
         let first = next.string_bytes / 8;
         let count = name.len().div_ceil(8) as u32;
-        if (first + count) as usize > section.capacity {
+        if (first + count) as usize > section.capacity || !region.back(SectionId::Strings, first + count) {
             return None;
         }
         for (n, word) in words(name).enumerate() {

@@ -200,7 +200,7 @@ mod tests {
     use crate::wire::stack_end::StackEnd;
 
     fn store(bytes: usize) -> Store {
-        let identity = Identity { pid: 7, token: 8, wall_ns: 9, monotonic_ns: 10, period: 1024 };
+        let identity = Identity { pid: 7, token: 8, wall_ns: 9, monotonic_ns: 10, period: 1024, pid_namespace: 0 };
         Store::new(Region::anonymous(bytes, &identity).unwrap(), false).unwrap()
     }
 

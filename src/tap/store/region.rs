@@ -1,18 +1,27 @@
 //! The region in memory: words that this process writes and anybody may read meanwhile.
 //!
+//! On tmpfs where there is one, so that it survives the process; else in anonymous memory. A shared region
+//! is given memory in steps, ahead of the records that need it: storing into a full tmpfs would be a SIGBUS.
+//!
 //! # Safety
 //! The region owns a mapping of as many words as its layout says, zeroed at first, never unmapped
 //! while a reference exists. Every access is an atomic operation on a whole word inside it.
 #![allow(unsafe_code)]
 
-use crate::tap::os::map;
+use crate::tap::os::{map, shared};
 use crate::wire::live::Words;
 use crate::wire::live::counters::{self, Counter};
-use crate::wire::live::layout::{Head, Layout, MAGIC, Section, SectionId};
+use crate::wire::live::layout::{Head, Layout, MAGIC, MIN_BYTES, Section, SectionId};
 use crate::wire::live::state::{self, BUSY, FREE, LIVE};
+use crate::wire::live::text;
 use crate::wire::stack_end::StackEnd;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+
+/// Words of a page: sections begin at pages.
+const PAGE_WORDS: usize = 512;
+/// Words that a section is given at a time: 64 KiB, some 10 us.
+const STEP_WORDS: usize = 1 << 13;
 
 /// What a word outside the region reads as, and swallows.
 static NOWHERE: AtomicU64 = AtomicU64::new(0);
@@ -30,12 +39,16 @@ pub(crate) struct Identity {
     pub(crate) monotonic_ns: u64,
     /// Sampling period, bytes.
     pub(crate) period: u64,
+    /// Inode of the pid namespace, 0: unknown.
+    pub(crate) pid_namespace: u64,
 }
 
 /// A live region of this process.
 pub(crate) struct Region {
     words: NonNull<AtomicU64>,
     layout: Layout,
+    /// For a shared region: how far each section has memory, as a word index.
+    backed: Option<[AtomicUsize; SectionId::ALL.len()]>,
 }
 
 // SAFETY: only atomics behind the pointer.
@@ -44,13 +57,102 @@ unsafe impl Send for Region {}
 unsafe impl Sync for Region {}
 
 impl Region {
-    /// A new region of about `bytes` bytes of anonymous memory (touched page by page).
+    /// A new region of at most `bytes` bytes: shared if that is possible, else anonymous.
+    pub(crate) fn open(bytes: usize, identity: &Identity) -> Option<Region> {
+        Region::shared(bytes, identity).or_else(|| Region::anonymous(bytes, identity))
+    }
+
+    /// A new region of anonymous memory (touched page by page).
     pub(crate) fn anonymous(bytes: usize, identity: &Identity) -> Option<Region> {
         let layout = Layout::for_bytes(bytes);
         let words = map::anonymous(layout.words() * 8)?.cast();
-        let region = Region { words, layout };
+        let region = Region { words, layout, backed: None };
         region.begin(identity);
         Some(region)
+    }
+
+    /// A new region on tmpfs, at most as large as there is room.
+    fn shared(bytes: usize, identity: &Identity) -> Option<Region> {
+        let bytes = bytes.min(shared::room());
+        if bytes < 2 * MIN_BYTES {
+            return None;
+        }
+        // A layout is a little larger than asked for.
+        let layout = Layout::for_bytes(bytes - MIN_BYTES);
+        let words = shared::create(&shared::Path::region(identity.pid, identity.token), layout.words() * 8)?.cast();
+        let backed = Some(SectionId::ALL.map(|id| AtomicUsize::new(layout.section(id).start)));
+        let region = Region { words, layout, backed };
+        if !region.back(SectionId::Counters, region.section(SectionId::Counters).capacity as u32 - 1) {
+            shared::remove(&shared::Path::region(identity.pid, identity.token));
+            return None;
+        }
+        region.begin(identity);
+        Some(region)
+    }
+
+    /// Makes sure that a record of a section has memory. `false`: there is none to be had.
+    #[inline]
+    pub(crate) fn back(&self, id: SectionId, record: u32) -> bool {
+        let Some(backed) = self.backed.as_ref().and_then(|backed| backed.get(id as usize)) else { return true };
+        let section = self.section(id);
+        let end = section.start + (record as usize + 1) * section.record_words;
+        end <= backed.load(Ordering::Acquire) || self.back_until(section, end, backed)
+    }
+
+    #[cold]
+    fn back_until(&self, section: Section, end: usize, backed: &AtomicUsize) -> bool {
+        let from = backed.load(Ordering::Acquire);
+        let last = (section.start + section.capacity * section.record_words).next_multiple_of(PAGE_WORDS);
+        let until = (from + STEP_WORDS).max(end.next_multiple_of(PAGE_WORDS)).min(last);
+        if end > last || self.layout.words() < until {
+            return false;
+        }
+        // SAFETY: inside the mapping: checked above.
+        let start = unsafe { self.words.add(from) };
+        let done = shared::populate(start.cast(), (until - from) * 8);
+        if done {
+            backed.fetch_max(until, Ordering::Release);
+        }
+        done
+    }
+
+    /// Gives the region a new text (see `wire::live::text`); one caller at a time. What does not fit is cut.
+    pub(crate) fn set_text(&self, text: &[u8]) {
+        let section = self.section(SectionId::Text);
+        let state = self.at(Head::Text as usize);
+        let generation = (state.load(Ordering::Relaxed) >> 32) + 1;
+        let text = text.get(..text.len().min(section.capacity / 2 * 8)).unwrap_or(text);
+        let half = text::half(generation << 32, section.capacity);
+        if !self.back(SectionId::Text, (half + text.len().div_ceil(8)) as u32) {
+            return;
+        }
+        for (n, bytes) in text.chunks(8).enumerate() {
+            let mut word = [0; 8];
+            word.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+            self.at(section.start + half + n).store(u64::from_le_bytes(word), Ordering::Relaxed);
+        }
+        // Release: whoever sees this state sees that half.
+        state.store(generation << 32 | text.len() as u64, Ordering::Release);
+    }
+
+    /// Says that the process lives.
+    pub(crate) fn beat(&self, now_ns: u64) {
+        self.at(Head::PulseNs as usize).store(now_ns, Ordering::Relaxed);
+    }
+
+    /// Removes the file of a shared region; the process goes on with the memory.
+    pub(crate) fn remove_file(&self) {
+        if self.backed.is_some() {
+            let head = |head: Head| self.at(head as usize).load(Ordering::Relaxed);
+            shared::remove(&shared::Path::region(head(Head::Pid) as u32, head(Head::Token)));
+        }
+    }
+
+    /// In a fork child: leaves the region to the parent. Whoever still holds a reference to it, such as a
+    /// handler that interrupted the profiler and forked, goes on in memory of its own, all zeros.
+    pub(crate) fn leave(&self) {
+        // SAFETY: our mapping; words of zeros are an empty region, and all accesses are bounded by the layout.
+        unsafe { map::renew(self.words.as_ptr().cast(), self.layout.words() * 8) };
     }
 
     fn begin(&self, identity: &Identity) {
@@ -63,6 +165,8 @@ impl Region {
             (Head::StartWallNs, identity.wall_ns),
             (Head::StartMonotonicNs, identity.monotonic_ns),
             (Head::Period, identity.period),
+            (Head::PidNamespace, identity.pid_namespace),
+            (Head::PulseNs, identity.monotonic_ns),
         ];
         for (word, value) in head {
             self.at(word as usize).store(value, Ordering::Relaxed);

@@ -66,7 +66,7 @@ impl SlotPool {
 
     fn take_fresh(&self, region: &Region) -> Option<u32> {
         let capacity = region.section(self.id).capacity as u32;
-        let step = |fresh: u32| (fresh < capacity).then_some(fresh + 1);
+        let step = |fresh: u32| (fresh < capacity && region.back(self.id, fresh)).then_some(fresh + 1);
         // Relaxed: the number alone decides who owns the slot.
         let slot = self.fresh.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).ok()?;
         region.note_used(self.id, slot + 1);

@@ -36,6 +36,12 @@ pub(crate) enum Head {
     StartMonotonicNs = 6,
     /// Sampling period in force now, bytes.
     Period = 7,
+    /// Inode of the pid namespace that the pid belongs to, 0: unknown.
+    PidNamespace = 8,
+    /// CLOCK_MONOTONIC when the process was last known to live, nanoseconds: the keeper's pulse.
+    PulseNs = 9,
+    /// Which half of the text section is valid, and how long it is (see `text`).
+    Text = 10,
 }
 
 const SECTIONS_AT: usize = 64;
@@ -47,24 +53,27 @@ const SECTION_WORDS: usize = 4;
 pub(crate) enum SectionId {
     /// One word per [`Counter`](super::counters::Counter).
     Counters = 0,
+    /// What dumps say besides samples: code mappings and metadata (see `text`).
+    Text = 1,
     /// [`ThreadRecord`](super::records::ThreadRecord)s.
-    Threads = 1,
+    Threads = 2,
     /// [`JavaMethodRecord`](super::records::JavaMethodRecord)s.
-    JavaMethods = 2,
+    JavaMethods = 3,
     /// Bytes of names, eight to a word; records refer to them by byte offset and length.
-    Strings = 3,
+    Strings = 4,
     /// [`StackRecord`](super::records::StackRecord)s.
-    Stacks = 4,
+    Stacks = 5,
     /// The frames of the stacks, [`CHUNK_FRAMES`](super::records::CHUNK_FRAMES) to a chunk.
-    Chunks = 5,
+    Chunks = 6,
     /// [`SampleRecord`](super::records::SampleRecord)s.
-    Samples = 6,
+    Samples = 7,
 }
 
 impl SectionId {
     /// All sections, in order.
-    pub(crate) const ALL: [SectionId; 7] = [
+    pub(crate) const ALL: [SectionId; 8] = [
         SectionId::Counters,
+        SectionId::Text,
         SectionId::Threads,
         SectionId::JavaMethods,
         SectionId::Strings,
@@ -76,7 +85,7 @@ impl SectionId {
     /// Words of one record of this section.
     pub(crate) const fn record_words(self) -> usize {
         match self {
-            SectionId::Counters | SectionId::Strings => 1,
+            SectionId::Counters | SectionId::Text | SectionId::Strings => 1,
             SectionId::JavaMethods => 4,
             SectionId::Threads | SectionId::Samples => 8,
             SectionId::Stacks => 32,
@@ -96,9 +105,10 @@ impl SectionId {
     const fn share(self) -> usize {
         match self {
             SectionId::Counters => 1,
+            SectionId::Text => 3,
             SectionId::Threads => 3,
             SectionId::JavaMethods => 8,
-            SectionId::Strings => 28,
+            SectionId::Strings => 25,
             SectionId::Stacks => 56,
             SectionId::Chunks => 96,
             SectionId::Samples => 64,
@@ -132,7 +142,7 @@ impl Section {
 /// All sections of a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
-    sections: [Section; 7],
+    sections: [Section; 8],
     words: usize,
 }
 
@@ -143,7 +153,7 @@ impl Layout {
     pub(crate) fn for_bytes(bytes: usize) -> Layout {
         const PAGE_WORDS: usize = 512;
         let pages = bytes.clamp(MIN_BYTES, MAX_BYTES) / 4096;
-        let mut sections = [Section::default(); 7];
+        let mut sections = [Section::default(); 8];
         let mut start = HEADER_WORDS;
         for (section, id) in sections.iter_mut().zip(SectionId::ALL) {
             let words = (pages * id.share() / 256).max(1) * PAGE_WORDS;
@@ -188,7 +198,7 @@ impl Layout {
         if version != VERSION {
             return Err(LayoutError::Version(version));
         }
-        let mut layout = Layout { sections: [Section::default(); 7], words: words.len() };
+        let mut layout = Layout { sections: [Section::default(); 8], words: words.len() };
         let mut previous_end = HEADER_WORDS;
         for (section, id) in layout.sections.iter_mut().zip(SectionId::ALL) {
             let at = SECTIONS_AT + id as usize * SECTION_WORDS;
@@ -216,6 +226,8 @@ pub(crate) enum LayoutError {
     /// A section does not lie inside the file, or does not have the record size it must have.
     Section(SectionId),
 }
+
+impl std::error::Error for LayoutError {}
 
 impl std::fmt::Display for LayoutError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -8,7 +8,9 @@
 use super::layout::{Head, Layout, LayoutError, Section, SectionId};
 use super::records::{CHUNK_FRAMES, JavaMethodRecord, SampleRecord, StackRecord, StringRef, ThreadRecord};
 use super::state::{self, LIVE};
+use super::text::Text;
 use super::{Words, counters::Counter};
+use crate::wire::time;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -55,6 +57,12 @@ pub(crate) struct Snapshot {
     pub(crate) threads: HashMap<u32, ThreadRecord>,
     /// Java methods by number (see [`java_pc`](crate::wire::java_pc)).
     pub(crate) java_methods: HashMap<u32, JavaMethod>,
+    /// Code mappings and metadata, as the keeper last wrote them.
+    pub(crate) text: Text,
+    /// Pid namespace of the pid, by inode; 0: unknown.
+    pub(crate) pid_namespace: u64,
+    /// CLOCK_MONOTONIC when the process was last known to live, nanoseconds.
+    pub(crate) pulse_ns: u64,
     /// Records that were being written, or referred to nowhere.
     pub(crate) torn: u64,
     frames: Vec<u64>,
@@ -73,6 +81,23 @@ impl Snapshot {
         reader.java_methods();
         reader.keep_settled(live);
         Ok(reader.snapshot)
+    }
+
+    /// Says in the metadata why there is this dump, and of what instant (CLOCK_MONOTONIC) it is: for dumps
+    /// that the process did not write itself.
+    pub(crate) fn tell(&mut self, reason: &str, at_ns: u64) {
+        let uptime_ns = at_ns.saturating_sub(self.start_monotonic_ns);
+        self.set("reason", reason);
+        self.set("uptime_ns", &uptime_ns.to_string());
+        self.set("time", &time::rfc3339(self.start_wall_ns + uptime_ns));
+    }
+
+    /// Sets one line of the metadata.
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        match self.text.metadata.iter_mut().find(|(known, _)| known == key) {
+            Some((_, old)) => *old = value.into(),
+            None => self.text.metadata.push((key.into(), value.into())),
+        }
     }
 
     /// The frames of a stack, leaf first.
@@ -108,6 +133,9 @@ impl<W: Words + ?Sized> Reader<'_, W> {
         self.snapshot.start_wall_ns = head(Head::StartWallNs);
         self.snapshot.start_monotonic_ns = head(Head::StartMonotonicNs);
         self.snapshot.period = head(Head::Period).max(1);
+        self.snapshot.pid_namespace = head(Head::PidNamespace);
+        self.snapshot.pulse_ns = head(Head::PulseNs);
+        self.snapshot.text = Text::read(self.words, &self.layout);
         let counters = self.layout.section(SectionId::Counters);
         self.snapshot.counters = (0..counters.capacity).map(|n| self.words.word(counters.start + n)).collect();
     }
@@ -130,7 +158,7 @@ impl<W: Words + ?Sized> Reader<'_, W> {
         for (offset, word) in record.iter_mut().enumerate() {
             *word = self.words.word(at + 1 + offset);
         }
-        if self.words.word(at) != before {
+        if self.words.word_again(at) != before {
             self.snapshot.torn += 1;
             return None;
         }
@@ -154,7 +182,7 @@ impl<W: Words + ?Sized> Reader<'_, W> {
             let word = |n: usize| words.get(n.wrapping_sub(1)).copied().unwrap_or(0);
             let record = StackRecord::unpack(word);
             let frames = self.chunk_frames(&record, chunks);
-            if self.words.word(at) != before {
+            if self.words.word_again(at) != before {
                 self.snapshot.torn += 1;
                 continue;
             }
@@ -211,7 +239,7 @@ impl<W: Words + ?Sized> Reader<'_, W> {
     /// Keeps the samples that are still the same ones and whose stack was read.
     fn keep_settled(&mut self, live: Vec<Live>) {
         for (record, at, word) in live {
-            if self.words.word(at) != word {
+            if self.words.word_again(at) != word {
                 continue;
             }
             if self.snapshot.stacks.contains_key(&record.stack) {

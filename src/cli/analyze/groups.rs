@@ -1,0 +1,127 @@
+//! The same bytes in other rows: by function, class, package or library, each with what lies below it.
+//!
+//! Cumulative, as in a call tree: a stack counts once for every group that any of its frames is in,
+//! so rows overlap and are not to be summed. Allocator glue makes no rows. Growth that scatters over many sites is seen here.
+
+use super::frames::{Kind, Kinds};
+use super::sites::sites;
+use crate::cli::profile::Profile;
+use crate::cli::profile::location::{Function, FunctionId, Origin};
+use crate::cli::profile::sample::Estimate;
+use crate::cli::profile::series::Series;
+use rustc_hash::FxHashMap;
+use serde::Serialize;
+
+/// What makes stacks one row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum By {
+    /// The place that allocates, up to the first own frames (rows do not overlap)
+    #[default]
+    Site,
+    /// A function anywhere in the stack
+    Function,
+    /// A Java class or C++ scope anywhere in the stack
+    Class,
+    /// A Java package anywhere in the stack
+    Package,
+    /// A library or program anywhere in the stack
+    Library,
+}
+
+/// One row.
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    /// Its name in words.
+    pub(crate) label: String,
+    /// Names of the frames that say what it is, leaf first.
+    pub(crate) frames: Vec<String>,
+    /// What it holds in the last dump.
+    pub(crate) value: Estimate,
+    /// Live bytes in each dump.
+    pub(crate) bytes: Vec<f64>,
+}
+
+/// All rows, in no order.
+pub(crate) fn groups(series: &Series, by: By) -> Vec<Group> {
+    if by == By::Site {
+        return sites(series)
+            .into_iter()
+            .map(|site| Group {
+                label: site.label(&series.profile),
+                frames: site.names(&series.profile),
+                value: site.value,
+                bytes: site.bytes,
+            })
+            .collect();
+    }
+    let kinds = Kinds::of(&series.profile);
+    let shown = |id: usize| kinds.kind(FunctionId(u32::try_from(id).unwrap_or(u32::MAX))) != Kind::Glue;
+    let functions_of = series.profile.functions.iter().enumerate();
+    let keys: Vec<Option<String>> =
+        functions_of.map(|(id, function)| key(function, by).filter(|_| shown(id))).collect();
+    let mut rows: FxHashMap<&str, Group> = FxHashMap::default();
+    for (index, sample) in series.profile.samples.iter().enumerate() {
+        let mut names: Vec<&str> =
+            functions(&series.profile, &sample.stack).filter_map(|id| keys.get(id.index())?.as_deref()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let history = series.history.get(index).map_or(&[][..], Vec::as_slice);
+        for name in names {
+            let row = rows.entry(name).or_insert_with(|| Group::new(name, series.dumps.len()));
+            row.value += sample.value;
+            for (dump, value) in history {
+                row.bytes.get_mut(*dump).into_iter().for_each(|sum| *sum += value.bytes);
+            }
+        }
+    }
+    rows.into_values().collect()
+}
+
+impl Group {
+    fn new(name: &str, dumps: usize) -> Group {
+        Group {
+            label: name.to_owned(),
+            frames: vec![name.to_owned()],
+            value: Estimate::default(),
+            bytes: vec![0.0; dumps],
+        }
+    }
+}
+
+fn functions<'a>(
+    profile: &'a Profile,
+    stack: &'a [crate::cli::profile::location::LocationId],
+) -> impl Iterator<Item = FunctionId> + 'a {
+    stack.iter().flat_map(|id| profile.location(*id).lines.iter().map(|line| line.function))
+}
+
+/// The row that a function belongs to.
+fn key(function: &Function, by: By) -> Option<String> {
+    let scope = |name: &str, separator: &str| name.rsplit_once(separator).map(|(scope, _)| scope.to_owned());
+    match (by, function.origin) {
+        (By::Function | By::Site, _) => Some(function.name.clone()),
+        (By::Library, _) => Some(function.library.clone()).filter(|library| !library.is_empty()),
+        (By::Class, Origin::Java) => scope(&function.name, "."),
+        (By::Class, _) => scope(&function.name, "::"),
+        (By::Package, Origin::Java) => scope(&function.name, ".").and_then(|class| scope(&class, ".")),
+        (By::Package, _) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_know_their_class_package_and_library() {
+        let java = Function { name: "com.shop.Catalog.unpack".into(), origin: Origin::Java, ..Function::default() };
+        let native = Function { name: "os::Linux::map".into(), library: "libjvm.so".into(), ..Function::default() };
+        assert_eq!(key(&java, By::Class).as_deref(), Some("com.shop.Catalog"));
+        assert_eq!(key(&java, By::Package).as_deref(), Some("com.shop"));
+        assert_eq!(key(&java, By::Library), None);
+        assert_eq!(key(&native, By::Class).as_deref(), Some("os::Linux"));
+        assert_eq!(key(&native, By::Library).as_deref(), Some("libjvm.so"));
+        assert_eq!(key(&native, By::Package), None);
+    }
+}

@@ -1,0 +1,79 @@
+//! `heaptap diff BEFORE AFTER`: what changed between two states, of one process or of two.
+//!
+//! Joins by name, so it also compares two versions of a program, or yesterday's process with today's.
+
+use super::inputs::{Inputs, Symbols};
+use super::output::Output;
+use super::terminal;
+use crate::cli::analyze::groups::By;
+use crate::cli::analyze::growth::Growth;
+use crate::cli::profile::series::Series;
+use crate::cli::render::Renderer;
+use crate::cli::render::growth::GrowthText;
+use crate::cli::render::json::Json;
+use crate::cli::render::units;
+use anyhow::Result;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Show what changed between two dumps
+#[derive(clap::Args, Debug)]
+pub(crate) struct Arguments {
+    /// A dump, or a directory: the last dump of its biggest process
+    #[arg(value_name = "BEFORE")]
+    before: PathBuf,
+
+    /// Likewise
+    #[arg(value_name = "AFTER")]
+    after: PathBuf,
+
+    #[command(flatten)]
+    symbols: Symbols,
+
+    /// What a row is
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    by: By,
+
+    /// How many rows to show
+    #[arg(long, short = 'n', default_value_t = 20, value_name = "N")]
+    top: usize,
+
+    /// Also show rows that did not change beyond sampling noise
+    #[arg(long)]
+    all: bool,
+
+    /// End with status 1 if live bytes grew by more than this (`64MiB`), noise taken off
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_size)]
+    fail_above: Option<u64>,
+
+    /// Write everything as JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let series = open_pair(&arguments.before, &arguments.after, &arguments.symbols)?;
+    let growth = Growth::of(&series, arguments.by);
+    let text =
+        GrowthText { layout: terminal::layout(), top: arguments.top, shows_all: arguments.all, is_comparison: true };
+    let renderer: &dyn Renderer<Growth> = if arguments.json { &Json } else { &text };
+    arguments.output.write(|out| renderer.render(&growth, out))?;
+    let certain = growth.total.change_bytes() - growth.total.noise_bytes;
+    match arguments.fail_above {
+        Some(bound) if certain > bound as f64 => Ok(ExitCode::FAILURE),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// The last dumps of two arguments as a series of two.
+pub(super) fn open_pair(before: &Path, after: &Path, symbols: &Symbols) -> Result<Series> {
+    let open = |path: &Path| {
+        let inputs = Inputs { files: vec![path.to_owned()], symbols: symbols.clone(), ..Inputs::default() };
+        inputs.open().map(|opened| opened.series)
+    };
+    Ok(Series::pair(open(before)?, open(after)?))
+}

@@ -1,0 +1,49 @@
+//! `heaptap growth FILES…`: which places grow over the dumps of one process?
+
+use super::inputs::{Inputs, Opened};
+use super::output::Output;
+use super::terminal;
+use crate::cli::analyze::groups::By;
+use crate::cli::analyze::growth::Growth;
+use crate::cli::render::Renderer;
+use crate::cli::render::growth::GrowthText;
+use crate::cli::render::json::Json;
+use anyhow::Result;
+use std::process::ExitCode;
+
+/// Show which places grow over the dumps of one process
+#[derive(clap::Args, Debug)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    inputs: Inputs,
+
+    /// What a row is
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    by: By,
+
+    /// How many rows to show
+    #[arg(long, short = 'n', default_value_t = 20, value_name = "N")]
+    top: usize,
+
+    /// Also show rows that did not change beyond sampling noise
+    #[arg(long)]
+    all: bool,
+
+    /// Write everything as JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let Opened { series, .. } = arguments.inputs.open()?;
+    let growth = Growth::of(&series, arguments.by);
+    let text =
+        GrowthText { layout: terminal::layout(), top: arguments.top, shows_all: arguments.all, is_comparison: false };
+    let renderer: &dyn Renderer<Growth> = if arguments.json { &Json } else { &text };
+    arguments.output.write(|out| renderer.render(&growth, out))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,48 @@
+//! `heaptap leaks FILES…`: the suspects only, each with its stack and the evidence against it.
+//!
+//! A suspect grew beyond sampling noise, rose in most steps, and was still rising at the end. The
+//! first tenth of a series is left out: starting up is no leak.
+
+use super::inputs::{Inputs, Opened};
+use super::output::Output;
+use super::terminal;
+use crate::cli::analyze::groups::By;
+use crate::cli::analyze::growth::Growth;
+use crate::cli::render::Renderer;
+use crate::cli::render::json::Json;
+use crate::cli::render::leaks::LeaksText;
+use anyhow::{Result, bail};
+use std::process::ExitCode;
+
+/// Show what leaks, with the evidence; status 1 if anything does
+#[derive(clap::Args, Debug)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    inputs: Inputs,
+
+    /// How many suspects to show
+    #[arg(long, short = 'n', default_value_t = 10, value_name = "N")]
+    top: usize,
+
+    /// Write everything as JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let Opened { mut series, .. } = arguments.inputs.open()?;
+    if series.dumps.len() < 2 {
+        bail!("one dump cannot show a leak: give two or more of the same process (`lg_prof_interval:30` writes them)");
+    }
+    series.drop_first(series.dumps.len() / 10);
+    let mut growth = Growth::of(&series, By::Site);
+    growth.retain_suspects();
+    let text = LeaksText { layout: terminal::layout(), top: arguments.top };
+    let renderer: &dyn Renderer<Growth> = if arguments.json { &Json } else { &text };
+    arguments.output.write(|out| renderer.render(&growth, out))?;
+    Ok(if growth.rows.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

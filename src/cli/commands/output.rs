@@ -1,0 +1,53 @@
+//! Where a result goes: stdout, or a file that appears whole.
+
+use anyhow::{Context, Result, bail};
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+/// `-o FILE`.
+#[derive(clap::Args, Debug, Default)]
+pub(crate) struct Output {
+    /// Write to this file instead of stdout
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+impl Output {
+    /// Has `render` write text to the place.
+    pub(crate) fn write(&self, render: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+        match self.output.as_deref().filter(|path| *path != Path::new("-")) {
+            Some(path) => write_file(path, render),
+            None => {
+                let mut out = BufWriter::new(io::stdout().lock());
+                render(&mut out)?;
+                Ok(out.flush()?)
+            }
+        }
+    }
+
+    /// As [`Output::write`], for what no terminal should get.
+    pub(crate) fn write_binary(&self, render: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+        if self.output.is_none() && io::stdout().is_terminal() {
+            bail!("this format is not for a terminal: name a file with -o");
+        }
+        self.write(render)
+    }
+}
+
+/// Under another name first, so that nobody finds half a file.
+fn write_file(path: &Path, render: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    let mut name = path.file_name().with_context(|| format!("{} is no file name", path.display()))?.to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let written = File::create(&temporary).and_then(|file| {
+        let mut out = BufWriter::new(file);
+        render(&mut out)?;
+        out.flush()?;
+        std::fs::rename(&temporary, path)
+    });
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written.with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,153 @@
+//! Growth for people: one line a row, the biggest change first, with its evidence beside it.
+
+use super::Renderer;
+use super::layout::{Layout, clean, cut_middle, sparkline, wrap};
+use super::text::word;
+use super::units::{bytes, change, duration, rate};
+use crate::cli::analyze::growth::{Growth, GrowthRow};
+use crate::cli::analyze::trend::Verdict;
+use std::io::{self, Write};
+
+/// Columns of the sparkline.
+const BARS: usize = 10;
+
+/// How to lay the table out.
+#[derive(Clone, Debug)]
+pub(crate) struct GrowthText {
+    /// The page.
+    pub(crate) layout: Layout,
+    /// Rows shown, from each end.
+    pub(crate) top: usize,
+    /// Also rows that did not change beyond noise.
+    pub(crate) shows_all: bool,
+    /// Whether it compares two states (`diff`) rather than following one process.
+    pub(crate) is_comparison: bool,
+}
+
+impl Renderer<Growth> for GrowthText {
+    fn render(&self, growth: &Growth, out: &mut dyn Write) -> io::Result<()> {
+        self.head(growth, out)?;
+        if growth.dumps.len() < 2 {
+            return writeln!(out, "One dump only: growth needs two or more of the same process.");
+        }
+        let is_shown = |row: &&GrowthRow| self.shows_all || is_change(row.trend.verdict);
+        let mut rows: Vec<&GrowthRow> = growth.rows.iter().filter(is_shown).collect();
+        rows.sort_by(|a, b| b.trend.change_bytes().abs().total_cmp(&a.trend.change_bytes().abs()));
+        if rows.is_empty() {
+            writeln!(out, "\nNothing changed beyond sampling noise (--all shows every row).")?;
+            return self.few_dumps(growth, out);
+        }
+        writeln!(out, "\n{}", self.layout.dim(&self.columns()))?;
+        for row in rows.iter().take(self.top) {
+            self.row(row, growth.has_times, out)?;
+        }
+        if rows.len() > self.top {
+            writeln!(out, "{}", self.layout.dim(&format!("{} more (-n N shows them)", rows.len() - self.top)))?;
+        }
+        self.hints(&rows, out)?;
+        self.few_dumps(growth, out)
+    }
+}
+
+impl GrowthText {
+    fn head(&self, growth: &Growth, out: &mut dyn Write) -> io::Result<()> {
+        let name = growth.process.exe.as_deref().and_then(|exe| exe.rsplit('/').next()).unwrap_or("unknown program");
+        let pid = growth.process.pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
+        let span =
+            match (growth.dumps.first().and_then(|dump| dump.time), growth.dumps.last().and_then(|dump| dump.time)) {
+                (Some(first), Some(last)) if growth.has_times => format!(" over {}", duration(last - first)),
+                _ => String::new(),
+            };
+        let title = if self.is_comparison {
+            "before -> after".to_owned()
+        } else {
+            format!("{name}{pid}: {} dumps{span}", growth.dumps.len())
+        };
+        let total = &growth.total;
+        let sums = format!("{} -> {}", bytes(total.first_bytes), bytes(total.last_bytes));
+        let judged = match total.verdict {
+            Verdict::Unknown => String::new(),
+            verdict => format!(" ({}, {})", change(total.change_bytes()), word(verdict)),
+        };
+        let line = format!("{title}, {sums}{judged}");
+        writeln!(out, "{}", self.layout.bold(&self.layout.line(&clean(&line))))?;
+        let noise = format!(
+            "A change counts beyond three standard errors of sampling: ± {} for the total.",
+            bytes(total.noise_bytes)
+        );
+        writeln!(out, "{}", self.layout.dim(&self.layout.line(&noise)))
+    }
+
+    fn columns(&self) -> String {
+        match self.is_comparison {
+            true => format!("{:>11} {:>10} {:>10}  where", "change", "before", "after"),
+            false => {
+                format!("{:>11} {:>10} {:>14} {:>7}  {:<BARS$}  where", "change", "now", "rate", "verdict", "history")
+            }
+        }
+    }
+
+    fn row(&self, row: &GrowthRow, has_times: bool, out: &mut dyn Write) -> io::Result<()> {
+        let trend = &row.trend;
+        let pace = if has_times { rate(trend.slope) } else { format!("{}/dump", change(trend.slope)) };
+        let figures = match self.is_comparison {
+            true => format!(
+                "{:>11} {:>10} {:>10}",
+                change(trend.change_bytes()),
+                bytes(trend.first_bytes),
+                bytes(trend.last_bytes)
+            ),
+            false => format!(
+                "{:>11} {:>10} {:>14} {:>7}  {:<BARS$}",
+                change(trend.change_bytes()),
+                bytes(trend.last_bytes),
+                pace,
+                word(trend.verdict),
+                sparkline(&row.history, BARS)
+            ),
+        };
+        let room = self.layout.width.saturating_sub(figures.chars().count() + 2).max(20);
+        writeln!(out, "{figures}  {}", cut_middle(&clean(&row.label), room))
+    }
+
+    /// Each known cause once.
+    fn hints(&self, rows: &[&GrowthRow], out: &mut dyn Write) -> io::Result<()> {
+        let mut told: Vec<&str> = Vec::new();
+        for hint in rows
+            .iter()
+            .take(self.top)
+            .filter(|row| row.trend.verdict == Verdict::Grows)
+            .filter_map(|row| row.hint.as_ref())
+        {
+            if told.contains(&hint.title) {
+                continue;
+            }
+            if told.is_empty() {
+                writeln!(out)?;
+            }
+            told.push(hint.title);
+            for (index, line) in wrap(&format!("{}: {}", hint.title, hint.advice), self.layout.width.saturating_sub(3))
+                .iter()
+                .enumerate()
+            {
+                writeln!(out, "{} {line}", if index == 0 { "=>" } else { "  " })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn few_dumps(&self, growth: &Growth, out: &mut dyn Write) -> io::Result<()> {
+        match growth.dumps.len() {
+            2 if !self.is_comparison => writeln!(
+                out,
+                "{}",
+                self.layout.dim("Two dumps cannot tell a leak from a cache that fills: more dumps do.")
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn is_change(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Grows | Verdict::Plateau | Verdict::Shrinks)
+}

@@ -1,0 +1,278 @@
+//! pprof's `profile.proto`, gzipped, encoded by hand: what `go tool pprof`, Parca, Pyroscope and
+//! speedscope read.
+//!
+//! The strictest reader sets the rules (Parca's validator): ids count from 1 without gaps, every
+//! reference is valid, `string_table[0]` is empty, addresses lie inside their mappings. Sample
+//! types are Go's inuse pair with `inuse_space` as the default (and the alloc pair if the dump
+//! accumulates); values are unbiased. Locations are named already, so mappings say so. Allocator
+//! glue is folded away, as everywhere: pprof's own list does not know every allocator.
+
+use super::Renderer;
+use crate::cli::analyze::frames::{Kind, Kinds};
+use crate::cli::profile::Profile;
+use crate::cli::profile::location::{Line, Location, LocationId, Origin};
+use crate::cli::profile::mapping::Mapping;
+use crate::cli::profile::sample::Sample;
+use crate::cli::profile::series::Series;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use rustc_hash::FxHashMap;
+use std::io::{self, Write};
+
+/// Writes a pprof file of the last dump.
+pub(crate) struct Pprof;
+
+impl Renderer<Series> for Pprof {
+    fn render(&self, series: &Series, out: &mut dyn Write) -> io::Result<()> {
+        let time = series.last().and_then(|dump| dump.time());
+        let mut gzip = GzEncoder::new(out, Compression::default());
+        gzip.write_all(&encode(&series.profile, time))?;
+        gzip.finish()?;
+        Ok(())
+    }
+}
+
+/// The message before compression.
+fn encode(profile: &Profile, time: Option<f64>) -> Vec<u8> {
+    let mut strings = Strings::new();
+    let mut message = Message::default();
+    let has_accumulated = profile.samples.iter().any(|sample| sample.counts.accum_objects > 0);
+    let pairs: &[(&str, &str)] = match has_accumulated {
+        true => &[
+            ("alloc_objects", "count"),
+            ("alloc_space", "bytes"),
+            ("inuse_objects", "count"),
+            ("inuse_space", "bytes"),
+        ],
+        false => &[("inuse_objects", "count"), ("inuse_space", "bytes")],
+    };
+    for (kind, unit) in pairs {
+        message.nested(1, value_type(&mut strings, kind, unit));
+    }
+    let used = Used::of(profile);
+    for sample in profile.samples.iter().filter(|sample| sample.value.bytes >= 0.5) {
+        message.nested(2, encode_sample(sample, has_accumulated, &used, &mut strings));
+    }
+    for (index, mapping) in used.mappings.iter().enumerate() {
+        message.nested(3, encode_mapping(index, mapping, &mut strings));
+    }
+    for (id, location) in used.locations.iter().enumerate() {
+        message.nested(4, encode_location(id, profile, location, &used));
+    }
+    for (index, function) in profile.functions.iter().enumerate() {
+        let mut nested = Message::default();
+        nested.number(1, index as u64 + 1);
+        nested.number(2, strings.id(&function.name));
+        if function.origin != Origin::Java {
+            nested.number(
+                3,
+                strings.id(if function.full_name.is_empty() { &function.name } else { &function.full_name }),
+            );
+        }
+        nested.number(4, strings.id(&function.file));
+        message.nested(5, nested);
+    }
+    message.number(9, time.map_or(0, |seconds| (seconds * 1e9) as u64));
+    message.nested(11, value_type(&mut strings, "space", "bytes"));
+    message.number(12, profile.period_bytes);
+    let default = strings.id("inuse_space");
+    message.number(14, default);
+    // Last, as everything above may add to it; readers do not mind the order.
+    for text in &strings.texts {
+        message.bytes(6, text.as_bytes());
+    }
+    message.buffer
+}
+
+/// Locations that samples refer to, numbered from 1 without gaps, and mappings, the program first
+/// (pprof takes the first one for it).
+struct Used<'a> {
+    profile: &'a Profile,
+    kinds: Kinds,
+    mappings: Vec<&'a Mapping>,
+    mapping_numbers: FxHashMap<usize, u64>,
+    locations: Vec<&'a Location>,
+    numbers: FxHashMap<u32, u64>,
+}
+
+impl<'a> Used<'a> {
+    fn of(profile: &'a Profile) -> Used<'a> {
+        let mut order: Vec<usize> = (0..profile.mappings.len()).collect();
+        let program = profile.program();
+        order.sort_by_key(|&index| profile.mappings.get(index).map(|mapping| mapping.path.as_str()) != program);
+        let mut used = Used {
+            profile,
+            kinds: Kinds::of(profile),
+            mappings: order.iter().filter_map(|&index| profile.mappings.get(index)).collect(),
+            mapping_numbers: order.iter().enumerate().map(|(place, &index)| (index, place as u64 + 1)).collect(),
+            locations: Vec::new(),
+            numbers: FxHashMap::default(),
+        };
+        for sample in profile.samples.iter().filter(|sample| sample.value.bytes >= 0.5) {
+            for id in used.stack(sample) {
+                let locations = &mut used.locations;
+                used.numbers.entry(id.0).or_insert_with(|| {
+                    locations.push(profile.location(*id));
+                    locations.len() as u64
+                });
+            }
+        }
+        used
+    }
+
+    /// A stack without the allocator's frames at its leaf.
+    fn stack(&self, sample: &'a Sample) -> &'a [LocationId] {
+        let is_glue = |id: &&LocationId| {
+            let lines = &self.profile.location(**id).lines;
+            lines.iter().all(|line| self.kinds.kind(line.function) == Kind::Glue)
+        };
+        let glue = sample.stack.iter().take_while(is_glue).count();
+        sample.stack.get(glue.min(sample.stack.len().saturating_sub(1))..).unwrap_or(&[])
+    }
+}
+
+fn value_type(strings: &mut Strings, kind: &str, unit: &str) -> Message {
+    let mut message = Message::default();
+    message.number(1, strings.id(kind));
+    message.number(2, strings.id(unit));
+    message
+}
+
+fn encode_sample<'a>(sample: &'a Sample, has_accumulated: bool, used: &Used<'a>, strings: &mut Strings) -> Message {
+    let mut message = Message::default();
+    let locations: Vec<u64> = used.stack(sample).iter().filter_map(|id| used.numbers.get(&id.0).copied()).collect();
+    message.packed(1, &locations);
+    let value = sample.value;
+    let round = |value: f64| value.round().max(0.0) as u64;
+    match has_accumulated {
+        true => message.packed(2, &[value.accum_objects, value.accum_bytes, value.objects, value.bytes].map(round)),
+        false => message.packed(2, &[value.objects, value.bytes].map(round)),
+    }
+    if value.objects >= 0.5 {
+        let mut label = Message::default();
+        label.number(1, strings.id("bytes"));
+        label.number(3, round(value.bytes / value.objects));
+        label.number(4, strings.id("bytes"));
+        message.nested(3, label);
+    }
+    message
+}
+
+fn encode_mapping(index: usize, mapping: &Mapping, strings: &mut Strings) -> Message {
+    let mut message = Message::default();
+    message.number(1, index as u64 + 1);
+    message.number(2, mapping.start);
+    message.number(3, mapping.end);
+    message.number(4, mapping.offset);
+    message.number(5, strings.id(&mapping.path));
+    message.number(6, strings.id(mapping.build_id.as_deref().unwrap_or("")));
+    message.number(7, 1);
+    message
+}
+
+fn encode_location(index: usize, profile: &Profile, location: &Location, used: &Used<'_>) -> Message {
+    let mut message = Message::default();
+    message.number(1, index as u64 + 1);
+    let is_java = location
+        .lines
+        .first()
+        .and_then(|line| profile.function(line.function))
+        .is_some_and(|function| function.origin == Origin::Java);
+    let mapping = location.mapping.filter(|_| !is_java);
+    message.number(2, mapping.and_then(|id| used.mapping_numbers.get(&id.index()).copied()).unwrap_or(0));
+    message.number(3, location.address);
+    for Line { function, line } in &location.lines {
+        let mut nested = Message::default();
+        nested.number(1, u64::from(function.0) + 1);
+        nested.number(2, u64::from(*line));
+        message.nested(4, nested);
+    }
+    message
+}
+
+/// `string_table`.
+struct Strings {
+    texts: Vec<String>,
+    ids: FxHashMap<String, u64>,
+}
+
+impl Strings {
+    fn new() -> Strings {
+        Strings { texts: vec![String::new()], ids: FxHashMap::from_iter([(String::new(), 0)]) }
+    }
+
+    fn id(&mut self, text: &str) -> u64 {
+        // `;` separates frames for some readers.
+        let text = text.replace(';', "_");
+        if let Some(&id) = self.ids.get(&text) {
+            return id;
+        }
+        let id = self.texts.len() as u64;
+        self.ids.insert(text.clone(), id);
+        self.texts.push(text);
+        id
+    }
+}
+
+/// A protobuf message being written.
+#[derive(Default)]
+struct Message {
+    buffer: Vec<u8>,
+}
+
+impl Message {
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.buffer.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.buffer.push(value as u8);
+    }
+
+    /// A number; 0 is the default and not written.
+    fn number(&mut self, field: u64, value: u64) {
+        if value != 0 {
+            self.varint(field << 3);
+            self.varint(value);
+        }
+    }
+
+    fn bytes(&mut self, field: u64, bytes: &[u8]) {
+        self.varint(field << 3 | 2);
+        self.varint(bytes.len() as u64);
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    fn packed(&mut self, field: u64, values: &[u64]) {
+        let mut packed = Message::default();
+        values.iter().for_each(|&value| packed.varint(value));
+        self.bytes(field, &packed.buffer);
+    }
+
+    fn nested(&mut self, field: u64, message: Message) {
+        self.bytes(field, &message.buffer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn varints_are_protobufs() {
+        let mut message = Message::default();
+        message.number(1, 150);
+        message.bytes(2, b"testing");
+        // The two examples of protobuf's encoding page.
+        assert_eq!(message.buffer, [0x08, 0x96, 0x01, 0x12, 0x07, 0x74, 0x65, 0x73, 0x74, 0x69, 0x6e, 0x67]);
+        message.number(3, 0);
+        assert_eq!(message.buffer.len(), 12);
+    }
+
+    #[test]
+    fn an_equal_string_is_stored_once_and_separators_are_replaced() {
+        let mut strings = Strings::new();
+        assert_eq!((strings.id(""), strings.id("a"), strings.id("a;b"), strings.id("a_b")), (0, 1, 2, 2));
+        assert_eq!(strings.texts, ["", "a", "a_b"]);
+    }
+}

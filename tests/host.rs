@@ -1,0 +1,194 @@
+//! Host safety: no program notices the tap. One small program per hazard (`tests/host/`), each run without the
+//! tap first (only what passes there counts), then under the tap as users run it, then with everything on:
+//! every allocation sampled, a dump every 64 KiB, dumps of the shortest process.
+//!
+//! The table of what ran goes to stderr past the test harness. `HOST_ONLY=a,b` runs only these hazards.
+
+mod support;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use std::{fs, io, panic, thread};
+
+use support::{Folder, HeapV2, Outcome, Subject};
+
+/// The string of a usual configuration.
+const DEFAULT: &str = "prof:true,lg_prof_interval:30,lg_prof_sample:17,prof_final:true";
+/// Everything on.
+const EVERYTHING: &str =
+    "prof:true,lg_prof_sample:0,prof_final:true,lg_prof_interval:16,prof_min_seconds:0,prof_min_bytes:0";
+/// A program that says "not possible here" ends so.
+const NOT_POSSIBLE: i32 = 77;
+/// None of the programs takes 2 s on an idle machine; this is a bound for hangs.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A program of `tests/host/`.
+struct Hazard {
+    /// Its file, without the ending `.c` or `.cpp`.
+    name: &'static str,
+    /// More arguments for the compiler; `{}` is the folder of what was built.
+    build: &'static [&'static str],
+    /// Whether a final dump of the process must be there with everything on.
+    leaves_a_dump: bool,
+}
+
+const fn hazard(name: &'static str) -> Hazard {
+    Hazard { name, build: &[], leaves_a_dump: true }
+}
+
+const HAZARDS: &[Hazard] = &[
+    hazard("api"),
+    hazard("errno_free"),
+    hazard("aliases"),
+    hazard("info"),
+    hazard("libc_results"),
+    hazard("cpp"),
+    hazard("fork_stdio"),
+    hazard("fork_mt"),
+    hazard("atfork_alloc"),
+    hazard("cancel"),
+    // No dump is as small as the limit on files.
+    Hazard { leaves_a_dump: false, ..hazard("fsize") },
+    hazard("throw_race"),
+    hazard("deepbind"),
+    Hazard { build: &["-Wl,--enable-new-dtags,-rpath,$ORIGIN/below"], ..hazard("origin_rpath") },
+    hazard("sigwait"),
+    hazard("main_pthread_exit"),
+    hazard("unshare_user"),
+    // The user that it becomes may not write into the folder of dumps.
+    Hazard { leaves_a_dump: false, ..hazard("setuid_all_threads") },
+    hazard("low_fds"),
+    hazard("closed_stdio"),
+    hazard("close_all"),
+    hazard("exec_fds"),
+];
+
+/// What came of one hazard.
+enum Verdict {
+    Passed,
+    NotPossible(String),
+    Failed(String),
+}
+
+#[test]
+fn no_program_notices_the_tap() {
+    let build = Folder::new("host-build");
+    libraries(build.path());
+    let only = std::env::var("HOST_ONLY").unwrap_or_default();
+    let wanted = |hazard: &&Hazard| only.is_empty() || only.split(',').any(|name| name == hazard.name);
+    let hazards: Vec<&Hazard> = HAZARDS.iter().filter(wanted).collect();
+    let results: Mutex<Vec<(&str, Verdict, Duration)>> = Mutex::new(Vec::new());
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(hazard) = hazards.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let start = Instant::now();
+                    let verdict = try_out(hazard, build.path());
+                    results.lock().unwrap().push((hazard.name, verdict, start.elapsed()));
+                }
+            });
+        }
+    });
+    report(results.into_inner().unwrap());
+}
+
+/// Prints the table and fails if a hazard did.
+fn report(mut results: Vec<(&str, Verdict, Duration)>) {
+    results.sort_by_key(|(name, ..)| HAZARDS.iter().position(|hazard| hazard.name == *name));
+    let mut table = String::new();
+    let mut failures = String::new();
+    for (name, verdict, time) in &results {
+        let word = match verdict {
+            Verdict::Passed => "plain, default, everything: ok".to_owned(),
+            Verdict::NotPossible(why) => format!("skipped: {why}"),
+            Verdict::Failed(why) => {
+                failures += &format!("{name}: {why}\n");
+                "FAILED".to_owned()
+            }
+        };
+        table += &format!("  {name:22} {:6.1} s  {word}\n", time.as_secs_f64());
+    }
+    let _ = io::stderr().write_all(format!("\nhazards, each as three runs:\n{table}").as_bytes());
+    assert!(failures.is_empty(), "\n{failures}");
+}
+
+/// Compiles a hazard and runs it three times.
+fn try_out(hazard: &Hazard, build: &Path) -> Verdict {
+    let checked = panic::catch_unwind(|| {
+        let subject = Subject::new(compile(hazard, build)).deadline(DEADLINE);
+        let plain = subject.run_plain();
+        if plain.status.code() == Some(NOT_POSSIBLE) {
+            return Verdict::NotPossible(plain.stdout.trim().to_owned());
+        }
+        assert!(plain.status.success(), "it fails without the tap: {} {}{}", plain.status, plain.stdout, plain.stderr);
+        subject.run_tapped(DEFAULT).assert_same_as(&plain);
+        check_everything(hazard, &subject.run_tapped(EVERYTHING), &plain);
+        Verdict::Passed
+    });
+    checked.unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().cloned();
+        Verdict::Failed(text.unwrap_or_else(|| "panicked".to_owned()))
+    })
+}
+
+/// With everything on the program is the same, and its dumps are sound.
+fn check_everything(hazard: &Hazard, outcome: &Outcome, plain: &Outcome) {
+    assert_eq!(outcome.status, plain.status, "with everything on: {}{}", outcome.stdout, outcome.stderr);
+    assert_eq!(outcome.stdout, plain.stdout, "stdout with everything on; stderr was: {}", outcome.stderr);
+    let strange: Vec<&str> = outcome.stderr.lines().filter(|line| !line.starts_with("heaptap: ")).collect();
+    assert_eq!(strange.join("\n"), plain.stderr.trim_end(), "stderr with everything on");
+    assert!(!hazard.leaves_a_dump || outcome.final_dump().is_some(), "no final dump; stderr: {}", outcome.stderr);
+    let last = outcome.dumps.len().saturating_sub(3);
+    for (number, dump) in outcome.dumps.iter().enumerate().filter(|(number, _)| *number < 2 || *number >= last) {
+        let _ = number;
+        HeapV2::parse(&dump.text()).unwrap_or_else(|error| panic!("{}: {error}", dump.path.display()));
+    }
+}
+
+/// The libraries that some programs open.
+fn libraries(build: &Path) {
+    let below = build.join("below");
+    fs::create_dir_all(&below).expect("the folder of builds is writable");
+    gcc("gcc", &[&source("plugin.c")], &build.join("plugin.so"), &["-shared", "-fPIC"]);
+    gcc("gcc", &[&source("plugin.c")], &below.join("libhidden.so"), &["-shared", "-fPIC"]);
+}
+
+fn source(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/host").join(file)
+}
+
+/// Compiles a hazard's program.
+fn compile(hazard: &Hazard, build: &Path) -> PathBuf {
+    let program = build.join(hazard.name);
+    let c = source(&format!("{}.c", hazard.name));
+    let cpp = source(&format!("{}.cpp", hazard.name));
+    let plugin = format!("-DPLUGIN=\"{}\"", build.join("plugin.so").display());
+    let mut arguments = vec![plugin.as_str()];
+    arguments.extend(hazard.build);
+    if c.is_file() {
+        gcc("gcc", &[&c], &program, &arguments);
+    } else {
+        arguments.push("-std=c++17");
+        gcc("g++", &[&cpp], &program, &arguments);
+    }
+    program
+}
+
+/// Runs a compiler, untapped, without builtins: each call in the source is one in the program.
+fn gcc(compiler: &str, sources: &[&Path], output: &Path, arguments: &[&str]) {
+    let result = Command::new(compiler)
+        .args(["-O1", "-g", "-pthread", "-fno-builtin", "-w", "-o"])
+        .arg(output)
+        .args(sources)
+        .args(arguments)
+        .args(["-ldl", "-lm"])
+        .env_remove("LD_PRELOAD")
+        .output()
+        .unwrap_or_else(|error| panic!("starting {compiler}: {error}"));
+    assert!(result.status.success(), "{}: {}", output.display(), String::from_utf8_lossy(&result.stderr));
+}
