@@ -152,6 +152,11 @@ impl SampledHeap {
         self.range.reserve(most)
     }
 
+    /// Whether there is a range.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.range.is_empty()
+    }
+
     /// Whether a pointer is a sampled block's.
     #[inline]
     pub(crate) fn holds(&self, block: *const c_void) -> bool {

@@ -39,7 +39,7 @@ impl Orphan {
 
     /// Removes the region.
     pub(super) fn remove(&self) {
-        let _ = fs::remove_file(&self.path);
+        remove(&self.path);
     }
 }
 
@@ -67,10 +67,16 @@ fn orphan(path: PathBuf, settings: &Settings) -> Option<Orphan> {
     }
     let prefix = snapshot.text.metadata.iter().find(|(key, _)| key == "prefix").map(|(_, value)| PathBuf::from(value));
     if prefix.is_none() || !is_significant(&snapshot, settings) {
-        let _ = fs::remove_file(&path);
+        remove(&path);
         return None;
     }
     Some(Orphan { path, snapshot, prefix: prefix? })
+}
+
+/// Removes a region, and the control file beside it.
+fn remove(region: &Path) {
+    let _ = fs::remove_file(region.with_extension("control"));
+    let _ = fs::remove_file(region);
 }
 
 /// Whether it would have left a file at its end.

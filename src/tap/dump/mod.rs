@@ -34,6 +34,14 @@ const PATIENCE_NS: u64 = 2_000_000_000;
 pub(crate) enum Reason {
     /// So many bytes were allocated since the last one (`lg_prof_interval`).
     Interval,
+    /// So much time has passed (`prof_dump_seconds`).
+    Seconds,
+    /// The live bytes have grown (`prof_dump_growth`).
+    Growth,
+    /// Memory passed a mark (`prof_dump_watermark`).
+    Watermark,
+    /// Somebody asked (`heaptap dump`).
+    Request,
     /// The process ends (`prof_final`).
     Final,
 }
@@ -43,6 +51,10 @@ impl Reason {
     fn word(self) -> &'static str {
         match self {
             Reason::Interval => "interval",
+            Reason::Seconds => "seconds",
+            Reason::Growth => "growth",
+            Reason::Watermark => "watermark",
+            Reason::Request => "request",
             Reason::Final => "final",
         }
     }
@@ -53,6 +65,7 @@ pub(crate) struct Dumper {
     busy: AtomicBool,
     seq: AtomicU64,
     intervals: AtomicU64,
+    requests: AtomicU64,
     trouble_told: AtomicBool,
     place_told: AtomicBool,
 }
@@ -76,6 +89,7 @@ impl Dumper {
             busy: AtomicBool::new(false),
             seq: AtomicU64::new(0),
             intervals: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
             trouble_told: AtomicBool::new(false),
             place_told: AtomicBool::new(false),
         }
@@ -85,6 +99,7 @@ impl Dumper {
     pub(crate) fn restart(&self) {
         self.seq.store(0, Ordering::Relaxed);
         self.intervals.store(0, Ordering::Relaxed);
+        self.requests.store(0, Ordering::Relaxed);
         self.busy.store(false, Ordering::Release);
     }
 
@@ -169,17 +184,14 @@ impl Dumper {
         let prefix = Path::new(OsStr::from_bytes(settings.options.prof_prefix));
         let damaged = |error| (prefix.to_path_buf(), io::Error::other(format!("{error}")));
         let snapshot = Snapshot::take(store.region()).map_err(damaged)?;
-        let kind = match reason {
-            Reason::Interval => DumpKind::Interval(self.intervals.load(Ordering::Relaxed)),
-            Reason::Final => DumpKind::Final,
-        };
+        let kind = self.kind(reason);
         let mut first_failure = None;
         for prefix in file::prefixes(prefix, &settings.fallback_directories) {
             let name = DumpName { prefix, pid: snapshot.pid, seq: self.seq.load(Ordering::Relaxed), kind };
             match write_file(&snapshot, text, name, settings.options.prof_accum) {
                 Ok(name) => {
                     self.seq.store(name.seq + 1, Ordering::Relaxed);
-                    self.intervals.fetch_add(u64::from(reason == Reason::Interval), Ordering::Relaxed);
+                    self.count(kind);
                     let path = path(&name);
                     if first_failure.is_some() {
                         self.tell_place(&path);
@@ -192,6 +204,24 @@ impl Dumper {
             }
         }
         Err(first_failure.unwrap_or_else(|| (prefix.to_path_buf(), io::ErrorKind::NotFound.into())))
+    }
+
+    fn kind(&self, reason: Reason) -> DumpKind {
+        match reason {
+            Reason::Interval | Reason::Seconds | Reason::Growth | Reason::Watermark => {
+                DumpKind::Interval(self.intervals.load(Ordering::Relaxed))
+            }
+            Reason::Request => DumpKind::Manual(self.requests.load(Ordering::Relaxed)),
+            Reason::Final => DumpKind::Final,
+        }
+    }
+
+    fn count(&self, kind: DumpKind) {
+        match kind {
+            DumpKind::Interval(_) => self.intervals.fetch_add(1, Ordering::Relaxed),
+            DumpKind::Manual(_) => self.requests.fetch_add(1, Ordering::Relaxed),
+            DumpKind::Gdump(_) | DumpKind::Final => 0,
+        };
     }
 
     fn tell_place(&self, path: &Path) {
