@@ -97,5 +97,11 @@ impl Site {
 fn cut(kinds: &Kinds, mut frames: Vec<Line>) -> (Vec<Line>, Option<usize>) {
     let own = frames.iter().take(DEPTH_MAX).position(|line| kinds.kind(line.function) == Kind::Own);
     frames.truncate(own.map_or(DEPTH_WITHOUT_OWN, |own| own + 1 + CALLERS));
+    // What called the outermost own frame is plumbing: thread starters, the JVM's call stubs.
+    while frames.len() > own.map_or(usize::MAX, |own| own + 1)
+        && frames.last().is_some_and(|line| kinds.kind(line.function) == Kind::System)
+    {
+        frames.pop();
+    }
     (frames, own)
 }
