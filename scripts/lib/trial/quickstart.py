@@ -112,6 +112,7 @@ class Quickstart:
     def show_dumps(self, found: list[dumps.Dump], own: list[dumps.Dump]) -> None:
         with self.steps.step("Dumps") as notes:
             notes += [str(dump.path) for dump in own] or ["none of the server"]
+            notes += [f"{path} (belongs to them)" for path in dumps.beside(own)]
             others = len(found) - len(own)
             if others:
                 notes.append(f"and {others} of other processes")
