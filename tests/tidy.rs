@@ -11,11 +11,14 @@ use std::process::Command;
 /// The floors of the tap, lowest first: a module imports only those named before it.
 const TAP: &[&str] = &[
     "os",
+    "own_memory",
     "backend",
     "stack",
     "guard",
     "sampler",
     "settings",
+    "triggers",
+    "control",
     "store",
     "unwind",
     "jvm",
@@ -31,11 +34,13 @@ const CLI: &[&str] = &["profile", "symbolize", "analyze", "render", "attach", "c
 /// Where unsafe code may stand, below `src/`.
 const UNSAFE: &[&str] = &[
     "tap/backend.rs",
+    "tap/control.rs",
     "tap/exports",
     "tap/jvm/",
     "tap/keeper.rs",
     "tap/lifecycle/",
     "tap/os/",
+    "tap/own_memory.rs",
     "tap/profiler/scratch.rs",
     "tap/slow.rs",
     "tap/store/",

@@ -2,8 +2,9 @@
 //!
 //! It starts late, when there is something to do in a process that is worth it; blocks all signals (they are
 //! the program's); has an empty descriptor table of its own; and ends when the main thread ends by
-//! `pthread_exit`, so that a program whose other threads are done can end. Without it nothing but
-//! dumps before the end is missing.
+//! `pthread_exit`, so that a program whose other threads are done can end. It gives way to `unshare` and
+//! `setns`, which want a single thread, and starts again later. Without it nothing but dumps before
+//! the end is missing.
 //!
 //! # Safety
 //! Calls of libc's thread functions with values of this file's own.
@@ -11,7 +12,7 @@
 
 use super::dump::Reason;
 use super::guard::Guard;
-use super::os::{clock, loads, sys};
+use super::os::{clock, loads, spare_stack, sys, tls};
 use super::profiler::PROFILER;
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
@@ -26,6 +27,8 @@ const STOP: u32 = 2;
 const STACK_BYTES: usize = 256 << 10;
 /// Longest sleep: the pulse that the region shows. It is woken when there is something to do.
 const SLEEP_NS: u64 = 5 * 1_000_000_000;
+/// Longest wait for its end; it may be writing a dump.
+const PATIENCE_NS: u64 = 2_000_000_000;
 
 /// After a sample: starts the keeper once the process is worth one, and tells it when a dump is due.
 pub(crate) fn notice(interval_over: bool) {
@@ -41,8 +44,13 @@ pub(crate) fn notice(interval_over: bool) {
         PROFILER.triggers.fetch_or(INTERVAL, Ordering::Release);
         sys::futex_wake(&PROFILER.triggers);
     }
-    if !PROFILER.keeper_started.swap(true, Ordering::Relaxed) {
-        start();
+    // A child of vfork has our memory and another pid: a thread of its own would be gone with its exec.
+    let may_start = !started && sys::process_id() == PROFILER.pid();
+    if may_start && !PROFILER.keeper_started.swap(true, Ordering::Relaxed) {
+        spare_stack::with_room(|| {
+            PROFILER.announce();
+            start();
+        });
     }
 }
 
@@ -50,6 +58,29 @@ pub(crate) fn notice(interval_over: bool) {
 pub(crate) fn stop() {
     PROFILER.triggers.fetch_or(STOP, Ordering::Release);
     sys::futex_wake(&PROFILER.triggers);
+}
+
+/// Ends the keeper and waits until the kernel has forgotten it, so that the caller may be the only thread.
+/// The next interval starts it again.
+pub(crate) fn give_way() {
+    let running = PROFILER.keeper_started.load(Ordering::Relaxed) && sys::process_id() == PROFILER.pid();
+    if !running {
+        return;
+    }
+    stop();
+    let deadline = clock::monotonic_ns() + PATIENCE_NS;
+    loop {
+        let thread = PROFILER.keeper_thread.load(Ordering::Acquire);
+        if thread != 0 && !sys::is_thread(PROFILER.pid(), thread) {
+            break;
+        }
+        if clock::monotonic_ns() > deadline {
+            return;
+        }
+        clock::sleep_ns(100_000);
+    }
+    PROFILER.keeper_thread.store(0, Ordering::Relaxed);
+    PROFILER.keeper_started.store(false, Ordering::Relaxed);
 }
 
 /// Starts the thread, all signals blocked in it. What fails stays undone: dumps wait for the end.
@@ -85,11 +116,13 @@ fn create_thread() {
 extern "C" fn run(_: *mut c_void) -> *mut c_void {
     // Held for life: what this thread allocates is not the program's.
     let _guard = Guard::enter();
+    PROFILER.keeper_thread.store(sys::thread_id(), Ordering::Release);
     // SAFETY: a NUL-terminated name of at most 16 bytes.
     unsafe { libc::prctl(libc::PR_SET_NAME, c"heaptap".as_ptr()) };
     // SAFETY: only this thread's own, unshared table is emptied; where the kernel cannot unshare (before 5.9)
     // nothing is closed.
-    unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, libc::CLOSE_RANGE_UNSHARE) };
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, libc::CLOSE_RANGE_UNSHARE) };
+    tls::thread().has_own_descriptors.set(closed == 0);
     PROFILER.refresh();
     PROFILER.adopt();
     let mut loads = loads::count();

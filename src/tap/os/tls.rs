@@ -45,6 +45,10 @@ pub(crate) struct ThreadBlock {
     pub(crate) record: Cell<u32>,
     /// Life of the process that `tid` and `record` belong to (a fork child is another life).
     pub(crate) life: Cell<u32>,
+    /// Whether the thread has a descriptor table of its own: the keeper.
+    pub(crate) has_own_descriptors: Cell<bool>,
+    /// Whether the tap's own allocations on this thread must not go to jemalloc (`own_memory`).
+    pub(crate) avoids_jemalloc: Cell<bool>,
 }
 
 const _: () = assert!(size_of::<ThreadBlock>() <= 128);

@@ -30,6 +30,7 @@ use capture::Capture;
 use once_cell::race::OnceBox;
 use scratch::ScratchPool;
 use std::ffi::c_void;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -68,6 +69,8 @@ pub(crate) struct Profiler {
     pub(crate) triggers: AtomicU32,
     /// Whether the keeper was started in this life.
     pub(crate) keeper_started: AtomicBool,
+    /// Its kernel thread id, 0: not known yet.
+    pub(crate) keeper_thread: AtomicU32,
 }
 
 /// The sampler in force; may change at any time, and a torn pair of words does no harm.
@@ -91,6 +94,7 @@ impl Profiler {
             interval: AtomicU64::new(0),
             triggers: AtomicU32::new(0),
             keeper_started: AtomicBool::new(false),
+            keeper_thread: AtomicU32::new(0),
         }
     }
 
@@ -142,6 +146,20 @@ impl Profiler {
             || self.store().map_or(0, |store| store.region().counter(Counter::LiveBytes)) >= options.prof_min_bytes
     }
 
+    /// Says once in a life what is profiled and where the dumps go.
+    pub(crate) fn announce(&self) {
+        let Some(settings) = self.settings() else { return };
+        let exe = std::fs::read_link("/proc/self/exe").map_or_else(|_| "?".into(), |path| path.display().to_string());
+        let prefix = std::path::Path::new(std::ffi::OsStr::from_bytes(settings.options.prof_prefix));
+        let prefix = std::path::absolute(prefix).unwrap_or_else(|_| prefix.to_path_buf());
+        let (pid, period) = (self.pid(), self.sampler.get().period());
+        let text = format!(
+            "heaptap: profiling pid {pid} ({exe}), a sample every {period} bytes; dumps: {}.{pid}.*.heap",
+            prefix.display()
+        );
+        sys::say(&[text.as_bytes()]);
+    }
+
     /// Writes a dump. Not for threads that are inside an allocation.
     pub(crate) fn dump(&self, reason: Reason) -> Option<PathBuf> {
         self.dumper.write(self.open_store()?, self.settings()?, reason, &self.occasion())
@@ -183,13 +201,19 @@ impl Profiler {
     }
 
     /// Samples a request whose turn it is. `None`: allocate it as if nothing had happened.
-    /// `true` beside the block: an interval is over.
-    pub(crate) fn sample(&'static self, request: &Request, thread: &ThreadBlock) -> (Option<NonNull<c_void>>, bool) {
+    /// `since_draw`: bytes that the thread allocated since its wait was drawn. `true` beside the block: an
+    /// interval is over.
+    pub(crate) fn sample(
+        &'static self,
+        request: &Request,
+        thread: &ThreadBlock,
+        since_draw: u64,
+    ) -> (Option<NonNull<c_void>>, bool) {
         if !self.active.load(Ordering::Acquire) {
             return (None, false);
         }
         let Some(store) = self.open_store() else { return (None, false) };
-        let interval_over = self.count_allocated(store, thread);
+        let interval_over = self.count_allocated(store, since_draw);
         let hint = thread.tid.get() as usize;
         let block = self.heap.allocate(request.size, request.alignment, request.zeroed, hint);
         let Some(block) = block else {
@@ -260,9 +284,8 @@ impl Profiler {
         check(block.as_ptr() as u64) << 48 | life << 32 | u64::from(slot)
     }
 
-    /// Counts what this thread allocated since its last draw. Whether an interval ended with it.
-    fn count_allocated(&self, store: &Store, thread: &ThreadBlock) -> bool {
-        let since_draw = thread.drawn.get().wrapping_sub(thread.bytes_left.get());
+    /// Counts what a thread allocated since its last draw. Whether an interval ended with it.
+    fn count_allocated(&self, store: &Store, since_draw: u64) -> bool {
         let after = store.region().count(Counter::AllocatedBytes, since_draw);
         let interval = self.interval.load(Ordering::Relaxed);
         interval != 0 && after / interval != after.wrapping_sub(since_draw) / interval
@@ -306,6 +329,7 @@ impl Profiler {
         if self.life.begin_anew() {
             self.triggers.store(0, Ordering::Relaxed);
             self.keeper_started.store(false, Ordering::Relaxed);
+            self.keeper_thread.store(0, Ordering::Relaxed);
             self.dumper.restart();
             self.store.forget();
         }

@@ -79,7 +79,8 @@ impl Region {
         }
         // A layout is a little larger than asked for.
         let layout = Layout::for_bytes(bytes - MIN_BYTES);
-        let words = shared::create(&shared::Path::region(identity.pid, identity.token), layout.words() * 8)?.cast();
+        let words =
+            shared::create(&shared::Path::region(identity.pid, identity.token), layout.words() * 8, 0o400)?.cast();
         let backed = Some(SectionId::ALL.map(|id| AtomicUsize::new(layout.section(id).start)));
         let region = Region { words, layout, backed };
         if !region.back(SectionId::Counters, region.section(SectionId::Counters).capacity as u32 - 1) {
