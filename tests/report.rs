@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use support::{Folder, Subject, cli, collect_dumps, have_jeprof, jeprof_text};
 
+/// Relative to the package, where [`report`] runs: reports repeat the paths they were given.
 fn dumps() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dumps")
+    PathBuf::from("tests/dumps")
 }
 
 fn report(arguments: &[&str], files: &[PathBuf]) -> Output {
     let mut command = Command::new(cli());
-    command.arg("report").args(arguments).args(files).env("COLUMNS", "100").env_remove("LD_PRELOAD");
+    command.arg("report").args(arguments).args(files).current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.env("COLUMNS", "100").env_remove("LD_PRELOAD");
     command.output().unwrap()
 }
 
@@ -132,7 +134,7 @@ fn totals_equal_stock_jeprofs_on_stock_dumps() {
         let conf = format!("prof:true,prof_final:true,lg_prof_sample:{period},prof_prefix:{}", prefix.display());
         let outcome = Subject::new(cli())
             .args(["report", "--json"])
-            .args([dumps().join("shop")])
+            .args([Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dumps/shop")])
             .env("LD_PRELOAD", &jemalloc)
             .env("MALLOC_CONF", &conf)
             .run_plain();

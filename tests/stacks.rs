@@ -88,6 +88,13 @@ fn heavily_optimised_programs_have_the_stacks_that_backtrace_sees() {
 }
 
 #[test]
+fn programs_with_gaps_between_their_segments_have_the_stacks_that_backtrace_sees() {
+    let large_pages = "-Wl,-z,max-page-size=0x200000,-z,common-page-size=0x200000,-z,separate-code";
+    assert_all_found(&["-O2", large_pages]);
+    assert_all_found(&["-O2", "-no-pie", large_pages]);
+}
+
+#[test]
 fn stacks_that_nobody_can_unwind_kill_nobody() {
     if !needs("g++") || !needs("setarch") {
         return;

@@ -57,5 +57,6 @@ fn next_steps(files: &[PathBuf], report: &Report) -> Vec<(String, &'static str)>
     if report.dumps.len() > 1 {
         steps.push((format!("heaptap growth {files}"), "every place that grows, with its evidence"));
     }
+    steps.push((format!("heaptap flame {files} -o heap.html"), "the whole picture, as a page to hand on"));
     steps
 }

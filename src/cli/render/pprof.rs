@@ -4,11 +4,13 @@
 //! The strictest reader sets the rules (Parca's validator): ids count from 1 without gaps, every
 //! reference is valid, `string_table[0]` is empty, addresses lie inside their mappings. Sample
 //! types are Go's inuse pair with `inuse_space` as the default (and the alloc pair if the dump
-//! accumulates); values are unbiased. Locations are named already, so mappings say so.
+//! accumulates); values are unbiased. Locations are named already, so mappings say so. Allocator
+//! glue is folded away, as everywhere: pprof's own list does not know every allocator.
 
 use super::Renderer;
+use crate::cli::analyze::frames::{Kind, Kinds};
 use crate::cli::profile::Profile;
-use crate::cli::profile::location::{Line, Location, Origin};
+use crate::cli::profile::location::{Line, Location, LocationId, Origin};
 use crate::cli::profile::mapping::Mapping;
 use crate::cli::profile::sample::Sample;
 use crate::cli::profile::series::Series;
@@ -16,10 +18,6 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use rustc_hash::FxHashMap;
 use std::io::{self, Write};
-
-/// What a reader hides from the leaf end: the allocator itself.
-const DROP_FRAMES: &str =
-    "(operator new|operator new\\[\\]|malloc|calloc|realloc|memalign|posix_memalign|aligned_alloc)";
 
 /// Writes a pprof file of the last dump.
 pub(crate) struct Pprof;
@@ -74,8 +72,6 @@ fn encode(profile: &Profile, time: Option<f64>) -> Vec<u8> {
         nested.number(4, strings.id(&function.file));
         message.nested(5, nested);
     }
-    let drop_frames = strings.id(DROP_FRAMES);
-    message.number(7, drop_frames);
     message.number(9, time.map_or(0, |seconds| (seconds * 1e9) as u64));
     message.nested(11, value_type(&mut strings, "space", "bytes"));
     message.number(12, profile.period_bytes);
@@ -91,6 +87,8 @@ fn encode(profile: &Profile, time: Option<f64>) -> Vec<u8> {
 /// Locations that samples refer to, numbered from 1 without gaps, and mappings, the program first
 /// (pprof takes the first one for it).
 struct Used<'a> {
+    profile: &'a Profile,
+    kinds: Kinds,
     mappings: Vec<&'a Mapping>,
     mapping_numbers: FxHashMap<usize, u64>,
     locations: Vec<&'a Location>,
@@ -103,19 +101,33 @@ impl<'a> Used<'a> {
         let program = profile.program();
         order.sort_by_key(|&index| profile.mappings.get(index).map(|mapping| mapping.path.as_str()) != program);
         let mut used = Used {
+            profile,
+            kinds: Kinds::of(profile),
             mappings: order.iter().filter_map(|&index| profile.mappings.get(index)).collect(),
             mapping_numbers: order.iter().enumerate().map(|(place, &index)| (index, place as u64 + 1)).collect(),
             locations: Vec::new(),
             numbers: FxHashMap::default(),
         };
-        for id in profile.samples.iter().filter(|sample| sample.value.bytes >= 0.5).flat_map(|sample| &sample.stack) {
-            let locations = &mut used.locations;
-            used.numbers.entry(id.0).or_insert_with(|| {
-                locations.push(profile.location(*id));
-                locations.len() as u64
-            });
+        for sample in profile.samples.iter().filter(|sample| sample.value.bytes >= 0.5) {
+            for id in used.stack(sample) {
+                let locations = &mut used.locations;
+                used.numbers.entry(id.0).or_insert_with(|| {
+                    locations.push(profile.location(*id));
+                    locations.len() as u64
+                });
+            }
         }
         used
+    }
+
+    /// A stack without the allocator's frames at its leaf.
+    fn stack(&self, sample: &'a Sample) -> &'a [LocationId] {
+        let is_glue = |id: &&LocationId| {
+            let lines = &self.profile.location(**id).lines;
+            lines.iter().all(|line| self.kinds.kind(line.function) == Kind::Glue)
+        };
+        let glue = sample.stack.iter().take_while(is_glue).count();
+        sample.stack.get(glue.min(sample.stack.len().saturating_sub(1))..).unwrap_or(&[])
     }
 }
 
@@ -126,9 +138,9 @@ fn value_type(strings: &mut Strings, kind: &str, unit: &str) -> Message {
     message
 }
 
-fn encode_sample(sample: &Sample, has_accumulated: bool, used: &Used<'_>, strings: &mut Strings) -> Message {
+fn encode_sample<'a>(sample: &'a Sample, has_accumulated: bool, used: &Used<'a>, strings: &mut Strings) -> Message {
     let mut message = Message::default();
-    let locations: Vec<u64> = sample.stack.iter().filter_map(|id| used.numbers.get(&id.0).copied()).collect();
+    let locations: Vec<u64> = used.stack(sample).iter().filter_map(|id| used.numbers.get(&id.0).copied()).collect();
     message.packed(1, &locations);
     let value = sample.value;
     let round = |value: f64| value.round().max(0.0) as u64;

@@ -150,3 +150,84 @@ fn function(name: &str, place: Option<&symbolize::CodeInfo<'_>>, library: &str) 
     let line = place.and_then(|place| place.line).unwrap_or(0);
     (Function { name: short, full_name, file, library: library.to_owned(), origin: Origin::Native }, line)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::profile::mapping::Mapping;
+
+    fn place(file_offset: u64, mapping: Mapping) -> Place {
+        Place { location: LocationId(0), file_offset, mapping }
+    }
+
+    /// The library that this test's `qsort` lives in, and where in it.
+    fn libc() -> (Mapping, u64) {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let address = libc::qsort as *const () as usize as u64;
+        let mapping =
+            maps.lines().filter_map(Mapping::parse).find(|mapping| (mapping.start..mapping.end).contains(&address));
+        let mapping = mapping.unwrap();
+        let offset = mapping.file_offset(address);
+        (mapping, offset)
+    }
+
+    #[test]
+    fn a_function_of_libc_is_named() {
+        let (mapping, offset) = libc();
+        let named = name(&mapping.path.clone(), &[place(offset + 1, mapping)], &Options::default());
+        assert_eq!((named.module.named, named.module.warning), (1, None));
+        assert!(named.names[0].1[0].0.name.contains("qsort"), "{:?}", named.names);
+    }
+
+    #[test]
+    fn another_build_id_is_refused_aloud() {
+        let (mapping, offset) = libc();
+        let other = Mapping { build_id: Some("00".repeat(20)), ..mapping };
+        let named = name(&other.path.clone(), &[place(offset, other)], &Options::default());
+        assert!(named.names.is_empty());
+        assert!(named.module.warning.unwrap().contains("another version"));
+        assert!(matches!(named.module.source, Source::Nothing(_)));
+    }
+
+    #[test]
+    fn a_deleted_file_is_not_replaced_by_its_successor() {
+        let (mapping, offset) = libc();
+        let deleted = Mapping { is_deleted: true, ..mapping };
+        let named = name(&deleted.path.clone(), &[place(offset, deleted)], &Options::default());
+        assert!(named.names.is_empty());
+        assert!(matches!(named.module.source, Source::Nothing(_)));
+    }
+
+    #[test]
+    fn no_damaged_file_panics() {
+        let whole = std::fs::read("/bin/true").or_else(|_| std::fs::read("/usr/bin/true")).unwrap();
+        let path = std::env::temp_dir().join(format!("heaptap-test-{}-damaged", std::process::id()));
+        let mut random = 7u64;
+        let mut next = |below: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) as usize % below
+        };
+        for round in 0..ROUNDS {
+            let mut bytes = whole.clone();
+            // Headers and tables stand at both ends.
+            for _ in 0..1 + next(24) {
+                let span = bytes.len().min(4096);
+                let at = if next(2) == 0 { next(span) } else { bytes.len() - 1 - next(span) };
+                bytes[at] = [0, 0xff, 1, 0x7f][next(4)] ^ (next(256) as u8 * (next(2) as u8));
+            }
+            if round % 5 == 0 {
+                bytes.truncate(next(bytes.len()));
+            }
+            std::fs::write(&path, &bytes).unwrap();
+            let shown = path.to_str().unwrap().to_owned();
+            let places: Vec<Place> =
+                [0, 0x2000, 0x3000, u64::MAX].map(|offset| place(offset, Mapping::default())).into();
+            for with_lines in [false, true] {
+                name(&shown, &places, &Options { with_lines, ..Options::default() });
+            }
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    const ROUNDS: usize = 1000;
+}

@@ -35,6 +35,9 @@ const CONTINUATION: &[u8] = b"StubRoutines (continuation";
 /// How the names of other code with a frame pointer begin.
 const WITH_FRAME_POINTER: [&[u8]; 4] = [b"StubRoutines", b"Stub Generator", b"upcall_stub", b"Upcall"];
 
+/// Names of the stubs that deoptimise.
+const DEOPTIMISING: [&[u8]; 2] = [b"DeoptimizationBlob", b"UncommonTrapBlob"];
+
 /// Where the fields of a blob stand.
 #[derive(Debug)]
 pub(super) struct BlobLayout {
@@ -100,14 +103,18 @@ impl BlobLayout {
         self.kind_by_text(blob, name)
     }
 
+    /// Whether a stub is one of those that turn a compiled frame into interpreter frames.
+    pub(super) fn deoptimises(&self, blob: Block) -> bool {
+        let name = blob.read::<usize>(self.name).filter(|&name| name != 0);
+        name.is_some_and(|name| DEOPTIMISING.iter().any(|text| text_of(name).text_is(name, text)))
+    }
+
     #[cold]
     fn kind_by_text(&self, blob: Block, name: usize) -> Option<Kind> {
         if name == 0 {
             return None;
         }
-        // SAFETY: a NUL-terminated string of a live blob; the comparison stops at the first difference, so it
-        // never passes the NUL.
-        let text = unsafe { Block::vouched(name, 64) };
+        let text = text_of(name);
         if text.text_is(name, b"nmethod") {
             self.compiled_name.store(name, Ordering::Relaxed);
             return Some(Kind::Compiled);
@@ -125,4 +132,11 @@ impl BlobLayout {
         let framed = WITH_FRAME_POINTER.iter().any(|prefix| text.text_begins(name, prefix));
         Some(if framed { Kind::FramePointer } else { Kind::Formless })
     }
+}
+
+/// The bytes of a blob's name, for comparisons from its start only.
+fn text_of(name: usize) -> Block {
+    // SAFETY: a NUL-terminated string of a live blob; a comparison stops at the first difference, so it never passes
+    // the NUL.
+    unsafe { Block::vouched(name, 64) }
 }

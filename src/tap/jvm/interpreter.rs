@@ -35,7 +35,8 @@ pub(super) struct InterpreterFrame {
     pub(super) method: usize,
     /// Its caller.
     pub(super) sender: Registers,
-    bcp: usize,
+    /// The bytecode pointer, as the frame has it.
+    pub(super) bcp: usize,
     bcp_may_be_index: bool,
 }
 

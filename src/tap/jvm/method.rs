@@ -1,8 +1,8 @@
 //! Java methods: the names and the line of a `Method*`, and an identity that tells when its memory is used anew.
 //!
-//! `Method` → `ConstMethod` → `ConstantPool` → holder `Klass` → `Symbol`. A `Method*` of an exactly unwound frame is alive, but
-//! what is met for the first time is read through the kernel ([`describe`](MethodLayout::describe)): nothing proves yet that it *is* a `Method*`.
-//! Later reads ([`identity`](MethodLayout::identity)) are plain loads. Nothing here allocates or locks.
+//! `Method` → `ConstMethod` → `ConstantPool` → holder `Klass` → `Symbol`. A `Method*` of an exactly unwound frame is
+//! alive, but nothing proves that it *is* a `Method*` when it is met for the first time: it is then read through the kernel
+//! ([`Trust::Checked`]), later by plain loads. Nothing here allocates or locks.
 //!
 //! # Safety
 //!
@@ -18,6 +18,8 @@ use super::nmethod::Scope;
 use super::unsigned5::Unsigned5;
 use super::vmstructs::VmStructs;
 
+/// Bytecode index of a method of which only the name is wanted.
+pub(super) const NO_BCI: i32 = i32::MIN;
 /// JVM specification, table 4.6-A.
 const ACC_NATIVE: u16 = 0x100;
 /// Bytes of a line table that are copied at a time.
@@ -45,6 +47,15 @@ pub(super) struct MethodLayout {
     symbol_hash: Option<usize>,
     numbers: Unsigned5,
     checked: bool,
+}
+
+/// How memory is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// Through the kernel, 0.5-2.5 µs a value: nothing is known of it.
+    Checked,
+    /// By plain loads: it belongs to a method that was described before.
+    Proven,
 }
 
 /// Room for the names of one frame: lies on the stack of a sample that meets a new method.
@@ -90,39 +101,41 @@ impl MethodLayout {
         })
     }
 
-    /// Reads the names and the line of a method that nothing is known of yet. `None`: it is no method, or `bci` is not in it.
-    pub(super) fn describe<'a>(&self, scope: Scope, buffer: &'a mut NameBuffer) -> Option<JavaFrame<'a>> {
-        let const_method = self.fetch::<usize>(scope.method + self.const_method)?;
-        let native = self.fetch::<u16>(scope.method + self.access_flags)? & ACC_NATIVE != 0;
-        let code_size = self.fetch::<u16>(const_method + self.code_size)?;
+    /// Reads the names and the line of a method. `None`: it is no method, or `bci` is not in it.
+    pub(super) fn describe<'a>(&self, scope: Scope, trust: Trust, buffer: &'a mut NameBuffer) -> Option<JavaFrame<'a>> {
+        let memory = Memory { checked: self.checked && trust == Trust::Checked };
+        let const_method = memory.read::<usize>(scope.method + self.const_method)?;
+        let native = memory.read::<u16>(scope.method + self.access_flags)? & ACC_NATIVE != 0;
+        let code_size = memory.read::<u16>(const_method + self.code_size)?;
         if !native && scope.bci >= i32::from(code_size) {
             return None;
         }
-        let constants = self.fetch::<usize>(const_method + self.constants)?;
-        let name_index = usize::from(self.fetch::<u16>(const_method + self.name_index)?);
-        let pool_length = usize::try_from(self.fetch::<i32>(constants + self.pool_length)?).ok()?;
+        let constants = memory.read::<usize>(const_method + self.constants)?;
+        let name_index = usize::from(memory.read::<u16>(const_method + self.name_index)?);
+        let pool_length = usize::try_from(memory.read::<i32>(constants + self.pool_length)?).ok()?;
         if name_index == 0 || name_index >= pool_length {
             return None;
         }
-        let name = self.fetch::<usize>(constants + self.pool_size + 8 * name_index)?;
-        let holder = self.fetch::<usize>(constants + self.pool_holder)?;
-        let class = self.fetch::<usize>(holder + self.class_name)?;
-        let line = if native { 0 } else { self.line(const_method, code_size, scope.bci) };
+        let name = memory.read::<usize>(constants + self.pool_size + 8 * name_index)?;
+        let holder = memory.read::<usize>(constants + self.pool_holder)?;
+        let class = memory.read::<usize>(holder + self.class_name)?;
+        let line = if native { 0 } else { self.line(memory, const_method, code_size, scope.bci) };
         let kind = if native { FrameKind::NativeMethod } else { FrameKind::Method };
-        let (class, method) = (self.text(class, &mut buffer.class)?, self.text(name, &mut buffer.method)?);
+        let class = self.text(memory, class, &mut buffer.class)?;
+        let method = self.text(memory, name, &mut buffer.method)?;
         Some(JavaFrame { class: names::folded(class), method, line, kind })
     }
 
     /// A number that changes when the method's memory holds another method: read plainly, for methods described before.
     #[inline]
     pub(super) fn identity(&self, method: usize) -> Option<u64> {
-        let method = self.vouched(method, self.size)?;
-        let const_method = self.vouched(method.read(self.const_method)?, self.const_size)?;
+        let method = vouched(method, self.size)?;
+        let const_method = vouched(method.read(self.const_method)?, self.const_size)?;
         let name_index = usize::from(const_method.read::<u16>(self.name_index)?);
-        let constants = self.vouched(const_method.read(self.constants)?, self.pool_size + 8 * (name_index + 1))?;
-        let name = self.vouched(constants.read(self.pool_size + 8 * name_index)?, self.symbol_body)?;
-        let holder = self.vouched(constants.read(self.pool_holder)?, self.class_name + 8)?;
-        let class = self.vouched(holder.read(self.class_name)?, self.symbol_body)?;
+        let constants = vouched(const_method.read(self.constants)?, self.pool_size + 8 * (name_index + 1))?;
+        let name = vouched(constants.read(self.pool_size + 8 * name_index)?, self.symbol_body)?;
+        let holder = vouched(constants.read(self.pool_holder)?, self.class_name + 8)?;
+        let class = vouched(holder.read(self.class_name)?, self.symbol_body)?;
         let hash = Hash::new().with(const_method.start() as u64).with(constants.start() as u64);
         let hash = hash.with(holder.start() as u64).with(name.start() as u64).with(class.start() as u64);
         Some(hash.with(u64::from(self.symbol_mark(name)?) << 32 | u64::from(self.symbol_mark(class)?)).finish())
@@ -135,82 +148,82 @@ impl MethodLayout {
         Some(u32::from(symbol.read::<u16>(self.symbol_length)?) << 16 | u32::from(hash))
     }
 
-    /// The code behind a method's constant part: where its bytecodes begin.
-    pub(super) fn bytecodes(&self, method: usize) -> Option<(usize, u16)> {
-        let const_method = self.fetch::<usize>(method + self.const_method)?;
-        Some((const_method + self.const_size, self.fetch::<u16>(const_method + self.code_size)?))
-    }
-
-    /// The same for a method described before, by plain loads.
+    /// Where a method's bytecodes begin, and how many there are.
     #[inline]
-    pub(super) fn known_bytecodes(&self, method: usize) -> Option<(usize, u16)> {
-        let const_method = self.vouched(method, self.size)?.read(self.const_method)?;
-        let const_method = self.vouched(const_method, self.const_size)?;
-        Some((const_method.start() + self.const_size, const_method.read(self.code_size)?))
+    pub(super) fn bytecodes(&self, method: usize, trust: Trust) -> Option<(usize, u16)> {
+        let memory = Memory { checked: self.checked && trust == Trust::Checked };
+        let const_method = memory.read::<usize>(method + self.const_method)?;
+        Some((const_method + self.const_size, memory.read::<u16>(const_method + self.code_size)?))
     }
 
-    fn line(&self, const_method: usize, code_size: u16, bci: i32) -> u32 {
-        let flags = self.fetch::<u16>(const_method + self.const_flags).unwrap_or(0);
-        let words = self.fetch::<i32>(const_method + self.const_words).and_then(|words| usize::try_from(words).ok());
+    fn line(&self, memory: Memory, const_method: usize, code_size: u16, bci: i32) -> u32 {
+        let flags = memory.read::<u16>(const_method + self.const_flags).unwrap_or(0);
+        let words = memory.read::<i32>(const_method + self.const_words).and_then(|words| usize::try_from(words).ok());
         let first = const_method + self.const_size + usize::from(code_size);
         let end = const_method + 8 * words.unwrap_or(0);
-        if flags & self.has_lines == 0 || end <= first {
+        if bci == NO_BCI || flags & self.has_lines == 0 || end <= first {
             return 0;
         }
-        let mut bytes = Fetched { layout: self, next: first, end, chunk: [0; LINE_CHUNK], at: LINE_CHUNK };
+        let mut bytes = Fetched { memory, next: first, end, chunk: [0; LINE_CHUNK], at: LINE_CHUNK };
         lines::line_of(bci.max(0), &mut bytes, self.numbers)
     }
 
     /// Copies a symbol's text, cut to the buffer.
-    fn text<'a>(&self, symbol: usize, into: &'a mut [u8]) -> Option<&'a [u8]> {
-        let length = usize::from(self.fetch::<u16>(symbol + self.symbol_length)?).min(into.len());
+    fn text<'a>(&self, memory: Memory, symbol: usize, into: &'a mut [u8]) -> Option<&'a [u8]> {
+        let length = usize::from(memory.read::<u16>(symbol + self.symbol_length)?).min(into.len());
         let into = into.get_mut(..length)?;
-        self.fetch_bytes(symbol + self.symbol_body, into).then_some(&*into)
-    }
-
-    fn fetch<T: Plain>(&self, address: usize) -> Option<T> {
-        if self.checked {
-            return memory::copy_value(address).ok();
-        }
-        self.vouched(address, size_of::<T>())?.read(0)
-    }
-
-    fn fetch_bytes(&self, address: usize, into: &mut [u8]) -> bool {
-        if self.checked {
-            return memory::copy(address, into) == Copied::Whole;
-        }
-        let Some(block) = self.vouched(address, into.len()) else { return false };
-        into.iter_mut().zip(memory::Bytes::new(block, 0)).for_each(|(into, byte)| *into = byte);
-        true
-    }
-
-    /// Metadata of a live method. Addresses of the first page and beyond user space are never metadata.
-    #[inline]
-    fn vouched(&self, start: usize, len: usize) -> Option<Block> {
-        let plausible = (4096..1 << 48).contains(&start);
-        // SAFETY: the method is on the running stack, so it and what it points to are alive; it has been proven to be a
-        // method by a checked read, or (`checked` unset) the kernel refuses and the release is one we have tested.
-        plausible.then(|| unsafe { Block::vouched(start, len) })
+        memory.copy(symbol + self.symbol_body, into).then_some(&*into)
     }
 }
 
+/// The machine's metadata, of methods on the running stack.
+#[derive(Clone, Copy, Debug)]
+struct Memory {
+    checked: bool,
+}
+
+impl Memory {
+    #[inline]
+    fn read<T: Plain>(self, address: usize) -> Option<T> {
+        if self.checked { memory::copy_value(address).ok() } else { vouched(address, size_of::<T>())?.read(0) }
+    }
+
+    fn copy(self, address: usize, into: &mut [u8]) -> bool {
+        if self.checked {
+            return memory::copy(address, into) == Copied::Whole;
+        }
+        let Some(block) = vouched(address, into.len()) else { return false };
+        into.iter_mut().zip(memory::Bytes::new(block, 0)).for_each(|(into, byte)| *into = byte);
+        true
+    }
+}
+
+/// Metadata of a live method. Addresses of the first page and beyond user space are never metadata.
+#[inline]
+fn vouched(start: usize, len: usize) -> Option<Block> {
+    let plausible = (4096..1 << 48).contains(&start);
+    // SAFETY: the method is on the running stack, so it and what it points to are alive; it has been proven to be a
+    // method by a checked read, or the kernel refuses checks and the release is one that we have tested.
+    plausible.then(|| unsafe { Block::vouched(start, len) })
+}
+
 /// Bytes that are fetched in chunks.
-struct Fetched<'a> {
-    layout: &'a MethodLayout,
+struct Fetched {
+    memory: Memory,
     next: usize,
     end: usize,
     chunk: [u8; LINE_CHUNK],
     at: usize,
 }
 
-impl Iterator for Fetched<'_> {
+impl Iterator for Fetched {
     type Item = u8;
 
     fn next(&mut self) -> Option<u8> {
         if self.at == LINE_CHUNK {
             let length = LINE_CHUNK.min(self.end.saturating_sub(self.next));
             self.chunk = [0; LINE_CHUNK];
-            if length == 0 || !self.layout.fetch_bytes(self.next, self.chunk.get_mut(..length)?) {
+            if length == 0 || !self.memory.copy(self.next, self.chunk.get_mut(..length)?) {
                 return None;
             }
             self.next += length;

@@ -12,13 +12,11 @@ use super::frame::{FrameKind, JavaFrame, JavaFrames, Mark};
 use super::hash::Hash;
 use super::machine::Machine;
 use super::memory::Block;
-use super::method::NameBuffer;
+use super::method::{NO_BCI, NameBuffer, Trust};
 use super::nmethod::{Nmethod, Scope};
 use crate::tap::stack::{Registers, StackTrace};
 use crate::wire::stack_end::StackEnd;
 
-/// Bytecode index of a method of which only the name is known.
-const NO_BCI: i32 = i32::MIN;
 /// Marks, in the place of a bytecode index, that a `Method*` has been proven.
 const PROVEN: u16 = 0xfffd;
 
@@ -108,7 +106,7 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
         match machine.blobs.kind(blob).ok_or(IMPLAUSIBLE)? {
             Kind::Compiled => Ok((self.compiled(at, blob)?, false)),
             Kind::Wrapper => Ok((self.wrapper(at, blob)?, false)),
-            Kind::Stub => Ok((self.sender_by_size(at, machine.blobs.frame_bytes(blob).ok_or(IMPLAUSIBLE)?)?, true)),
+            Kind::Stub => Ok((self.sized_stub(at, blob)?, true)),
             Kind::FramePointer => Ok((self.framed_stub(at)?, true)),
             Kind::Continuation => Ok((self.frozen(at)?, false)),
             Kind::Formless if self.pushed == 0 => self.barrier(None),
@@ -117,13 +115,25 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
     }
 
     fn interpreted(&mut self, at: Registers) -> Result<Registers, Stop> {
-        let frame = self.machine.interpreter.frame(&at, self.stack).ok_or(IMPLAUSIBLE)?;
-        let methods = &self.machine.methods;
-        let proven = method_key(frame.method, PROVEN).is_some_and(|key| self.machine.cache.has_method(key));
-        let code = if proven { methods.known_bytecodes(frame.method) } else { methods.bytecodes(frame.method) };
-        let bci = code.and_then(|code| frame.bci(code)).ok_or(IMPLAUSIBLE)?;
-        self.push_method(Scope { method: frame.method, bci })?;
-        Ok(Registers { pc: without_signature(frame.sender.pc), ..frame.sender })
+        match self.interpreter_scope(at) {
+            Some((scope, sender)) => {
+                self.push_method(scope)?;
+                Ok(Registers { pc: without_signature(sender.pc), ..sender })
+            }
+            // Entries of intrinsic methods call a barrier before there is a frame.
+            None if self.pushed == 0 => self.barrier(None),
+            None => Err(IMPLAUSIBLE),
+        }
+    }
+
+    /// The method and the caller of an interpreter frame, if it is plausible.
+    fn interpreter_scope(&self, at: Registers) -> Option<(Scope, Registers)> {
+        let frame = self.machine.interpreter.frame(&at, self.stack)?;
+        let code = self.machine.methods.bytecodes(frame.method, self.trust(frame.method))?;
+        // While a loop migrates to compiled code (`SharedRuntime::OSR_migration_begin` allocates), the bytecode
+        // pointer's register holds the compiled method, and its slot with it.
+        let migrating = || self.machine.code.contains(frame.bcp).then_some(NO_BCI);
+        Some((Scope { method: frame.method, bci: frame.bci(code).or_else(migrating)? }, frame.sender))
     }
 
     fn compiled(&mut self, mut at: Registers, blob: Block) -> Result<Registers, Stop> {
@@ -183,6 +193,14 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
         self.machine.continuations.note_frame(method, at.pc);
         self.push_method(Scope { method, bci: -1 })?;
         self.sender_by_size(at, self.machine.blobs.frame_bytes(blob).ok_or(IMPLAUSIBLE)?)
+    }
+
+    /// A stub with frames of one size. When the one that deoptimises seems to be called by the interpreter, it is
+    /// writing the interpreter frames that it returns to: what they hold now is rubbish.
+    fn sized_stub(&mut self, at: Registers, blob: Block) -> Result<Registers, Stop> {
+        let sender = self.sender_by_size(at, self.machine.blobs.frame_bytes(blob).ok_or(IMPLAUSIBLE)?)?;
+        let unfinished = self.machine.interpreter.contains(sender.pc) && self.machine.blobs.deoptimises(blob);
+        if unfinished { Err(IMPLAUSIBLE) } else { Ok(sender) }
     }
 
     /// A stub with a frame pointer: array copy, upcalls, entry barriers.
@@ -287,11 +305,18 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
         }
     }
 
+    /// How far a `Method*` may be trusted: whether one was described at this address.
+    #[inline]
+    fn trust(&self, method: usize) -> Trust {
+        let proven = method_key(method, PROVEN).is_some_and(|key| self.machine.cache.has_method(key));
+        if proven { Trust::Proven } else { Trust::Checked }
+    }
+
     #[cold]
     #[inline(never)]
     fn new_slot_of(&self, scope: Scope, key: u64) -> Result<(u32, bool), Stop> {
         let mut buffer = NameBuffer::new();
-        let frame = self.machine.methods.describe(scope, &mut buffer).ok_or(IMPLAUSIBLE)?;
+        let frame = self.machine.methods.describe(scope, self.trust(scope.method), &mut buffer).ok_or(IMPLAUSIBLE)?;
         self.counters.new_methods.add(1);
         if frame.kind == FrameKind::NativeMethod {
             self.machine.continuations.note_method(frame.class, frame.method, scope.method);

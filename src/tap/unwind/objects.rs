@@ -15,6 +15,8 @@ use core::ffi::{c_int, c_void};
 use core::{mem, ptr, slice};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use libc::Elf64_Phdr;
+
 use super::eh_frame_hdr::Tables;
 use super::elf::{self, Range};
 use super::reader::Segment;
@@ -88,10 +90,32 @@ fn place(start: usize, header: usize) -> Option<Place> {
     if header == 0 {
         return None;
     }
-    // SAFETY: the loader says that an object is mapped at `start`, and it is in use (see the head).
-    let headers = unsafe { elf::program_headers(start) }?;
-    let segment = elf::segment_of(headers, elf::bias(headers, start)?, header)?;
-    Some(Place { segment, header })
+    let (headers, bias) =
+        main_program().filter(|main| elf::eh_frame_header(main.0, main.1) == Some(header)).or_else(|| {
+            // SAFETY: the loader says that an object is mapped at `start`, and it is in use (see the head). It
+            // maps whole objects; only the program, which the kernel mapped, may begin elsewhere.
+            let headers = unsafe { elf::program_headers(start) }?;
+            Some((headers, elf::bias(headers, start)?))
+        })?;
+    Some(Place { segment: elf::segment_of(headers, bias, header)?, header })
+}
+
+/// The program headers of the executable, from the kernel's auxiliary vector, and its bias.
+///
+/// If it has gaps between its segments (linked for large pages), the loader names the segment of a
+/// pc alone, and the ELF header is not at its start.
+fn main_program<'a>() -> Option<(&'a [Elf64_Phdr], usize)> {
+    // SAFETY: reads a vector that never changes.
+    let start = unsafe { libc::getauxval(libc::AT_PHDR) } as usize;
+    // SAFETY: as above.
+    let count = unsafe { libc::getauxval(libc::AT_PHNUM) } as usize;
+    if start == 0 {
+        return None;
+    }
+    // SAFETY: the kernel's word for that many headers of the executable, which stays mapped.
+    let headers: &[Elf64_Phdr] = unsafe { slice::from_raw_parts(start as *const Elf64_Phdr, count) };
+    let table = headers.iter().find(|header| header.p_type == libc::PT_PHDR)?;
+    Some((headers, start.wrapping_sub(table.p_vaddr as usize)))
 }
 
 unsafe extern "C" {
@@ -131,7 +155,7 @@ mod tests {
         for pc in [find as *const () as usize, libc::qsort as *const () as usize] {
             let object = find(pc).expect("loaded");
             let place = object.tables.expect("has tables");
-            assert!(object.mapping.contains(pc) && object.mapping.contains(place.header));
+            assert!(object.mapping.contains(pc));
             assert!(place.segment.contains(place.header));
             assert!(object.with_tables(|tables| tables.entry_for(pc)).expect("has tables").is_ok());
         }

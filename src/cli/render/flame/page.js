@@ -314,5 +314,14 @@ async function start(packed) {
   find('metric').addEventListener('change', (event) => { want.metric = event.target.value; rebuild(); });
   find('thread').addEventListener('change', (event) => { want.thread = Number(event.target.value); rebuild(); });
   addEventListener('resize', redraw);
+  // What the address asks for: page.html#search=Inflater&invert&flip&before&change&dark&metric=objects
+  const asked = new URLSearchParams(location.hash.slice(1));
+  find('search').value = asked.get('search') ?? '';
+  if (asked.get('metric') === 'objects') find('metric').value = want.metric = 'objects';
+  want.inverted = asked.has('invert');
+  want.before = data.hasFirst && asked.has('before');
+  view.isFlame = asked.has('flip');
+  view.byChange = asked.has('change');
+  view.isDark ||= asked.has('dark');
   rebuild();
 }

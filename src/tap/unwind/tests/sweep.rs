@@ -15,7 +15,7 @@ use gimli::{
 use libc::{Elf64_Ehdr, Elf64_Phdr};
 
 use crate::tap::stack::{Registers, StackBounds};
-use crate::tap::unwind::arch::X86_64;
+use crate::tap::unwind::arch::{AARCH64, Cpu, X86_64};
 use crate::tap::unwind::cfi;
 use crate::tap::unwind::eh_frame_hdr::Tables;
 use crate::tap::unwind::elf;
@@ -34,17 +34,21 @@ struct Scene {
     words: Vec<usize>,
     at: Registers,
     bounds: StackBounds,
+    cpu: Cpu,
 }
 
+/// What stands in the link register of the scene.
+const LINK: usize = 0x7777;
+
 impl Scene {
-    fn new() -> Scene {
+    fn new(cpu: Cpu) -> Scene {
         let mut words = vec![0; WORDS];
         let low = words.as_ptr() as usize;
         for (index, word) in words.iter_mut().enumerate() {
             *word = low + (WORDS / 2 + index.wrapping_mul(40_503) % (WORDS / 2)) * 8;
         }
         let at = Registers { pc: 0, sp: low + WORDS / 8 * 8, fp: low + WORDS / 3 * 8 };
-        Scene { words, at, bounds: StackBounds { low, high: low + WORDS * 8 } }
+        Scene { words, at, bounds: StackBounds { low, high: low + WORDS * 8 }, cpu }
     }
 
     fn word(&self, address: u64) -> Option<u64> {
@@ -53,10 +57,10 @@ impl Scene {
     }
 
     fn register(&self, register: Register, pc: u64) -> Option<u64> {
-        match register {
-            Register(7) => Some(self.at.sp as u64),
-            Register(6) => Some(self.at.fp as u64),
-            Register(16) => Some(pc),
+        match u64::from(register.0) {
+            number if number == self.cpu.stack_pointer => Some(self.at.sp as u64),
+            number if number == self.cpu.frame_pointer => Some(self.at.fp as u64),
+            number if number == self.cpu.return_address && !self.cpu.has_link_register => Some(pc),
             _ => None,
         }
     }
@@ -94,6 +98,7 @@ struct Library {
     segment: elf::Range,
     file_offset: usize,
     header: usize,
+    cpu: Cpu,
 }
 
 impl Library {
@@ -109,7 +114,8 @@ impl Library {
         let segment = elf::segment_of(&headers, 0, header)?;
         let load =
             headers.iter().find(|load| load.p_type == libc::PT_LOAD && load.p_vaddr as usize == segment.start)?;
-        Some(Library { file_offset: load.p_offset as usize, bytes, segment, header })
+        let cpu = if file.e_machine == libc::EM_AARCH64 { AARCH64 } else { X86_64 };
+        Some(Library { file_offset: load.p_offset as usize, bytes, segment, header, cpu })
     }
 
     fn bytes_from(&self, address: usize) -> &[u8] {
@@ -152,30 +158,31 @@ fn saved(
 }
 
 fn expected(scene: &Scene, row: &UnwindTableRow<usize>, pc: u64, section: &EhFrame<Slice<'_>>) -> Expected {
-    let said = |register| row.registers().find(|(number, _)| *number == register).map(|(_, rule)| rule.clone());
+    let said = |number: u64| {
+        row.registers().find(|(register, _)| u64::from(register.0) == number).map(|(_, rule)| rule.clone())
+    };
     let cfa = match row.cfa() {
         CfaRule::RegisterAndOffset { register, offset } => scene
             .register(*register, pc)
-            .filter(|_| *register != X86_64_PC)
+            .filter(|_| u64::from(register.0) != scene.cpu.return_address)
             .map(|base| base.wrapping_add_signed(*offset)),
         CfaRule::Expression(unwind) => unwind.get(section).ok().and_then(|code| scene.evaluate(code, None, pc)),
     };
     let Some(cfa) = cfa else { return Expected::Beyond };
-    let return_rule = said(X86_64_PC).unwrap_or(RegisterRule::Undefined);
+    let unsaid = if scene.cpu.has_link_register { RegisterRule::SameValue } else { RegisterRule::Undefined };
+    let return_rule = said(scene.cpu.return_address).unwrap_or(unsaid);
     if return_rule == RegisterRule::Undefined {
         return Expected::Root;
     }
-    let frame_rule = said(Register(6)).unwrap_or(RegisterRule::SameValue);
-    let stack_rule = said(Register(7)).unwrap_or(RegisterRule::ValOffset(0));
+    let frame_rule = said(scene.cpu.frame_pointer).unwrap_or(RegisterRule::SameValue);
+    let stack_rule = said(scene.cpu.stack_pointer).unwrap_or(RegisterRule::ValOffset(0));
     let find = |rule, same| saved(scene, rule, cfa, pc, same, section).map(|value| value as usize);
-    let found = (find(return_rule, 0), find(frame_rule, scene.at.fp as u64), find(stack_rule, 0));
+    let found = (find(return_rule, LINK as u64), find(frame_rule, scene.at.fp as u64), find(stack_rule, 0));
     match found {
         (Some(pc), Some(fp), Some(sp)) => Expected::Caller(Registers { pc, sp, fp }),
         _ => Expected::Beyond,
     }
 }
-
-const X86_64_PC: Register = Register(16);
 
 /// What a sweep over one library found.
 #[derive(Default, Debug)]
@@ -191,7 +198,7 @@ impl Count {
         for pc in [row.start_address(), row.end_address() - 1] {
             self.rows += 1;
             let expected = expected(scene, row, pc, section);
-            match cfi::rule_for(&library.tables(), pc as usize, &X86_64) {
+            match cfi::rule_for(&library.tables(), pc as usize, &library.cpu) {
                 Ok(rule) => self.compare(scene, rule, &expected, pc),
                 Err(refusal) => self.refuse(refusal, &expected, pc),
             }
@@ -199,7 +206,7 @@ impl Count {
     }
 
     fn compare(&mut self, scene: &Scene, rule: Rule, expected: &Expected, pc: u64) {
-        let is_right = match (rule.step(&scene.at, &scene.bounds, 0), expected) {
+        let is_right = match (rule.step(&scene.at, &scene.bounds, LINK), expected) {
             (Step::Caller(ours), Expected::Caller(theirs)) => ours == *theirs,
             (Step::Root, Expected::Root) => true,
             // The made-up stack is too small for this frame, or the frame lies below its own stack pointer.
@@ -229,8 +236,11 @@ fn sweep(path: &Path) -> Option<Count> {
     let header = EhFrameHdr::new(library.bytes_from(library.header), LittleEndian).parse(&bases, 8).ok()?;
     let gimli::Pointer::Direct(start) = header.eh_frame_ptr() else { return None };
     let bases = bases.set_eh_frame(start);
-    let section = EhFrame::new(library.bytes_from(start as usize), LittleEndian);
-    let (scene, mut count, mut context) = (Scene::new(), Count::default(), UnwindContext::new());
+    let mut section = EhFrame::new(library.bytes_from(start as usize), LittleEndian);
+    if library.cpu == AARCH64 {
+        section.set_vendor(gimli::Vendor::AArch64);
+    }
+    let (scene, mut count, mut context) = (Scene::new(library.cpu), Count::default(), UnwindContext::new());
     let mut entries = section.entries(&bases);
     while let Ok(Some(entry)) = entries.next() {
         let gimli::CieOrFde::Fde(partial) = entry else { continue };
@@ -256,7 +266,8 @@ fn check(path: &Path, rows: usize) {
 }
 
 fn system(name: &str) -> PathBuf {
-    ["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64"]
+    let directories = ["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64"];
+    directories
         .map(|directory| Path::new(directory).join(name))
         .into_iter()
         .find(|path| path.exists())
@@ -278,6 +289,14 @@ fn every_row_of_the_cpp_runtime_is_a_rule_or_refused_with_a_reason() {
 #[test]
 fn every_row_of_our_own_code_is_a_rule_or_refused_with_a_reason() {
     check(&std::env::current_exe().expect("has a path"), 10_000);
+}
+
+/// Where a cross compiler for aarch64 is installed, its libraries are read as any others.
+#[test]
+fn every_row_of_aarch64_libraries_is_a_rule_or_refused_with_a_reason() {
+    for name in ["libc.so.6", "ld-linux-aarch64.so.1", "libstdc++.so.6", "libgcc_s.so.1"] {
+        check(&Path::new("/usr/aarch64-linux-gnu/lib").join(name), 500);
+    }
 }
 
 /// Minutes in a debug build: run it by `--ignored` where a JVM, node or OpenSSL is installed.
