@@ -38,7 +38,7 @@ pub(crate) fn is_sampled(block: *const c_void) -> bool {
 /// Samples a request whose thread's wait is over. `None`: allocate it plainly.
 #[cold]
 #[inline(never)]
-pub(crate) fn sample(request: Request) -> Option<NonNull<c_void>> {
+pub(crate) fn sample(request: &Request) -> Option<NonNull<c_void>> {
     keep_errno(|| {
         let guard = Guard::enter()?;
         lifecycle::ensure_started();
@@ -47,7 +47,7 @@ pub(crate) fn sample(request: Request) -> Option<NonNull<c_void>> {
         if !is_turn(request.size, thread) {
             return None;
         }
-        let (block, interval_over) = PROFILER.sample(&request, thread);
+        let (block, interval_over) = PROFILER.sample(request, thread);
         PROFILER.draw(thread);
         keeper::notice(interval_over);
         block
@@ -87,10 +87,12 @@ unsafe fn free_sampled(block: NonNull<c_void>) {
     keep_errno(|| {
         // Nested or not, the record must go, or it would stay as a phantom; taking it back is lock-free.
         let _guard = Guard::enter();
-        PROFILER.check_life(tls::thread());
-        PROFILER.retire(block);
+        let thread = tls::thread();
+        PROFILER.check_life(thread);
+        let block = PROFILER.heap.block(block);
+        PROFILER.retire(&block, thread);
         // SAFETY: passed on to the caller.
-        unsafe { PROFILER.heap.free(block) };
+        unsafe { PROFILER.heap.free(block, thread.tid.get() as usize) };
         compiler_fence(Ordering::SeqCst);
     });
 }
@@ -98,7 +100,7 @@ unsafe fn free_sampled(block: NonNull<c_void>) {
 /// Usable bytes of a block that may be sampled.
 pub(crate) fn usable_size(block: *mut c_void) -> usize {
     match NonNull::new(block) {
-        Some(sampled) if is_sampled(block) => PROFILER.heap.usable(sampled),
+        Some(sampled) if is_sampled(block) => PROFILER.heap.block(sampled).usable(),
         // SAFETY: null or a live block of jemalloc, by the contract of malloc_usable_size(3).
         _ => unsafe { je::malloc_usable_size(block) },
     }
@@ -110,7 +112,7 @@ pub(crate) fn usable_size(block: *mut c_void) -> usize {
 /// As for `realloc(3)`; `block` is not null and `request.size` not zero.
 #[cold]
 #[inline(never)]
-pub(crate) unsafe fn reallocate(block: NonNull<c_void>, request: Request, due: bool) -> *mut c_void {
+pub(crate) unsafe fn reallocate(block: NonNull<c_void>, request: &Request, due: bool) -> *mut c_void {
     let size = request.size;
     let sampled = if due { sample(request) } else { None };
     let fresh = match sampled {

@@ -45,6 +45,10 @@ pub(crate) struct ThreadBlock {
     pub(crate) record: Cell<u32>,
     /// Life of the process that `tid` and `record` belong to (a fork child is another life).
     pub(crate) life: Cell<u32>,
+    /// Visits to the profiler until the next one whose time is measured.
+    pub(crate) unmeasured: Cell<u32>,
+    /// Sampling period that the last wait was drawn with, bytes.
+    pub(crate) period: Cell<u64>,
 }
 
 const _: () = assert!(size_of::<ThreadBlock>() <= 128);
