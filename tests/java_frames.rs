@@ -165,17 +165,17 @@ fn compare_with_jvmti(jvm: &Jvm, build: &Folder, options: &[&str], walks: u32, w
     frames
 }
 
-/// What is built once for a machine.
-fn built_for(jvm: &Jvm, class: &str, library: &str, options: &[&str]) -> Option<Folder> {
+/// A class and its library, built for all machines; `None`: there are no tools.
+fn built(class: &str, library: &str, options: &[&str]) -> Option<Folder> {
     let folder = Folder::new(&format!("java-{class}"));
-    let done = needs("gcc") && compile_library(library, options, &folder) && compile_class(jvm, class, &folder);
+    let done = needs("gcc") && compile_library(library, options, &folder) && compile_class(class, &folder);
     done.then_some(folder)
 }
 
 #[test]
 fn java_stacks_are_those_that_jvmti_sees() {
+    let Some(build) = built("Shapes", "witness", &[]) else { return };
     for jvm in jvms() {
-        let Some(build) = built_for(&jvm, "Shapes", "witness", &[]) else { return };
         for options in [&["-XX:+UseSerialGC"][..], &["-Xint"]] {
             compare_with_jvmti(&jvm, &build, options, 150, "storm");
         }
@@ -199,8 +199,8 @@ fn java_stacks_are_those_that_jvmti_sees_everywhere() {
         &["-Xcomp"],
     ];
     let mut frames = 0;
+    let Some(build) = built("Shapes", "witness", &[]) else { return };
     for jvm in jvms() {
-        let Some(build) = built_for(&jvm, "Shapes", "witness", &[]) else { return };
         for options in variants.iter().filter(|options| jvm.accepts(options)) {
             frames += compare_with_jvmti(&jvm, &build, options, 4000, "storm");
         }
@@ -211,8 +211,8 @@ fn java_stacks_are_those_that_jvmti_sees_everywhere() {
 
 #[test]
 fn the_leaking_java_method_is_named_with_its_bytes() {
+    let Some(build) = built("Leaks", "untabled", UNTABLED) else { return };
     for jvm in jvms() {
-        let Some(build) = built_for(&jvm, "Leaks", "untabled", UNTABLED) else { return };
         let (class_path, library) =
             (build.path().display().to_string(), format!("-Djava.library.path={}", build.path().display()));
         let (_outcome, dump) = run(&jvm, &["-cp", &class_path, &library, "Leaks"], "prof_bt_max:512", 3);
@@ -238,9 +238,11 @@ const UNTABLED: &[&str] = &["-fomit-frame-pointer", "-fno-asynchronous-unwind-ta
 
 #[test]
 fn virtual_threads_are_followed_down_to_their_carriers() {
-    for jvm in jvms().into_iter().filter(|jvm| jvm.release >= 21 && jvm.home.join("bin/javac").is_file()) {
+    for jvm in jvms().into_iter().filter(|jvm| jvm.release >= 21) {
         let folder = Folder::new("java-mounted");
-        assert!(compile_class(&jvm, "Mounted", &folder));
+        if !jvm.compile_class("Mounted", &folder) {
+            continue;
+        }
         let (_outcome, dump) =
             run(&jvm, &["-cp", &folder.path().display().to_string(), "Mounted"], "prof_bt_max:512", 0);
         let deflaters = dump

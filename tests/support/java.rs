@@ -13,6 +13,7 @@ use super::{Folder, Subject, which};
 pub(crate) struct Jvm {
     /// Its home folder.
     pub(crate) home: PathBuf,
+    java: PathBuf,
     /// Its feature release: 8, 11, 17 …
     pub(crate) release: u32,
 }
@@ -28,18 +29,21 @@ pub(crate) fn jvms() -> Vec<Jvm> {
 }
 
 impl Jvm {
+    /// Asks the `java` of a folder what it is; not all have a `release` file.
     fn at(home: &Path) -> Option<Jvm> {
-        let home = home.canonicalize().ok().filter(|home| home.join("bin/java").is_file())?;
-        let about = fs::read_to_string(home.join("release")).ok()?;
-        let version = about.lines().find_map(|line| line.strip_prefix("JAVA_VERSION=\""))?;
-        let version = version.strip_prefix("1.").unwrap_or(version);
-        let release = version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
-        Some(Jvm { home, release })
+        let home = home.canonicalize().ok()?;
+        let java = ["bin/java", "jre/bin/java"].map(|name| home.join(name)).into_iter().find(|java| java.is_file())?;
+        let mut command = Command::new(&java);
+        command.args(["-XshowSettings:properties", "-version"]).env_remove("LD_PRELOAD");
+        let output = command.output().ok().filter(|output| output.status.success())?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let version = said.lines().find_map(|line| line.trim().strip_prefix("java.specification.version = "))?;
+        Some(Jvm { home, java, release: version.trim_start_matches("1.").parse().ok()? })
     }
 
     /// Its `java` with these arguments.
     pub(crate) fn run<S: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Subject {
-        Subject::new(self.home.join("bin/java")).args(arguments)
+        Subject::new(&self.java).args(arguments)
     }
 
     /// Whether it starts with these options (a collector may not be built in).
@@ -48,19 +52,28 @@ impl Jvm {
     }
 }
 
-/// Compiles a class of `tests/java/`: by the machine's own compiler if it has one, for any release if it has not.
-pub(crate) fn compile_class(jvm: &Jvm, name: &str, into: &Folder) -> bool {
-    let own = jvm.home.join("bin/javac");
-    let Some(javac) = Some(own).filter(|own| own.is_file()).or_else(|| which("javac")) else {
+/// Compiles a class of `tests/java/` for every machine from release 8 on.
+pub(crate) fn compile_class(name: &str, into: &Folder) -> bool {
+    let Some(javac) = which("javac") else {
         eprintln!("skipped: no javac");
         return false;
     };
     let mut command = Command::new(javac);
-    command.args(["-g", "-nowarn", "-Xlint:none", "-XDignore.symbol.file"]);
-    if !jvm.home.join("bin/javac").is_file() {
-        command.args(["-source", "8", "-target", "8"]);
+    command.args(["-source", "8", "-target", "8"]);
+    compile(command, name, into)
+}
+
+impl Jvm {
+    /// Compiles a class that needs this machine's library.
+    pub(crate) fn compile_class(&self, name: &str, into: &Folder) -> bool {
+        let javac = self.home.join("bin/javac");
+        javac.is_file() && compile(Command::new(javac), name, into)
     }
-    build(command.arg("-d").arg(into.path()).arg(source(&format!("{name}.java"))))
+}
+
+fn compile(mut javac: Command, name: &str, into: &Folder) -> bool {
+    javac.args(["-g", "-nowarn", "-Xlint:none", "-XDignore.symbol.file"]);
+    build(javac.arg("-d").arg(into.path()).arg(source(&format!("{name}.java"))))
 }
 
 /// Builds a library of `tests/java/` against some installed machine's headers.
