@@ -172,6 +172,12 @@ impl SampledHeap {
         let flags = align_flags(alignment) | zero | je::MALLOCX_ARENA(arena as usize) | je::MALLOCX_TCACHE_NONE;
         // SAFETY: the size is not zero; the arena exists.
         let block = NonNull::new(unsafe { je::mallocx(bytes, flags) })?;
+        if !self.holds(block.as_ptr()) {
+            // Called by jemalloc itself (pthread_create in its background threads), it takes its arena 0.
+            // SAFETY: allocated above.
+            unsafe { self.free(block) };
+            return None;
+        }
         self.trailer(block).store(u64::MAX, Ordering::Relaxed);
         Some(block)
     }
