@@ -46,12 +46,12 @@ impl Orphan {
 }
 
 /// The regions that are ours to adopt.
-pub(super) fn orphans(settings: &Settings) -> Vec<Orphan> {
+pub(super) fn orphans(settings: &Settings) -> impl Iterator<Item = Orphan> {
     let own = std::path::absolute(Path::new(OsStr::from_bytes(settings.options.prof_prefix)));
     let own_directory = own.ok().and_then(|prefix| Some(prefix.parent()?.to_path_buf()));
     let entries = fs::read_dir(shared::Path::directory().as_str()).into_iter().flatten().flatten();
     let orphans = entries.filter_map(|entry| orphan(entry.path(), settings));
-    orphans.filter(|orphan| orphan.prefix.parent() == own_directory.as_deref()).collect()
+    orphans.filter(move |orphan| orphan.prefix.parent() == own_directory.as_deref())
 }
 
 fn orphan(path: PathBuf, settings: &Settings) -> Option<Orphan> {

@@ -21,7 +21,7 @@ use super::dump::{Dumper, Occasion, Reason};
 use super::jvm::{Hotspot, Status};
 use super::os::life::Life;
 use super::os::tls::ThreadBlock;
-use super::os::{clock, map, sys};
+use super::os::{clock, map, signals, spare_stack, sys};
 use super::sampler::{self, Sampler};
 use super::settings::Settings;
 use super::stack::Registers;
@@ -177,22 +177,32 @@ impl Profiler {
         sys::say(&[text.as_bytes()]);
     }
 
-    /// Writes a dump. Not for threads that are inside an allocation.
+    /// Writes a dump, if there is memory for it. Not for threads that are inside an allocation.
     pub(crate) fn dump(&self, reason: Reason) -> Option<PathBuf> {
-        self.dumper.write(self.open_store()?, self.settings()?, reason, &self.occasion())
+        self.carefully(|| self.dumper.write(self.open_store()?, self.settings()?, reason, &self.occasion())).flatten()
+    }
+
+    /// Runs work that allocates and writes files: with room on the stack, giving up when there is no memory,
+    /// and without the signals that writing may raise.
+    fn carefully<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        let result = signals::shielded(|| spare_stack::with_room(work));
+        if result.is_none() {
+            self.dumper.let_go();
+        }
+        result
     }
 
     /// Brings up to date what readers of the region find besides samples. For the keeper.
     pub(crate) fn refresh(&self) {
         if let (Some(store), Some(settings)) = (self.store(), self.settings()) {
-            self.dumper.refresh(store, settings, &self.occasion());
+            self.carefully(|| self.dumper.refresh(store, settings, &self.occasion()));
         }
     }
 
     /// Writes the dumps that killed processes of this user could not write. For the keeper.
     pub(crate) fn adopt(&self) {
         if let (Some(store), Some(settings)) = (self.store(), self.settings()) {
-            self.dumper.adopt(store, settings);
+            self.carefully(|| self.dumper.adopt(store, settings));
         }
     }
 
@@ -245,7 +255,7 @@ impl Profiler {
         thread: &ThreadBlock,
         wait: Wait,
     ) -> (Option<NonNull<c_void>>, bool) {
-        if !self.active.load(Ordering::Acquire) {
+        if !self.active.load(Ordering::Acquire) || thread.muted.get() {
             return (None, false);
         }
         let Some(store) = self.open_store() else { return (None, false) };
@@ -362,6 +372,8 @@ impl Profiler {
             thread.life.set(life);
             thread.tid.set(sys::thread_id());
             thread.record.set(0);
+            // jemalloc's own threads call malloc by way of pthread_create, while locks of its wait for them.
+            thread.muted.set(sys::thread_name().starts_with(b"jemalloc_bg_thd"));
             self.seed(thread);
         }
     }
