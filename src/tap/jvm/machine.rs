@@ -12,7 +12,7 @@ use super::interpreter::Interpreter;
 use super::memory::{self, Block, Copied};
 use super::method::MethodLayout;
 use super::nmethod::NmethodLayout;
-use super::quirks::{self, Quirks};
+use super::quirks;
 use super::thread::ThreadLayout;
 use super::unsigned5::Unsigned5;
 use super::vmstructs::VmStructs;
@@ -31,7 +31,6 @@ pub(super) enum Unfit {
 pub(super) struct Machine {
     /// Feature release: 8, 11, 17, …
     pub(super) release: i32,
-    pub(super) quirks: Quirks,
     /// The bytes of `libjvm.so`.
     pub(super) image: Block,
     pub(super) code: CodeHeaps,
@@ -65,7 +64,6 @@ impl Machine {
         let call_stub_return = vm.read_at(call_stub).filter(|&pc| pc != 0).ok_or(Unfit::NotYet)?;
         Ok(Machine {
             release,
-            quirks,
             image: vm,
             blobs: BlobLayout::derive(&tables).ok_or(Unfit::Unknown)?,
             nmethods: NmethodLayout::derive(&tables, numbers).ok_or(Unfit::Unknown)?,

@@ -17,7 +17,7 @@ mod scratch;
 
 use super::backend::{self, SampledHeap};
 use super::dump::{Dumper, Occasion, Reason};
-use super::jvm::{Hotspot, Status};
+use super::jvm::Hotspot;
 use super::os::life::Life;
 use super::os::tls::ThreadBlock;
 use super::os::{clock, map, sys};
@@ -183,12 +183,7 @@ impl Profiler {
         if unwind::objects_are_stale() {
             unwind::refresh_objects();
         }
-        let java = match self.hotspot.status() {
-            Status::None | Status::Busy => "none".into(),
-            Status::Ready(release) => format!("hotspot {release}"),
-            Status::Unsupported => "unsupported".into(),
-        };
-        Occasion { uptime_ns: self.uptime_ns(), java }
+        Occasion { uptime_ns: self.uptime_ns(), java: self.hotspot.to_string() }
     }
 
     /// Token of this life.
