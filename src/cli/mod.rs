@@ -36,6 +36,7 @@ enum Command {
     /// Make running processes stop sampling; what is live stays recorded
     Stop(commands::control::Processes),
     Rate(commands::control::Rate),
+    Tree(commands::tree::Arguments),
     Flame(commands::flame::Arguments),
     Convert(commands::convert::Arguments),
 }
@@ -54,6 +55,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Start(processes) => commands::control::start(&processes),
         Command::Stop(processes) => commands::control::stop(&processes),
         Command::Rate(arguments) => commands::control::rate(&arguments),
+        Command::Tree(arguments) => commands::tree::run(&arguments),
         Command::Flame(arguments) => commands::flame::run(&arguments),
         Command::Convert(arguments) => commands::convert::run(&arguments),
     };

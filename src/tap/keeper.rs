@@ -51,7 +51,7 @@ pub(crate) fn notice(interval_over: bool) {
     // A child of vfork has our memory and another pid: a thread of its own would be gone with its exec.
     let may_start = !started && sys::process_id() == PROFILER.pid();
     if may_start && !PROFILER.keeper_started.swap(true, Ordering::Relaxed) {
-        spare_stack::with_room(start);
+        let _ = spare_stack::with_room(start);
     }
 }
 

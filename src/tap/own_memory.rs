@@ -3,13 +3,14 @@
 //!
 //! `exit` may be called by a signal handler that interrupted this very thread inside jemalloc, one of whose
 //! locks it then holds for ever: a final dump that allocates there never ends (jemalloc's own hangs so).
-//! The pages are handed out upwards and never taken back: the process ends.
+//! The pages are handed out upwards and never taken back: the process ends. Where there is no memory, Rust would
+//! end the process; the work that wanted it is given up instead, if it runs where it can be (`spare_stack`).
 //!
 //! # Safety
 //! A block is either jemalloc's or lies in the reserved part, and goes back to where it came from.
 #![allow(unsafe_code)]
 
-use super::os::{map, tls};
+use super::os::{map, spare_stack, tls};
 use std::alloc::{GlobalAlloc, Layout};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -122,20 +123,20 @@ unsafe impl GlobalAlloc for OwnMemory {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if tls::thread().avoids_jemalloc.get() {
-            return self.take(layout);
+            return or_give_up(self.take(layout));
         }
         // SAFETY: passed on to the caller.
-        unsafe { Jemalloc.alloc(layout) }
+        or_give_up(unsafe { Jemalloc.alloc(layout) })
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         if tls::thread().avoids_jemalloc.get() {
             // Fresh pages are zeroed, and no block is handed out twice.
-            return self.take(layout);
+            return or_give_up(self.take(layout));
         }
         // SAFETY: passed on to the caller.
-        unsafe { Jemalloc.alloc_zeroed(layout) }
+        or_give_up(unsafe { Jemalloc.alloc_zeroed(layout) })
     }
 
     #[inline]
@@ -156,7 +157,7 @@ unsafe impl GlobalAlloc for OwnMemory {
                     return block;
                 }
                 let Ok(wanted) = Layout::from_size_align(new_size, layout.align()) else { return ptr::null_mut() };
-                let fresh = self.take(wanted);
+                let fresh = or_give_up(self.take(wanted));
                 if !fresh.is_null() {
                     // SAFETY: two blocks of at least that many bytes, one of them fresh.
                     unsafe { ptr::copy_nonoverlapping(block, fresh, layout.size().min(new_size)) };
@@ -164,9 +165,18 @@ unsafe impl GlobalAlloc for OwnMemory {
                 fresh
             }
             // SAFETY: passed on to the caller.
-            _ => unsafe { Jemalloc.realloc(block, layout, new_size) },
+            _ => or_give_up(unsafe { Jemalloc.realloc(block, layout, new_size) }),
         }
     }
+}
+
+/// Does not come back without a block where the work can be given up.
+#[inline]
+fn or_give_up(block: *mut u8) -> *mut u8 {
+    if block.is_null() {
+        spare_stack::give_up();
+    }
+    block
 }
 
 #[cfg(test)]

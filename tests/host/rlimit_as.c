@@ -30,7 +30,7 @@ int main(int argc, char **argv) {
         }
         int status;
         CHECK(waitpid(child, &status, 0) == child);
-        if (status) printf("%lu: inner ended with %d\n", limits[n], status);
+        if (status) dprintf(1, "%lu: inner ended with %d\n", limits[n], status);
         CHECK(status == 0);
     }
     puts("ok");

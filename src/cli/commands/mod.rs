@@ -13,4 +13,6 @@ pub(crate) mod ps;
 pub(crate) mod recover;
 pub(crate) mod report;
 pub(crate) mod run;
+mod shell;
 mod terminal;
+pub(crate) mod tree;

@@ -24,7 +24,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Longest wait for another thread's dump to end.
 const PATIENCE_NS: u64 = 2_000_000_000;
@@ -62,7 +62,8 @@ impl Reason {
 
 /// Writes the dumps of this process, one at a time, and numbers them.
 pub(crate) struct Dumper {
-    busy: AtomicBool,
+    /// Kernel id of the thread whose turn it is, 0: nobody's.
+    busy: AtomicU32,
     seq: AtomicU64,
     intervals: AtomicU64,
     requests: AtomicU64,
@@ -75,7 +76,7 @@ struct Turn<'a>(&'a Dumper);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.busy.store(false, Ordering::Release);
+        self.0.busy.store(0, Ordering::Release);
     }
 }
 
@@ -86,7 +87,7 @@ impl Dumper {
     /// Nothing written yet.
     pub(crate) const fn new() -> Dumper {
         Dumper {
-            busy: AtomicBool::new(false),
+            busy: AtomicU32::new(0),
             seq: AtomicU64::new(0),
             intervals: AtomicU64::new(0),
             requests: AtomicU64::new(0),
@@ -100,7 +101,12 @@ impl Dumper {
         self.seq.store(0, Ordering::Relaxed);
         self.intervals.store(0, Ordering::Relaxed);
         self.requests.store(0, Ordering::Relaxed);
-        self.busy.store(false, Ordering::Release);
+        self.busy.store(0, Ordering::Release);
+    }
+
+    /// Ends the turn of this thread, if it has one: its work was given up.
+    pub(crate) fn let_go(&self) {
+        let _ = self.busy.compare_exchange(sys::thread_id(), 0, Ordering::Release, Ordering::Relaxed);
     }
 
     /// Writes a dump and returns its path. Trouble is told once, on stderr, and counted.
@@ -126,8 +132,9 @@ impl Dumper {
 
     /// Writes the final dumps of processes of this user that were killed, and removes what they left.
     pub(crate) fn adopt(&self, store: &Store, settings: &Settings) {
-        let Some(_turn) = self.turn() else { return };
         for orphan in adopt::orphans(settings) {
+            // One turn for each: reading them takes long, and the final dump of this process may wait.
+            let Some(_turn) = self.turn() else { return };
             let (snapshot, prefix) = (orphan.snapshot(), orphan.prefix());
             let name =
                 DumpName { prefix, pid: snapshot.pid, seq: snapshot.counter(Counter::Dumps), kind: DumpKind::Final };
@@ -170,7 +177,8 @@ impl Dumper {
     /// Waits for others to end, by trying; gives up at the deadline.
     fn turn(&self) -> Option<Turn<'_>> {
         let deadline = clock::monotonic_ns() + PATIENCE_NS;
-        while self.busy.swap(true, Ordering::Acquire) {
+        let own = sys::thread_id();
+        while self.busy.compare_exchange(0, own, Ordering::Acquire, Ordering::Relaxed).is_err() {
             if clock::monotonic_ns() > deadline {
                 return None;
             }

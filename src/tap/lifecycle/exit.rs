@@ -14,7 +14,7 @@
 use crate::tap::dump::Reason;
 use crate::tap::guard::Guard;
 use crate::tap::keeper;
-use crate::tap::os::{signals, spare_stack, sys};
+use crate::tap::os::sys;
 use crate::tap::own_memory;
 use crate::tap::profiler::PROFILER;
 use std::ffi::{c_int, c_void};
@@ -68,8 +68,7 @@ pub(crate) fn finish() {
         let mut before = 0;
         // SAFETY: writing files is a cancellation point, and this thread may have been cancelled.
         unsafe { pthread_setcancelstate(CANCEL_DISABLE, &raw mut before) };
-        let dump = || own_memory::without_jemalloc(|| PROFILER.dump(Reason::Final).is_some());
-        signals::shielded(|| spare_stack::with_room(dump));
+        own_memory::without_jemalloc(|| PROFILER.dump(Reason::Final));
         // SAFETY: puts back what was found.
         unsafe { pthread_setcancelstate(before, ptr::null_mut()) };
     }

@@ -32,7 +32,7 @@ impl StoreCell {
     #[inline]
     pub(crate) fn get_or_open(&self, open: impl FnOnce() -> Option<Store>) -> Option<&'static Store> {
         // A store on its way into its box needs more stack than the caller may have.
-        self.get().or_else(|| spare_stack::with_room(|| self.open(open)))
+        self.get().or_else(|| spare_stack::with_room(|| self.open(open)).flatten())
     }
 
     /// Losers of a race throw their store away.
