@@ -56,8 +56,8 @@ impl Machine {
         let release = release(&tables, vm).ok_or(Unfit::Unknown)?;
         let quirks = quirks::of_release(release).ok_or(Unfit::Unknown)?;
         let numbers = Unsigned5::with_lowest(quirks.lowest_digit);
-        let checked = memory::copy(vm.start(), &mut [0_u8; 8]) != Copied::Refused;
-        if !checked && !quirks::TESTED.contains(&release) {
+        let tested = quirks::TESTED.contains(&release);
+        if !tested && memory::copy(vm.start(), &mut [0_u8; 8]) == Copied::Refused {
             return Err(Unfit::Unknown);
         }
         let call_stub = tables.address("StubRoutines", "_call_stub_return_address").ok_or(Unfit::Unknown)?;
@@ -67,7 +67,7 @@ impl Machine {
             image: vm,
             blobs: BlobLayout::derive(&tables).ok_or(Unfit::Unknown)?,
             nmethods: NmethodLayout::derive(&tables, numbers).ok_or(Unfit::Unknown)?,
-            methods: MethodLayout::derive(&tables, numbers, checked).ok_or(Unfit::Unknown)?,
+            methods: MethodLayout::derive(&tables, numbers, tested).ok_or(Unfit::Unknown)?,
             code: CodeHeaps::find(&tables, vm).ok_or(Unfit::NotYet)?,
             interpreter: Interpreter::find(&tables, vm, &quirks).ok_or(Unfit::NotYet)?,
             call_stub_return,
