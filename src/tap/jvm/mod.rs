@@ -105,7 +105,14 @@ impl Hotspot {
         trace: &mut StackTrace,
         names: &impl JavaFrames,
     ) -> Walked {
-        let Some(machine) = self.machine() else { return Walked::NotJava };
+        let Some(machine) = self.machine() else {
+            if self.state.load(Ordering::Relaxed) != BUSY {
+                return Walked::NotJava;
+            }
+            // Another thread is finding out what this pc is: it may be Java, so nobody else shall guess.
+            trace.set_end(StackEnd::NotWalked);
+            return Walked::Ended;
+        };
         if !machine.code.contains(at.pc) {
             return Walked::NotJava;
         }
