@@ -13,7 +13,7 @@ use core::ffi::{CStr, c_int, c_void};
 use core::{ptr, slice};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use libc::{Elf64_Phdr, PF_R, PF_W, PF_X, PT_LOAD, PT_NOTE, dl_phdr_info};
+use libc::{Elf64_Phdr, PT_NOTE, dl_phdr_info};
 
 use super::elf::{self, Range};
 use super::objects::{Object, Place};
