@@ -106,10 +106,10 @@ impl Hotspot {
         names: &impl JavaFrames,
     ) -> Walked {
         let Some(machine) = self.machine() else {
-            if self.state.load(Ordering::Relaxed) != BUSY {
+            if !matches!(self.state.load(Ordering::Relaxed), BUSY | READY) {
                 return Walked::NotJava;
             }
-            // Another thread is finding out what this pc is: it may be Java, so nobody else shall guess.
+            // Another thread is finding out (or just has) what this pc is: it may be Java, so nobody shall guess.
             trace.set_end(StackEnd::NotWalked);
             return Walked::Ended;
         };
