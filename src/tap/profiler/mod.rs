@@ -18,7 +18,7 @@ mod stopwatch;
 
 use super::backend::{self, SampledBlock, SampledHeap};
 use super::dump::{Dumper, Occasion, Reason};
-use super::jvm::{Hotspot, Status};
+use super::jvm::Hotspot;
 use super::os::life::Life;
 use super::os::tls::ThreadBlock;
 use super::os::{clock, map, signals, spare_stack, sys};
@@ -210,12 +210,7 @@ impl Profiler {
         if unwind::objects_are_stale() {
             unwind::refresh_objects();
         }
-        let java = match self.hotspot.status() {
-            Status::None | Status::Busy => "none".into(),
-            Status::Ready(release) => format!("hotspot {release}"),
-            Status::Unsupported => "unsupported".into(),
-        };
-        Occasion { uptime_ns: self.uptime_ns(), java }
+        Occasion { uptime_ns: self.uptime_ns(), java: self.hotspot.to_string() }
     }
 
     /// Token of this life.
