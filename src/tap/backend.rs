@@ -196,6 +196,11 @@ impl SampledHeap {
         self.range.reserve(most)
     }
 
+    /// Whether there is a range.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.range.is_empty()
+    }
+
     /// Whether a pointer is a sampled block's.
     #[inline]
     pub(crate) fn holds(&self, block: *const c_void) -> bool {
@@ -237,7 +242,14 @@ impl SampledHeap {
         let zero = if zeroed { je::MALLOCX_ZERO } else { 0 };
         let flags = align_flags(alignment) | zero | je::MALLOCX_ARENA(arena as usize) | je::MALLOCX_TCACHE_NONE;
         // SAFETY: the size is not zero; the arena exists.
-        NonNull::new(unsafe { je::mallocx(bytes, flags) })
+        let block = NonNull::new(unsafe { je::mallocx(bytes, flags) })?;
+        if !self.holds(block.as_ptr()) {
+            // Called by jemalloc itself (pthread_create in its background threads), it takes its arena 0.
+            // SAFETY: allocated above.
+            unsafe { je::dallocx(block.as_ptr(), je::MALLOCX_TCACHE_NONE) };
+            return None;
+        }
+        Some(block)
     }
 
     /// The sampled block that begins here.

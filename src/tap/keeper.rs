@@ -1,18 +1,19 @@
 //! Floor 6: the keeper, the one helper thread. It writes dumps, so that no application thread must.
 //!
-//! It starts late, when there is something to do in a process that is worth it; blocks all signals (they are
+//! It starts late, in processes that live for a second or hold much; blocks all signals (they are
 //! the program's); has an empty descriptor table of its own; and ends when the main thread ends by
-//! `pthread_exit`, so that a program whose other threads are done can end. Without it nothing but
-//! dumps before the end is missing.
+//! `pthread_exit`, so that a program whose other threads are done can end. It gives way to `unshare` and
+//! `setns`, which want a single thread, and starts again later. Without it nothing but dumps before
+//! the end is missing.
 //!
 //! # Safety
 //! Calls of libc's thread functions with values of this file's own.
 #![allow(unsafe_code)]
 
-use super::dump::Reason;
 use super::guard::Guard;
-use super::os::{clock, loads, sys};
+use super::os::{clock, spare_stack, sys, tls};
 use super::profiler::PROFILER;
+use super::rounds::Rounds;
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -24,8 +25,13 @@ const STOP: u32 = 2;
 
 /// Stack of the keeper: it formats text and keeps its data on the heap.
 const STACK_BYTES: usize = 256 << 10;
-/// Longest sleep: the pulse that the region shows. It is woken when there is something to do.
-const SLEEP_NS: u64 = 5 * 1_000_000_000;
+/// Longest sleep: the pulse that the region shows, and how soon requests from outside are seen.
+const SLEEP_NS: u64 = 1_000_000_000;
+/// A process that lives that long gets a keeper, so that its region explains itself if it is killed before it
+/// becomes significant.
+const SETTLED_NS: u64 = 1_000_000_000;
+/// Longest wait for its end; it may be writing a dump.
+const PATIENCE_NS: u64 = 2_000_000_000;
 
 /// After a sample: starts the keeper once the process is worth one, and tells it when a dump is due.
 pub(crate) fn notice(interval_over: bool) {
@@ -34,15 +40,18 @@ pub(crate) fn notice(interval_over: bool) {
         return;
     }
     let Some(settings) = PROFILER.settings() else { return };
-    if !settings.options.prof_keeper || !PROFILER.is_significant() {
+    let is_significant = PROFILER.is_significant();
+    if !settings.options.prof_keeper || !(is_significant || PROFILER.uptime_ns() >= SETTLED_NS) {
         return;
     }
-    if interval_over && !settings.options.prof_prefix.is_empty() {
+    if interval_over && is_significant && !settings.options.prof_prefix.is_empty() {
         PROFILER.triggers.fetch_or(INTERVAL, Ordering::Release);
         sys::futex_wake(&PROFILER.triggers);
     }
-    if !PROFILER.keeper_started.swap(true, Ordering::Relaxed) {
-        start();
+    // A child of vfork has our memory and another pid: a thread of its own would be gone with its exec.
+    let may_start = !started && sys::process_id() == PROFILER.pid();
+    if may_start && !PROFILER.keeper_started.swap(true, Ordering::Relaxed) {
+        let _ = spare_stack::with_room(start);
     }
 }
 
@@ -50,6 +59,29 @@ pub(crate) fn notice(interval_over: bool) {
 pub(crate) fn stop() {
     PROFILER.triggers.fetch_or(STOP, Ordering::Release);
     sys::futex_wake(&PROFILER.triggers);
+}
+
+/// Ends the keeper and waits until the kernel has forgotten it, so that the caller may be the only thread.
+/// The next interval starts it again.
+pub(crate) fn give_way() {
+    let running = PROFILER.keeper_started.load(Ordering::Relaxed) && sys::process_id() == PROFILER.pid();
+    if !running {
+        return;
+    }
+    stop();
+    let deadline = clock::monotonic_ns() + PATIENCE_NS;
+    loop {
+        let thread = PROFILER.keeper_thread.load(Ordering::Acquire);
+        if thread != 0 && !sys::is_thread(PROFILER.pid(), thread) {
+            break;
+        }
+        if clock::monotonic_ns() > deadline {
+            return;
+        }
+        clock::sleep_ns(100_000);
+    }
+    PROFILER.keeper_thread.store(0, Ordering::Relaxed);
+    PROFILER.keeper_started.store(false, Ordering::Relaxed);
 }
 
 /// Starts the thread, all signals blocked in it. What fails stays undone: dumps wait for the end.
@@ -85,28 +117,21 @@ fn create_thread() {
 extern "C" fn run(_: *mut c_void) -> *mut c_void {
     // Held for life: what this thread allocates is not the program's.
     let _guard = Guard::enter();
+    PROFILER.keeper_thread.store(sys::thread_id(), Ordering::Release);
     // SAFETY: a NUL-terminated name of at most 16 bytes.
     unsafe { libc::prctl(libc::PR_SET_NAME, c"heaptap".as_ptr()) };
     // SAFETY: only this thread's own, unshared table is emptied; where the kernel cannot unshare (before 5.9)
     // nothing is closed.
-    unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, libc::CLOSE_RANGE_UNSHARE) };
-    PROFILER.refresh();
-    PROFILER.adopt();
-    let mut loads = loads::count();
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, libc::CLOSE_RANGE_UNSHARE) };
+    tls::thread().has_own_descriptors.set(closed == 0);
+    let mut rounds = Rounds::begin();
     loop {
         let triggers = PROFILER.triggers.swap(0, Ordering::Acquire);
         if triggers & STOP != 0 {
+            rounds.end();
             return ptr::null_mut();
         }
-        if triggers & INTERVAL != 0 {
-            PROFILER.dump(Reason::Interval);
-        }
-        // Only when libraries were opened: /proc is not polled (a seccomp filter may come to forbid it).
-        if std::mem::replace(&mut loads, loads::count()) != loads {
-            PROFILER.refresh();
-        } else if let Some(store) = PROFILER.store() {
-            store.region().beat(clock::monotonic_ns());
-        }
+        rounds.turn(triggers & INTERVAL != 0);
         sys::futex_wait(&PROFILER.triggers, 0, SLEEP_NS);
     }
 }

@@ -1,6 +1,7 @@
 //! The tap: everything that runs inside the host process, floor by floor (imports go down only).
 
 pub(crate) mod backend;
+pub(crate) mod control;
 pub(crate) mod dump;
 #[cfg(not(test))]
 mod exports;
@@ -9,14 +10,17 @@ pub(crate) mod jvm;
 pub(crate) mod keeper;
 pub(crate) mod lifecycle;
 pub(crate) mod os;
+pub(crate) mod own_memory;
 pub(crate) mod profiler;
+pub(crate) mod rounds;
 pub(crate) mod sampler;
 pub(crate) mod settings;
 pub(crate) mod slow;
 pub(crate) mod stack;
 pub(crate) mod store;
+pub(crate) mod triggers;
 pub(crate) mod unwind;
 
 /// What the tap itself allocates comes from below its exports.
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: own_memory::OwnMemory = own_memory::OwnMemory::new();

@@ -10,7 +10,7 @@
 use super::guard::Guard;
 use super::os::sys::keep_errno;
 use super::os::tls::{self, ThreadBlock};
-use super::profiler::{PROFILER, Request};
+use super::profiler::{PROFILER, Request, Wait};
 use super::{keeper, lifecycle};
 use std::ffi::c_void;
 use std::ptr::{self, NonNull};
@@ -40,18 +40,34 @@ pub(crate) fn is_sampled(block: *const c_void) -> bool {
 #[inline(never)]
 pub(crate) fn sample(request: &Request) -> Option<NonNull<c_void>> {
     keep_errno(|| {
-        let guard = Guard::enter()?;
+        let Some(guard) = Guard::enter() else {
+            // Nested: libc allocates for the profiler, or a signal handler interrupted it. The wait is used up
+            // all the same, and would come round only after 2^64 bytes.
+            wait_again(tls::thread());
+            return None;
+        };
         lifecycle::ensure_started();
         let thread = guard.thread();
         PROFILER.check_life(thread);
         if !is_turn(request.size, thread) {
             return None;
         }
-        let (block, interval_over) = PROFILER.sample(request, thread);
+        let wait = Wait::of(thread);
+        // Before the sampling, so that whoever jumps out of it (siglongjmp) leaves a wait behind.
         PROFILER.draw(thread);
+        let (block, interval_over) = PROFILER.sample(request, thread, wait);
         keeper::notice(interval_over);
         block
     })
+}
+
+/// Draws a wait for a thread whose own is used up; one that has not been set up shall come again.
+fn wait_again(thread: &ThreadBlock) {
+    if thread.drawn.get() == 0 {
+        thread.bytes_left.set(0);
+    } else {
+        PROFILER.draw(thread);
+    }
 }
 
 /// The first call of a thread comes here without having drawn: it draws now, and may well not be due.
@@ -89,6 +105,10 @@ unsafe fn free_sampled(block: NonNull<c_void>) {
         let _guard = Guard::enter();
         let thread = tls::thread();
         PROFILER.check_life(thread);
+        if thread.bytes_left.get() > thread.drawn.get() {
+            // Somebody jumped out of malloc between the count and the draw (siglongjmp).
+            wait_again(thread);
+        }
         let block = PROFILER.heap.block(block);
         PROFILER.retire(&block, thread);
         // SAFETY: passed on to the caller.

@@ -3,10 +3,10 @@
 //!
 //! A region whose process lives is left alone: it is in that process's maps. So is one of another pid
 //! namespace, whose pids mean nothing here, and one that cannot be read. What a short-lived process left
-//! is only removed: it would have left no file either.
+//! is only removed, after a while: it would have left no file either.
 
 use super::maps;
-use crate::tap::os::{shared, sys};
+use crate::tap::os::{clock, shared, sys};
 use crate::tap::settings::Settings;
 use crate::wire::live::Copies;
 use crate::wire::live::counters::Counter;
@@ -16,6 +16,8 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+/// What a process left that nobody needs is removed after so long: `heaptap report` may want to see it.
+const KEPT_NS: u64 = 600 * 1_000_000_000;
 /// Largest region file that is read.
 const MOST_BYTES: u64 = 1 << 30;
 
@@ -39,17 +41,17 @@ impl Orphan {
 
     /// Removes the region.
     pub(super) fn remove(&self) {
-        let _ = fs::remove_file(&self.path);
+        remove(&self.path);
     }
 }
 
 /// The regions that are ours to adopt.
-pub(super) fn orphans(settings: &Settings) -> Vec<Orphan> {
+pub(super) fn orphans(settings: &Settings) -> impl Iterator<Item = Orphan> {
     let own = std::path::absolute(Path::new(OsStr::from_bytes(settings.options.prof_prefix)));
     let own_directory = own.ok().and_then(|prefix| Some(prefix.parent()?.to_path_buf()));
     let entries = fs::read_dir(shared::Path::directory().as_str()).into_iter().flatten().flatten();
     let orphans = entries.filter_map(|entry| orphan(entry.path(), settings));
-    orphans.filter(|orphan| orphan.prefix.parent() == own_directory.as_deref()).collect()
+    orphans.filter(move |orphan| orphan.prefix.parent() == own_directory.as_deref())
 }
 
 fn orphan(path: PathBuf, settings: &Settings) -> Option<Orphan> {
@@ -67,10 +69,18 @@ fn orphan(path: PathBuf, settings: &Settings) -> Option<Orphan> {
     }
     let prefix = snapshot.text.metadata.iter().find(|(key, _)| key == "prefix").map(|(_, value)| PathBuf::from(value));
     if prefix.is_none() || !is_significant(&snapshot, settings) {
-        let _ = fs::remove_file(&path);
+        if clock::monotonic_ns().saturating_sub(snapshot.pulse_ns) > KEPT_NS {
+            remove(&path);
+        }
         return None;
     }
     Some(Orphan { path, snapshot, prefix: prefix? })
+}
+
+/// Removes a region, and the control file beside it.
+fn remove(region: &Path) {
+    let _ = fs::remove_file(region.with_extension("control"));
+    let _ = fs::remove_file(region);
 }
 
 /// Whether it would have left a file at its end.

@@ -88,9 +88,10 @@ pub(crate) fn prefixes<'a>(
     std::iter::once(prefix.to_path_buf()).chain(moved)
 }
 
-/// The path from the root, so that it means the same in another directory.
+/// The path from the root, so that it means the same in another directory. Not `canonicalize`: libc's
+/// realpath calls malloc, which a final dump must not.
 pub(crate) fn absolute(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
 /// Adds a line to a file that exists already; what cannot be added is lost.

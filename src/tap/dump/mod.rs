@@ -24,7 +24,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Longest wait for another thread's dump to end.
 const PATIENCE_NS: u64 = 2_000_000_000;
@@ -34,6 +34,14 @@ const PATIENCE_NS: u64 = 2_000_000_000;
 pub(crate) enum Reason {
     /// So many bytes were allocated since the last one (`lg_prof_interval`).
     Interval,
+    /// So much time has passed (`prof_dump_seconds`).
+    Seconds,
+    /// The live bytes have grown (`prof_dump_growth`).
+    Growth,
+    /// Memory passed a mark (`prof_dump_watermark`).
+    Watermark,
+    /// Somebody asked (`heaptap dump`).
+    Request,
     /// The process ends (`prof_final`).
     Final,
 }
@@ -43,6 +51,10 @@ impl Reason {
     fn word(self) -> &'static str {
         match self {
             Reason::Interval => "interval",
+            Reason::Seconds => "seconds",
+            Reason::Growth => "growth",
+            Reason::Watermark => "watermark",
+            Reason::Request => "request",
             Reason::Final => "final",
         }
     }
@@ -50,9 +62,11 @@ impl Reason {
 
 /// Writes the dumps of this process, one at a time, and numbers them.
 pub(crate) struct Dumper {
-    busy: AtomicBool,
+    /// Kernel id of the thread whose turn it is, 0: nobody's.
+    busy: AtomicU32,
     seq: AtomicU64,
     intervals: AtomicU64,
+    requests: AtomicU64,
     trouble_told: AtomicBool,
     place_told: AtomicBool,
 }
@@ -62,7 +76,7 @@ struct Turn<'a>(&'a Dumper);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.busy.store(false, Ordering::Release);
+        self.0.busy.store(0, Ordering::Release);
     }
 }
 
@@ -73,9 +87,10 @@ impl Dumper {
     /// Nothing written yet.
     pub(crate) const fn new() -> Dumper {
         Dumper {
-            busy: AtomicBool::new(false),
+            busy: AtomicU32::new(0),
             seq: AtomicU64::new(0),
             intervals: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
             trouble_told: AtomicBool::new(false),
             place_told: AtomicBool::new(false),
         }
@@ -85,7 +100,13 @@ impl Dumper {
     pub(crate) fn restart(&self) {
         self.seq.store(0, Ordering::Relaxed);
         self.intervals.store(0, Ordering::Relaxed);
-        self.busy.store(false, Ordering::Release);
+        self.requests.store(0, Ordering::Relaxed);
+        self.busy.store(0, Ordering::Release);
+    }
+
+    /// Ends the turn of this thread, if it has one: its work was given up.
+    pub(crate) fn let_go(&self) {
+        let _ = self.busy.compare_exchange(sys::thread_id(), 0, Ordering::Release, Ordering::Relaxed);
     }
 
     /// Writes a dump and returns its path. Trouble is told once, on stderr, and counted.
@@ -111,8 +132,9 @@ impl Dumper {
 
     /// Writes the final dumps of processes of this user that were killed, and removes what they left.
     pub(crate) fn adopt(&self, store: &Store, settings: &Settings) {
-        let Some(_turn) = self.turn() else { return };
         for orphan in adopt::orphans(settings) {
+            // One turn for each: reading them takes long, and the final dump of this process may wait.
+            let Some(_turn) = self.turn() else { return };
             let (snapshot, prefix) = (orphan.snapshot(), orphan.prefix());
             let name =
                 DumpName { prefix, pid: snapshot.pid, seq: snapshot.counter(Counter::Dumps), kind: DumpKind::Final };
@@ -155,7 +177,8 @@ impl Dumper {
     /// Waits for others to end, by trying; gives up at the deadline.
     fn turn(&self) -> Option<Turn<'_>> {
         let deadline = clock::monotonic_ns() + PATIENCE_NS;
-        while self.busy.swap(true, Ordering::Acquire) {
+        let own = sys::thread_id();
+        while self.busy.compare_exchange(0, own, Ordering::Acquire, Ordering::Relaxed).is_err() {
             if clock::monotonic_ns() > deadline {
                 return None;
             }
@@ -169,17 +192,14 @@ impl Dumper {
         let prefix = Path::new(OsStr::from_bytes(settings.options.prof_prefix));
         let damaged = |error| (prefix.to_path_buf(), io::Error::other(format!("{error}")));
         let snapshot = Snapshot::take(store.region()).map_err(damaged)?;
-        let kind = match reason {
-            Reason::Interval => DumpKind::Interval(self.intervals.load(Ordering::Relaxed)),
-            Reason::Final => DumpKind::Final,
-        };
+        let kind = self.kind(reason);
         let mut first_failure = None;
         for prefix in file::prefixes(prefix, &settings.fallback_directories) {
             let name = DumpName { prefix, pid: snapshot.pid, seq: self.seq.load(Ordering::Relaxed), kind };
             match write_file(&snapshot, text, name, settings.options.prof_accum) {
                 Ok(name) => {
                     self.seq.store(name.seq + 1, Ordering::Relaxed);
-                    self.intervals.fetch_add(u64::from(reason == Reason::Interval), Ordering::Relaxed);
+                    self.count(kind);
                     let path = path(&name);
                     if first_failure.is_some() {
                         self.tell_place(&path);
@@ -192,6 +212,24 @@ impl Dumper {
             }
         }
         Err(first_failure.unwrap_or_else(|| (prefix.to_path_buf(), io::ErrorKind::NotFound.into())))
+    }
+
+    fn kind(&self, reason: Reason) -> DumpKind {
+        match reason {
+            Reason::Interval | Reason::Seconds | Reason::Growth | Reason::Watermark => {
+                DumpKind::Interval(self.intervals.load(Ordering::Relaxed))
+            }
+            Reason::Request => DumpKind::Manual(self.requests.load(Ordering::Relaxed)),
+            Reason::Final => DumpKind::Final,
+        }
+    }
+
+    fn count(&self, kind: DumpKind) {
+        match kind {
+            DumpKind::Interval(_) => self.intervals.fetch_add(1, Ordering::Relaxed),
+            DumpKind::Manual(_) => self.requests.fetch_add(1, Ordering::Relaxed),
+            DumpKind::Gdump(_) | DumpKind::Final => 0,
+        };
     }
 
     fn tell_place(&self, path: &Path) {

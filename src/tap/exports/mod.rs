@@ -9,6 +9,7 @@
 
 mod extended;
 mod loader;
+mod namespaces;
 mod statistics;
 
 use super::backend;

@@ -2,8 +2,10 @@
 //!
 //! From `atexit`, registered so early that it runs after nearly everybody else's handlers (an interposed
 //! `exit` would call static objects leaks), from `quick_exit`'s handlers, and from the `_exit` family. At
-//! most once. Skipped where the thread that exits was interrupted inside the profiler (`exit` from a
-//! signal handler), or somebody else's dump does not end within two seconds.
+//! most once. `exit` may come from a signal handler that interrupted this thread anywhere: inside jemalloc,
+//! so the dump allocates elsewhere (`own_memory`); inside the profiler, whose data a reader may see at any
+//! instant; inside a dump that this thread was writing, which then does not end within two seconds and
+//! is the last. Signals wait meanwhile, and those that writing raises are taken away.
 //!
 //! # Safety
 //! Registers handlers that live as long as the process.
@@ -13,6 +15,7 @@ use crate::tap::dump::Reason;
 use crate::tap::guard::Guard;
 use crate::tap::keeper;
 use crate::tap::os::sys;
+use crate::tap::own_memory;
 use crate::tap::profiler::PROFILER;
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -60,17 +63,17 @@ pub(crate) fn finish() {
     if pid != PROFILER.pid() || FINISHED.swap(pid, Ordering::Relaxed) == pid {
         return;
     }
-    let Some(_guard) = Guard::enter() else { return };
+    let _guard = Guard::enter();
     if wants_final_dump() {
         let mut before = 0;
         // SAFETY: writing files is a cancellation point, and this thread may have been cancelled.
         unsafe { pthread_setcancelstate(CANCEL_DISABLE, &raw mut before) };
-        PROFILER.dump(Reason::Final);
+        own_memory::without_jemalloc(|| PROFILER.dump(Reason::Final));
         // SAFETY: puts back what was found.
         unsafe { pthread_setcancelstate(before, ptr::null_mut()) };
     }
     if let Some(store) = PROFILER.store() {
-        store.region().remove_file();
+        store.region().remove_files();
     }
 }
 

@@ -5,6 +5,7 @@
 //! same thread does not get here (the guard).
 
 use crate::tap::backend::Conf;
+use crate::tap::os::stderr;
 use crate::tap::profiler::PROFILER;
 use crate::tap::settings::Settings;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,6 +27,7 @@ pub(crate) fn ensure_started() {
 fn start() {
     match STATE.compare_exchange(NEW, STARTING, Ordering::Acquire, Ordering::Acquire) {
         Ok(_) => {
+            stderr::remember();
             // SAFETY: the exchange lets one thread in, once, and no export calls jemalloc before READY.
             #[allow(unsafe_code)]
             let conf = unsafe { Conf::begin() };

@@ -51,9 +51,14 @@ impl Life {
         }
     }
 
-    /// Begins another life if the pid has changed (in a child). `true`: it has.
+    /// Begins another life if this is a child. `true`: it is. Only where the kernel cannot tell does the
+    /// pid decide, which a child in a new pid namespace may share with its parent.
     pub(crate) fn begin_anew(&self) -> bool {
-        if self.pid() == sys::process_id() {
+        let is_child = match self.wiped() {
+            Some(word) => word.load(Ordering::Relaxed) == 0,
+            None => self.pid() != sys::process_id(),
+        };
+        if !is_child {
             return false;
         }
         self.begin([self.token(), self.start_ns()]);

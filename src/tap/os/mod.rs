@@ -1,6 +1,7 @@
 //! Floor 1: the outside world, as thin as it can be. Thread block, address range, mappings, clock,
 //! environment, system calls. Nothing here knows what a profiler is.
 
+pub(crate) mod cgroup;
 pub(crate) mod clock;
 pub(crate) mod environment;
 pub(crate) mod life;
@@ -10,5 +11,8 @@ pub(crate) mod map;
 mod no_unwinder;
 pub(crate) mod range;
 pub(crate) mod shared;
+pub(crate) mod signals;
+pub(crate) mod spare_stack;
+pub(crate) mod stderr;
 pub(crate) mod sys;
 pub(crate) mod tls;

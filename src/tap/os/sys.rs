@@ -16,6 +16,12 @@ pub(crate) fn process_id() -> u32 {
     unsafe { libc::syscall(libc::SYS_getpid) as u32 }
 }
 
+/// Whether a thread of this process exists.
+pub(crate) fn is_thread(process: u32, thread: u32) -> bool {
+    // SAFETY: numbers only; signal 0 is none.
+    unsafe { libc::syscall(libc::SYS_tgkill, process, thread, 0) == 0 }
+}
+
 /// The effective user id.
 pub(crate) fn user_id() -> u32 {
     // SAFETY: takes nothing, cannot fail.
@@ -66,7 +72,7 @@ pub(crate) fn say(parts: &[&[u8]]) {
     if let Some(slot) = line.get_mut(len) {
         *slot = b'\n';
     }
-    write(libc::STDERR_FILENO, line.get(..=len).unwrap_or(&[]));
+    super::stderr::write(line.get(..=len).unwrap_or(&[]));
 }
 
 /// Ends the process without any handler.

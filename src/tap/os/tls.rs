@@ -45,6 +45,14 @@ pub(crate) struct ThreadBlock {
     pub(crate) record: Cell<u32>,
     /// Life of the process that `tid` and `record` belong to (a fork child is another life).
     pub(crate) life: Cell<u32>,
+    /// Whether the thread's allocations are not sampled.
+    pub(crate) muted: Cell<bool>,
+    /// Whether the thread has a descriptor table of its own: the keeper.
+    pub(crate) has_own_descriptors: Cell<bool>,
+    /// Where work on a spare stack is left when there is no memory for it, 0: nowhere (`spare_stack`).
+    pub(crate) way_out: Cell<usize>,
+    /// Whether the tap's own allocations on this thread must not go to jemalloc (`own_memory`).
+    pub(crate) avoids_jemalloc: Cell<bool>,
     /// Visits to the profiler until the next one whose time is measured.
     pub(crate) unmeasured: Cell<u32>,
     /// Sampling period that the last wait was drawn with, bytes.

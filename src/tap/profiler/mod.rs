@@ -21,7 +21,7 @@ use super::dump::{Dumper, Occasion, Reason};
 use super::jvm::{Hotspot, Status};
 use super::os::life::Life;
 use super::os::tls::ThreadBlock;
-use super::os::{clock, map, sys};
+use super::os::{clock, map, signals, spare_stack, sys};
 use super::sampler::{self, Sampler};
 use super::settings::Settings;
 use super::stack::Registers;
@@ -32,6 +32,7 @@ use capture::Capture;
 use once_cell::race::OnceBox;
 use scratch::ScratchPool;
 use std::ffi::c_void;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -55,6 +56,23 @@ pub(crate) struct Request {
     pub(crate) caller: Option<Registers>,
 }
 
+/// A wait that is over: how it was drawn, and how far the thread came.
+#[derive(Clone, Copy)]
+pub(crate) struct Wait {
+    /// Sampling period that it was drawn with, bytes.
+    pub(crate) period: u64,
+    /// Bytes that the thread has allocated since.
+    pub(crate) used: u64,
+}
+
+impl Wait {
+    /// The wait of this thread, before the next one is drawn.
+    pub(crate) fn of(thread: &ThreadBlock) -> Wait {
+        let used = thread.drawn.get().wrapping_sub(thread.bytes_left.get());
+        Wait { period: thread.period.get(), used }
+    }
+}
+
 /// All state of the tap.
 pub(crate) struct Profiler {
     /// Blocks of sampled allocations.
@@ -74,6 +92,8 @@ pub(crate) struct Profiler {
     pub(crate) triggers: AtomicU32,
     /// Whether the keeper was started in this life.
     pub(crate) keeper_started: AtomicBool,
+    /// Its kernel thread id, 0: not known yet.
+    pub(crate) keeper_thread: AtomicU32,
 }
 
 impl Profiler {
@@ -91,6 +111,7 @@ impl Profiler {
             lg_interval: AtomicU32::new(u64::BITS),
             triggers: AtomicU32::new(0),
             keeper_started: AtomicBool::new(false),
+            keeper_thread: AtomicU32::new(0),
         }
     }
 
@@ -142,22 +163,46 @@ impl Profiler {
             || self.store().map_or(0, |store| store.region().counter(Counter::LiveBytes)) >= options.prof_min_bytes
     }
 
-    /// Writes a dump. Not for threads that are inside an allocation.
+    /// Says once in a life what is profiled and where the dumps go.
+    pub(crate) fn announce(&self) {
+        let Some(settings) = self.settings() else { return };
+        let exe = std::fs::read_link("/proc/self/exe").map_or_else(|_| "?".into(), |path| path.display().to_string());
+        let prefix = std::path::Path::new(std::ffi::OsStr::from_bytes(settings.options.prof_prefix));
+        let prefix = std::path::absolute(prefix).unwrap_or_else(|_| prefix.to_path_buf());
+        let (pid, period) = (self.pid(), self.period.load(Ordering::Relaxed));
+        let text = format!(
+            "heaptap: profiling pid {pid} ({exe}), a sample every {period} bytes; dumps: {}.{pid}.*.heap",
+            prefix.display()
+        );
+        sys::say(&[text.as_bytes()]);
+    }
+
+    /// Writes a dump, if there is memory for it. Not for threads that are inside an allocation.
     pub(crate) fn dump(&self, reason: Reason) -> Option<PathBuf> {
-        self.dumper.write(self.open_store()?, self.settings()?, reason, &self.occasion())
+        self.carefully(|| self.dumper.write(self.open_store()?, self.settings()?, reason, &self.occasion())).flatten()
+    }
+
+    /// Runs work that allocates and writes files: with room on the stack, giving up when there is no memory,
+    /// and without the signals that writing may raise.
+    fn carefully<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        let result = signals::shielded(|| spare_stack::with_room(work));
+        if result.is_none() {
+            self.dumper.let_go();
+        }
+        result
     }
 
     /// Brings up to date what readers of the region find besides samples. For the keeper.
     pub(crate) fn refresh(&self) {
         if let (Some(store), Some(settings)) = (self.store(), self.settings()) {
-            self.dumper.refresh(store, settings, &self.occasion());
+            self.carefully(|| self.dumper.refresh(store, settings, &self.occasion()));
         }
     }
 
     /// Writes the dumps that killed processes of this user could not write. For the keeper.
     pub(crate) fn adopt(&self) {
         if let (Some(store), Some(settings)) = (self.store(), self.settings()) {
-            self.dumper.adopt(store, settings);
+            self.carefully(|| self.dumper.adopt(store, settings));
         }
     }
 
@@ -173,6 +218,24 @@ impl Profiler {
         Occasion { uptime_ns: self.uptime_ns(), java }
     }
 
+    /// Token of this life.
+    pub(crate) fn token(&self) -> u64 {
+        self.life.token()
+    }
+
+    /// Switches sampling on or off. Threads go on drawing waits, so they notice at once.
+    pub(crate) fn set_active(&self, active: bool) {
+        self.active.store(active && self.heap.is_ready(), Ordering::Release);
+    }
+
+    /// Samples with another mean from now on; samples keep the period that they were taken with.
+    pub(crate) fn set_period(&self, period: u64) {
+        self.period.store(period, Ordering::Relaxed);
+        if let Some(store) = self.store() {
+            store.region().set_period(period);
+        }
+    }
+
     /// Draws a thread's next wait.
     pub(crate) fn draw(&self, thread: &ThreadBlock) {
         let (state, random) = sampler::next_random(thread.random.get());
@@ -185,27 +248,39 @@ impl Profiler {
     }
 
     /// Samples a request whose turn it is. `None`: allocate it as if nothing had happened.
-    /// `true` beside the block: an interval is over.
-    pub(crate) fn sample(&'static self, request: &Request, thread: &ThreadBlock) -> (Option<NonNull<c_void>>, bool) {
-        if !self.active.load(Ordering::Acquire) {
+    /// `wait`: the wait whose end it is. `true` beside the block: an interval is over.
+    pub(crate) fn sample(
+        &'static self,
+        request: &Request,
+        thread: &ThreadBlock,
+        wait: Wait,
+    ) -> (Option<NonNull<c_void>>, bool) {
+        if !self.active.load(Ordering::Acquire) || thread.muted.get() {
             return (None, false);
         }
         let Some(store) = self.open_store() else { return (None, false) };
         let watch = Stopwatch::start(thread);
-        let interval_over = self.count_allocated(store, thread);
+        let interval_over = self.count_allocated(store, wait.used);
         let hint = thread.tid.get() as usize;
         let Some(block) = self.heap.allocate(request.size, request.alignment, request.zeroed, hint) else {
             store.region().count(Counter::LostRange, 1);
             return (None, interval_over);
         };
-        if let Some(slot) = self.record(store, request, &block, thread) {
+        if let Some(slot) = self.record(store, request, &block, thread, wait.period) {
             block.trailer().store(self.trailer(slot, &block), Ordering::Relaxed);
         }
         watch.stop(store);
         (Some(block.start()), interval_over)
     }
 
-    fn record(&self, store: &Store, request: &Request, block: &SampledBlock, thread: &ThreadBlock) -> Option<u32> {
+    fn record(
+        &self,
+        store: &Store,
+        request: &Request,
+        block: &SampledBlock,
+        thread: &ThreadBlock,
+        period: u64,
+    ) -> Option<u32> {
         let (limit, java) =
             self.settings().map_or((0, false), |settings| (settings.options.prof_bt_max, settings.options.prof_java));
         let Some(mut scratch) = self.scratch.borrow(thread.tid.get() as usize, limit) else {
@@ -215,7 +290,7 @@ impl Profiler {
         Capture { store, hotspot: java.then_some(&self.hotspot) }.take(request, thread, &mut scratch);
         store.region().count_end(scratch.trace.end());
         let usable = backend::size_class(request.size, request.alignment) as u64;
-        let sampler = Sampler::new(thread.period.get());
+        let sampler = Sampler::new(period);
         let sampled = Sampled {
             address: block.start().as_ptr() as u64,
             usable,
@@ -260,9 +335,8 @@ impl Profiler {
         check(block.start().as_ptr() as u64) << 48 | life << 32 | u64::from(slot)
     }
 
-    /// Counts what this thread allocated since its last draw. Whether an interval ended with it.
-    fn count_allocated(&self, store: &Store, thread: &ThreadBlock) -> bool {
-        let since_draw = thread.drawn.get().wrapping_sub(thread.bytes_left.get());
+    /// Counts what a thread allocated since its last draw. Whether an interval ended with it.
+    fn count_allocated(&self, store: &Store, since_draw: u64) -> bool {
         let after = store.region().count(Counter::AllocatedBytes, since_draw);
         let before = after.wrapping_sub(since_draw);
         let lg_interval = self.lg_interval.load(Ordering::Relaxed);
@@ -298,6 +372,8 @@ impl Profiler {
             thread.life.set(life);
             thread.tid.set(sys::thread_id());
             thread.record.set(0);
+            // jemalloc's own threads call malloc by way of pthread_create, while locks of its wait for them.
+            thread.muted.set(sys::thread_name().starts_with(b"jemalloc_bg_thd"));
             self.seed(thread);
         }
     }
@@ -307,6 +383,7 @@ impl Profiler {
         if self.life.begin_anew() {
             self.triggers.store(0, Ordering::Relaxed);
             self.keeper_started.store(false, Ordering::Relaxed);
+            self.keeper_thread.store(0, Ordering::Relaxed);
             self.dumper.restart();
             self.store.forget();
         }

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 use super::Store;
+use crate::tap::os::spare_stack;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -27,12 +28,14 @@ impl StoreCell {
         Some(unsafe { store.as_ref() })
     }
 
-    /// The store, made now if there is none. Losers of a race throw theirs away.
+    /// The store, made now if there is none.
+    #[inline]
     pub(crate) fn get_or_open(&self, open: impl FnOnce() -> Option<Store>) -> Option<&'static Store> {
-        self.get().or_else(|| self.open(open))
+        // A store on its way into its box needs more stack than the caller may have.
+        self.get().or_else(|| spare_stack::with_room(|| self.open(open)).flatten())
     }
 
-    /// Apart, because a store is a large value: its frame must not burden the samples of small threads.
+    /// Losers of a race throw their store away.
     #[cold]
     #[inline(never)]
     fn open(&self, open: impl FnOnce() -> Option<Store>) -> Option<&'static Store> {

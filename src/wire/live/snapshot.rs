@@ -3,7 +3,8 @@
 //! Referrers are read before what they refer to, and samples are looked at once more at the end: a
 //! sample that is still live then has kept its stack, and the stack its frames, all the while.
 //! What is half written or refers to nowhere is left out and counted; nothing read here is trusted
-//! further than to be a number.
+//! further than to be a number. Tables are trees: a hash map wants random bytes from the kernel, which a
+//! sandbox may refuse.
 
 use super::layout::{Head, Layout, LayoutError, Section, SectionId};
 use super::records::{CHUNK_FRAMES, JavaMethodRecord, SampleRecord, StackRecord, StringRef, ThreadRecord};
@@ -11,7 +12,7 @@ use super::state::{self, LIVE};
 use super::text::Text;
 use super::{Words, counters::Counter};
 use crate::wire::time;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Longest name that is read; longer ones are cut.
@@ -52,11 +53,11 @@ pub(crate) struct Snapshot {
     /// Live samples.
     pub(crate) samples: Vec<SampleRecord>,
     /// Stacks by index.
-    pub(crate) stacks: HashMap<u32, Stack>,
+    pub(crate) stacks: BTreeMap<u32, Stack>,
     /// Threads by index.
-    pub(crate) threads: HashMap<u32, ThreadRecord>,
+    pub(crate) threads: BTreeMap<u32, ThreadRecord>,
     /// Java methods by number (see [`java_pc`](crate::wire::java_pc)).
-    pub(crate) java_methods: HashMap<u32, JavaMethod>,
+    pub(crate) java_methods: BTreeMap<u32, JavaMethod>,
     /// Code mappings and metadata, as the keeper last wrote them.
     pub(crate) text: Text,
     /// Pid namespace of the pid, by inode; 0: unknown.

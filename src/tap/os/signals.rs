@@ -1,0 +1,94 @@
+//! Signals that our own work must not raise, and that must not interrupt it.
+//!
+//! A write of ours may raise SIGPIPE (stderr is a pipe that nobody reads) or SIGXFSZ (RLIMIT_FSIZE), whose
+//! default is the end of the program. They are blocked meanwhile, and what our work made pending is taken
+//! away before the mask is put back.
+//!
+//! # Safety
+//! System calls on sets that live in this frame; raw ones, so that nothing is a cancellation point.
+#![allow(unsafe_code)]
+
+use std::ptr;
+
+/// The kernel's signal set on the processors that we support.
+type Set = u64;
+const SET_BYTES: usize = size_of::<Set>();
+
+const fn bit(signal: i32) -> Set {
+    1 << (signal - 1)
+}
+
+/// What writing can raise.
+const OURS: Set = bit(libc::SIGPIPE) | bit(libc::SIGXFSZ);
+/// What a fault of the very instruction raises, and what glibc needs between its threads (32 and 33).
+const NEVER_BLOCKED: Set = bit(libc::SIGSEGV)
+    | bit(libc::SIGBUS)
+    | bit(libc::SIGFPE)
+    | bit(libc::SIGILL)
+    | bit(libc::SIGTRAP)
+    | bit(libc::SIGABRT)
+    | bit(32)
+    | bit(33);
+
+/// Runs `work` while no signal can interrupt it.
+pub(crate) fn held_back<T>(work: impl FnOnce() -> T) -> T {
+    let before = change_mask(libc::SIG_BLOCK, !NEVER_BLOCKED);
+    let result = work();
+    change_mask(libc::SIG_SETMASK, before);
+    result
+}
+
+/// The same, and takes away what the work raised.
+pub(crate) fn shielded<T>(work: impl FnOnce() -> T) -> T {
+    held_back(|| {
+        let pending_before = pending();
+        let result = work();
+        let raised = pending() & !pending_before & OURS;
+        if raised != 0 {
+            take(raised);
+        }
+        result
+    })
+}
+
+fn change_mask(operation: i32, set: Set) -> Set {
+    let mut before: Set = 0;
+    // SAFETY: reads one set, writes the other.
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, operation, &raw const set, &raw mut before, SET_BYTES) };
+    before
+}
+
+fn pending() -> Set {
+    let mut set: Set = 0;
+    // SAFETY: writes one set.
+    unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut set, SET_BYTES) };
+    set
+}
+
+/// Takes pending signals of this set away, without waiting.
+fn take(set: Set) {
+    let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let none = ptr::null_mut::<libc::siginfo_t>();
+    for _ in 0..set.count_ones() {
+        // SAFETY: reads the set and the time; asks for no details.
+        unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const set, none, &raw const now, SET_BYTES) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_our_work_raises_does_not_reach_the_program() {
+        // Would end the test by its default action.
+        let raise = |signal: i32| {
+            let (pid, tid) = (std::process::id(), crate::tap::os::sys::thread_id());
+            // SAFETY: sends a signal to this thread.
+            unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, signal) }
+        };
+        assert_eq!(shielded(|| raise(libc::SIGPIPE) + raise(libc::SIGXFSZ)), 0);
+        assert_eq!(pending() & OURS, 0);
+        assert_eq!(change_mask(libc::SIG_BLOCK, 0) & OURS, 0);
+    }
+}
