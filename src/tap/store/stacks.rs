@@ -163,14 +163,13 @@ impl Stacks {
 /// keys of its place; the products do not wait for one another.
 fn hash(trace: &StackTrace) -> u64 {
     const ODD: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xd1b5_4a32_d192_ed03];
-    const STEP: [u64; 2] = [0xa076_1d64_78bd_642f, 0xe703_7ed1_a0b4_28db];
-    let mut keys = ODD;
+    let mut key = ODD[0];
     let mut sum = 0u64;
     let mut pairs = trace.pcs().chunks_exact(2);
     for pair in &mut pairs {
         if let [first, second] = pair {
-            sum = sum.wrapping_add(fold(first ^ keys[0], second ^ keys[1]));
-            keys = [keys[0].wrapping_add(STEP[0]), keys[1].wrapping_add(STEP[1])];
+            sum = sum.wrapping_add(fold(first ^ key, second ^ key.rotate_left(23)));
+            key = key.wrapping_add(ODD[1]);
         }
     }
     let last = pairs.remainder().first().copied().unwrap_or(0);
