@@ -6,6 +6,7 @@
 //! native code called Java. Nothing here allocates or locks.
 
 use super::Request;
+use super::scratch::Scratch;
 use crate::tap::jvm::frame::{JavaFrame, JavaFrames};
 use crate::tap::jvm::{Hotspot, Walked};
 use crate::tap::os::tls::ThreadBlock;
@@ -48,9 +49,10 @@ pub(crate) struct Capture<'a> {
 }
 
 impl Capture<'_> {
-    /// Fills `trace` with the stack that called one of the exports.
+    /// Fills the trace with the stack that called one of the exports.
     #[inline(never)]
-    pub(crate) fn take(&self, request: &Request, thread: &ThreadBlock, trace: &mut StackTrace) {
+    pub(crate) fn take(&self, request: &Request, thread: &ThreadBlock, scratch: &mut Scratch) {
+        let Scratch { trace, last_walk } = scratch;
         // One byte in: jeprof wants a pc inside the function.
         let _ = trace.push(request.entry as u64 + 1);
         // An export that calls another one is no caller.
@@ -66,6 +68,7 @@ impl Capture<'_> {
         if caller.is_none() && !unwind::leave_own_frames(&mut at, &bounds) {
             return trace.set_end(StackEnd::NoRule);
         }
+        last_walk.follow(&mut at, &bounds, trace);
         self.walk(&mut at, &bounds, thread, trace);
     }
 

@@ -278,12 +278,12 @@ impl Profiler {
     ) -> Option<u32> {
         let (limit, java) =
             self.settings().map_or((0, false), |settings| (settings.options.prof_bt_max, settings.options.prof_java));
-        let Some(mut trace) = self.scratch.borrow(thread.tid.get() as usize, limit) else {
+        let Some(mut scratch) = self.scratch.borrow(thread.tid.get() as usize, limit) else {
             store.region().count(Counter::LostNested, 1);
             return None;
         };
-        Capture { store, hotspot: java.then_some(&self.hotspot) }.take(request, thread, &mut trace);
-        store.region().count_end(trace.end());
+        Capture { store, hotspot: java.then_some(&self.hotspot) }.take(request, thread, &mut scratch);
+        store.region().count_end(scratch.trace.end());
         let usable = backend::size_class(request.size, request.alignment) as u64;
         let sampler = Sampler::new(period);
         let sampled = Sampled {
@@ -294,7 +294,7 @@ impl Profiler {
             weight_bytes: (usable as f64 * sampler.weight(request.size as u64) + 0.5) as u64,
             period: sampler.period(),
         };
-        store.insert(&sampled, &trace, thread)
+        store.insert(&sampled, &scratch.trace, thread)
     }
 
     /// Takes back the record of a block that is about to be freed. Blocks that a parent sampled before fork have none here.
