@@ -289,7 +289,7 @@ mod tests {
                 let (store, done) = (&store, &done);
                 scope.spawn(move || {
                     for round in 0..30_000u64 {
-                        let key = worker << 32 | round % 3000;
+                        let key = (worker << 32) | (round % 3000);
                         let slot = store.insert(&sampled(key), &trace([key, key + 1, key + 2]), tls::thread());
                         if let Some(slot) = slot {
                             assert!(store.retire(slot, key, 0));
