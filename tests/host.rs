@@ -95,6 +95,7 @@ const HAZARDS: &[Hazard] = &[
     hazard("dlmopen"),
     hazard("stacked_preload"),
     Hazard { build: &["-l:libjemalloc.so.2"], ..hazard("jelinked") },
+    hazard("mallctl"),
     hazard("preinit"),
     hazard("siglongjmp"),
     hazard("mlockall"),

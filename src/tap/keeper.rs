@@ -22,6 +22,7 @@ use std::sync::atomic::Ordering;
 /// Bits of the profiler's trigger word.
 const INTERVAL: u32 = 1;
 const STOP: u32 = 2;
+const MAXIMUM: u32 = 4;
 
 /// Stack of the keeper: it formats text and keeps its data on the heap.
 const STACK_BYTES: usize = 256 << 10;
@@ -31,17 +32,18 @@ const SLEEP_NS: u64 = 5 * 1_000_000_000;
 const PATIENCE_NS: u64 = 2_000_000_000;
 
 /// After a sample: starts the keeper once the process is worth one, and tells it when a dump is due.
-pub(crate) fn notice(interval_over: bool) {
+pub(crate) fn notice(interval_over: bool, new_maximum: bool) {
     let started = PROFILER.keeper_started.load(Ordering::Relaxed);
-    if started && !interval_over {
+    if started && !interval_over && !new_maximum {
         return;
     }
     let Some(settings) = PROFILER.settings() else { return };
     if !settings.options.prof_keeper || !PROFILER.is_significant() {
         return;
     }
-    if interval_over && !settings.options.prof_prefix.is_empty() {
-        PROFILER.triggers.fetch_or(INTERVAL, Ordering::Release);
+    let wanted = u32::from(interval_over) * INTERVAL | u32::from(new_maximum) * MAXIMUM;
+    if wanted != 0 && !settings.prefix().is_empty() {
+        PROFILER.triggers.fetch_or(wanted, Ordering::Release);
         sys::futex_wake(&PROFILER.triggers);
     }
     // A child of vfork has our memory and another pid: a thread of its own would be gone with its exec.
@@ -133,6 +135,9 @@ extern "C" fn run(_: *mut c_void) -> *mut c_void {
         }
         if triggers & INTERVAL != 0 {
             PROFILER.dump(Reason::Interval);
+        }
+        if triggers & MAXIMUM != 0 {
+            PROFILER.dump(Reason::Gdump);
         }
         // Only when libraries were opened: /proc is not polled (a seccomp filter may come to forbid it).
         if std::mem::replace(&mut loads, loads::count()) != loads {

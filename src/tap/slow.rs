@@ -56,7 +56,7 @@ pub(crate) fn sample(request: Request) -> Option<NonNull<c_void>> {
         // Before the sampling, so that whoever jumps out of it (siglongjmp) leaves a wait behind.
         PROFILER.draw(thread);
         let (block, interval_over) = PROFILER.sample(&request, thread, since_draw);
-        keeper::notice(interval_over);
+        keeper::notice(interval_over, PROFILER.is_new_maximum());
         block
     })
 }

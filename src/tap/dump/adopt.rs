@@ -45,7 +45,7 @@ impl Orphan {
 
 /// The regions that are ours to adopt.
 pub(super) fn orphans(settings: &Settings) -> impl Iterator<Item = Orphan> {
-    let own = std::path::absolute(Path::new(OsStr::from_bytes(settings.options.prof_prefix)));
+    let own = std::path::absolute(Path::new(OsStr::from_bytes(settings.prefix())));
     let own_directory = own.ok().and_then(|prefix| Some(prefix.parent()?.to_path_buf()));
     let entries = fs::read_dir(shared::Path::directory().as_str()).into_iter().flatten().flatten();
     let orphans = entries.filter_map(|entry| orphan(entry.path(), settings));

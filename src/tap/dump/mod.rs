@@ -34,6 +34,10 @@ const PATIENCE_NS: u64 = 2_000_000_000;
 pub(crate) enum Reason {
     /// So many bytes were allocated since the last one (`lg_prof_interval`).
     Interval,
+    /// A new maximum of live bytes, by 5 % at least (`prof_gdump`).
+    Gdump,
+    /// The program asked for it (`prof.dump`).
+    Manual,
     /// The process ends (`prof_final`).
     Final,
 }
@@ -43,7 +47,19 @@ impl Reason {
     fn word(self) -> &'static str {
         match self {
             Reason::Interval => "interval",
+            Reason::Gdump => "gdump",
+            Reason::Manual => "manual",
             Reason::Final => "final",
+        }
+    }
+
+    /// The kind in the file's name, `number` being how many of its kind there were before.
+    fn kind(self, number: u64) -> DumpKind {
+        match self {
+            Reason::Interval => DumpKind::Interval(number),
+            Reason::Gdump => DumpKind::Gdump(number),
+            Reason::Manual => DumpKind::Manual(number),
+            Reason::Final => DumpKind::Final,
         }
     }
 }
@@ -53,7 +69,8 @@ pub(crate) struct Dumper {
     /// Kernel id of the thread whose turn it is, 0: nobody's.
     busy: AtomicU32,
     seq: AtomicU64,
-    intervals: AtomicU64,
+    /// How many dumps there were for each reason.
+    counts: [AtomicU64; 4],
     trouble_told: AtomicBool,
     place_told: AtomicBool,
 }
@@ -76,7 +93,7 @@ impl Dumper {
         Dumper {
             busy: AtomicU32::new(0),
             seq: AtomicU64::new(0),
-            intervals: AtomicU64::new(0),
+            counts: [const { AtomicU64::new(0) }; 4],
             trouble_told: AtomicBool::new(false),
             place_told: AtomicBool::new(false),
         }
@@ -85,7 +102,7 @@ impl Dumper {
     /// In a fork child: numbers start again, and a turn that a thread of the parent had is nobody's.
     pub(crate) fn restart(&self) {
         self.seq.store(0, Ordering::Relaxed);
-        self.intervals.store(0, Ordering::Relaxed);
+        self.counts.iter().for_each(|count| count.store(0, Ordering::Relaxed));
         self.busy.store(0, Ordering::Release);
     }
 
@@ -106,6 +123,19 @@ impl Dumper {
         let text = self.note(store, settings, reason.word(), occasion);
         let written = self.write_own(store, settings, reason, &text);
         self.settle(store, settings, written)
+    }
+
+    /// Writes a dump to a file that the program named, in place of what is there.
+    pub(crate) fn write_to(&self, store: &Store, settings: &Settings, path: &Path, occasion: &Occasion) -> Option<()> {
+        let _turn = self.turn()?;
+        let text = self.note(store, settings, Reason::Manual.word(), occasion);
+        let snapshot = Snapshot::take(store.region()).ok()?;
+        let mut bytes = Vec::new();
+        let prefix = Path::new(OsStr::from_bytes(settings.prefix()));
+        let maps = maps_with_sidecar(&snapshot, &text, prefix);
+        let around = Surroundings { maps: &maps, metadata: &text.metadata, accumulated: settings.options.prof_accum };
+        heap_v2::write(&snapshot, &around, &mut bytes).ok()?;
+        file::replace(path, &bytes).ok()
     }
 
     /// Brings the region's text up to date, so that whoever reads the region finds what a dump would say.
@@ -174,20 +204,18 @@ impl Dumper {
 
     /// Writes a dump of the store to the first directory that takes it.
     fn write_own(&self, store: &Store, settings: &Settings, reason: Reason, text: &Text) -> Result<PathBuf, Failure> {
-        let prefix = Path::new(OsStr::from_bytes(settings.options.prof_prefix));
+        let prefix = Path::new(OsStr::from_bytes(settings.prefix()));
         let damaged = |error| (prefix.to_path_buf(), io::Error::other(format!("{error}")));
         let snapshot = Snapshot::take(store.region()).map_err(damaged)?;
-        let kind = match reason {
-            Reason::Interval => DumpKind::Interval(self.intervals.load(Ordering::Relaxed)),
-            Reason::Final => DumpKind::Final,
-        };
+        let count = self.counts.get(reason as usize);
+        let kind = reason.kind(count.map_or(0, |count| count.load(Ordering::Relaxed)));
         let mut first_failure = None;
         for prefix in file::prefixes(prefix, &settings.fallback_directories) {
             let name = DumpName { prefix, pid: snapshot.pid, seq: self.seq.load(Ordering::Relaxed), kind };
             match write_file(&snapshot, text, name, settings.options.prof_accum) {
                 Ok(name) => {
                     self.seq.store(name.seq + 1, Ordering::Relaxed);
-                    self.intervals.fetch_add(u64::from(reason == Reason::Interval), Ordering::Relaxed);
+                    count.map(|count| count.fetch_add(1, Ordering::Relaxed));
                     let path = path(&name);
                     if first_failure.is_some() {
                         self.tell_place(&path);
@@ -212,11 +240,16 @@ impl Dumper {
 
 /// Writes a snapshot with its side-car; returns the name that the dump got.
 fn write_file(snapshot: &Snapshot, text: &Text, name: DumpName, accumulated: bool) -> Result<DumpName, Failure> {
-    let mut maps = text.maps.clone();
-    maps.extend(write_sidecar(snapshot, &name.prefix));
+    let maps = maps_with_sidecar(snapshot, text, &name.prefix);
     let around = Surroundings { maps: &maps, metadata: &text.metadata, accumulated };
     let mut write = |out: &mut dyn io::Write| heap_v2::write(snapshot, &around, &mut io::BufWriter::new(out));
     file::create(name, &mut write).map_err(|(name, error)| (PathBuf::from(name.to_string()), error))
+}
+
+fn maps_with_sidecar(snapshot: &Snapshot, text: &Text, prefix: &Path) -> Vec<u8> {
+    let mut maps = text.maps.clone();
+    maps.extend(write_sidecar(snapshot, prefix));
+    maps
 }
 
 /// Writes the file that names Java frames for jeprof, before the dump that needs it, and returns the

@@ -121,40 +121,6 @@ unsafe extern "C" fn nallocx(size: usize, flags: c_int) -> usize {
     unsafe { je::nallocx(size, flags) }
 }
 
-/// Reads or writes a control.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn mallctl(
-    name: *const c_char,
-    old: *mut c_void,
-    old_len: *mut usize,
-    new: *mut c_void,
-    new_len: usize,
-) -> c_int {
-    // SAFETY: passed on to the caller.
-    unsafe { je::mallctl(name, old, old_len, new, new_len) }
-}
-
-/// Looks a control's name up.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn mallctlnametomib(name: *const c_char, mib: *mut usize, len: *mut usize) -> c_int {
-    // SAFETY: passed on to the caller.
-    unsafe { je::mallctlnametomib(name, mib, len) }
-}
-
-/// Reads or writes a control by number.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn mallctlbymib(
-    mib: *const usize,
-    len: usize,
-    old: *mut c_void,
-    old_len: *mut usize,
-    new: *mut c_void,
-    new_len: usize,
-) -> c_int {
-    // SAFETY: passed on to the caller.
-    unsafe { je::mallctlbymib(mib, len, old, old_len, new, new_len) }
-}
-
 /// Prints statistics.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn malloc_stats_print(

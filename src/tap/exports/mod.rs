@@ -9,6 +9,7 @@
 
 mod extended;
 mod loader;
+mod mallctl;
 mod namespaces;
 mod statistics;
 

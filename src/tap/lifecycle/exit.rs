@@ -11,6 +11,7 @@
 //! Registers handlers that live as long as the process.
 #![allow(unsafe_code)]
 
+use super::leak;
 use crate::tap::dump::Reason;
 use crate::tap::guard::Guard;
 use crate::tap::keeper;
@@ -68,7 +69,10 @@ pub(crate) fn finish() {
         let mut before = 0;
         // SAFETY: writing files is a cancellation point, and this thread may have been cancelled.
         unsafe { pthread_setcancelstate(CANCEL_DISABLE, &raw mut before) };
-        own_memory::without_jemalloc(|| PROFILER.dump(Reason::Final));
+        own_memory::without_jemalloc(|| {
+            PROFILER.dump(Reason::Final);
+            leak::report();
+        });
         // SAFETY: puts back what was found.
         unsafe { pthread_setcancelstate(before, ptr::null_mut()) };
     }
@@ -80,6 +84,6 @@ pub(crate) fn finish() {
 fn wants_final_dump() -> bool {
     PROFILER.settings().is_some_and(|settings| {
         let options = &settings.options;
-        options.prof && options.prof_final && !options.prof_prefix.is_empty() && PROFILER.is_significant()
+        options.prof && options.prof_final && !settings.prefix().is_empty() && PROFILER.is_significant()
     })
 }

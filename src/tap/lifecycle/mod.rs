@@ -3,6 +3,7 @@
 pub(crate) mod exit;
 mod first_call;
 mod fork;
+mod leak;
 
 pub(crate) use first_call::ensure_started;
 

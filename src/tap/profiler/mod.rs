@@ -26,12 +26,14 @@ use super::settings::Settings;
 use super::store::{Identity, Region, Sampled, Store, StoreCell};
 use super::unwind;
 use crate::wire::live::counters::Counter;
+use crate::wire::live::snapshot::Snapshot;
 use capture::Capture;
 use once_cell::race::OnceBox;
 use scratch::ScratchPool;
+use std::collections::BTreeSet;
 use std::ffi::c_void;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -63,6 +65,12 @@ pub(crate) struct Profiler {
     life: Life,
     scratch: ScratchPool,
     hotspot: Hotspot,
+    /// Whether threads that start from now on are sampled.
+    pub(crate) thread_active: AtomicBool,
+    /// Whether new maxima of live bytes are dumped.
+    pub(crate) gdump: AtomicBool,
+    /// The live bytes at which the next of those is due.
+    next_maximum: AtomicU64,
     /// Bytes between two interval dumps, 0: none.
     interval: AtomicU64,
     /// What the keeper shall do, as bits of its own; its futex.
@@ -91,6 +99,9 @@ impl Profiler {
             life: Life::new(),
             scratch: ScratchPool::new(),
             hotspot: Hotspot::new(),
+            thread_active: AtomicBool::new(true),
+            gdump: AtomicBool::new(false),
+            next_maximum: AtomicU64::new(1),
             interval: AtomicU64::new(0),
             triggers: AtomicU32::new(0),
             keeper_started: AtomicBool::new(false),
@@ -106,6 +117,8 @@ impl Profiler {
         self.life.begin(random);
         self.sampler.set(Sampler::new(1 << options.lg_prof_sample));
         self.interval.store(options.lg_prof_interval.map_or(0, |lg| 1 << lg), Ordering::Relaxed);
+        self.thread_active.store(options.prof_thread_active_init, Ordering::Relaxed);
+        self.gdump.store(options.prof_gdump, Ordering::Relaxed);
         if !options.prof {
             return;
         }
@@ -150,7 +163,7 @@ impl Profiler {
     pub(crate) fn announce(&self) {
         let Some(settings) = self.settings() else { return };
         let exe = std::fs::read_link("/proc/self/exe").map_or_else(|_| "?".into(), |path| path.display().to_string());
-        let prefix = std::path::Path::new(std::ffi::OsStr::from_bytes(settings.options.prof_prefix));
+        let prefix = std::path::Path::new(std::ffi::OsStr::from_bytes(settings.prefix()));
         let prefix = std::path::absolute(prefix).unwrap_or_else(|_| prefix.to_path_buf());
         let (pid, period) = (self.pid(), self.sampler.get().period());
         let text = format!(
@@ -163,6 +176,68 @@ impl Profiler {
     /// Writes a dump, if there is memory for it. Not for threads that are inside an allocation.
     pub(crate) fn dump(&self, reason: Reason) -> Option<PathBuf> {
         self.carefully(|| self.dumper.write(self.open_store()?, self.settings()?, reason, &self.occasion())).flatten()
+    }
+
+    /// Writes a dump to this file, in place of what is there. Not for threads that are inside an allocation.
+    pub(crate) fn dump_to(&self, path: &Path) -> Option<()> {
+        let work = || self.dumper.write_to(self.open_store()?, self.settings()?, path, &self.occasion());
+        self.carefully(work).flatten()
+    }
+
+    /// Whether samples are taken.
+    pub(crate) fn is_active(&self) -> bool {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    /// Starts or stops taking samples; what was sampled stays.
+    pub(crate) fn set_active(&self, on: bool) {
+        self.active.store(on, Ordering::Release);
+    }
+
+    /// Mean bytes between two samples.
+    pub(crate) fn period(&self) -> u64 {
+        self.sampler.get().period()
+    }
+
+    /// Bytes between two interval dumps, 0: none.
+    pub(crate) fn interval(&self) -> u64 {
+        self.interval.load(Ordering::Relaxed)
+    }
+
+    /// Forgets all samples and goes on with another period. Other threads may still be writing to the old region,
+    /// which is therefore left where it is; blocks sampled before will be freed without being counted.
+    pub(crate) fn reset(&self, lg_period: u32) {
+        self.sampler.set(Sampler::new(1 << lg_period.min(63)));
+        self.life.turn_over();
+        if let Some(store) = self.store() {
+            store.region().remove_file();
+        }
+        self.store.forget();
+    }
+
+    /// Estimated bytes, objects and call stacks of what is live. For the leak summary at the end.
+    pub(crate) fn live_totals(&self) -> Option<(u64, u64, usize)> {
+        let count = || {
+            let snapshot = Snapshot::take(self.store()?.region()).ok()?;
+            let samples = snapshot.samples.iter();
+            let (bytes, objects) = samples.fold((0, 0.0), |(bytes, objects), sample| {
+                (bytes + sample.weight_bytes, objects + sample.weight_objects())
+            });
+            let stacks: BTreeSet<u32> = snapshot.samples.iter().map(|sample| sample.stack).collect();
+            Some((bytes, objects.round() as u64, stacks.len()))
+        };
+        self.carefully(count).flatten()
+    }
+
+    /// Whether live bytes reached a new maximum that `prof_gdump` wants to see: 5 % above the last.
+    pub(crate) fn is_new_maximum(&self) -> bool {
+        if !self.gdump.load(Ordering::Relaxed) {
+            return false;
+        }
+        let live = self.store().map_or(0, |store| store.region().counter(Counter::LiveBytes));
+        let due = self.next_maximum.load(Ordering::Relaxed);
+        let next = live.saturating_add(live / 20).max(1);
+        live >= due && self.next_maximum.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Runs work that allocates and writes files: with room on the stack, giving up when there is no memory,
@@ -330,10 +405,19 @@ impl Profiler {
             thread.life.set(life);
             thread.tid.set(sys::thread_id());
             thread.record.set(0);
-            // jemalloc's own threads call malloc by way of pthread_create, while locks of its wait for them.
-            thread.muted.set(sys::thread_name().starts_with(b"jemalloc_bg_thd"));
+            if thread.random.get() == 0 {
+                self.greet(thread);
+            }
             self.seed(thread);
         }
+    }
+
+    /// Decides whether a new thread is sampled.
+    #[cold]
+    fn greet(&self, thread: &ThreadBlock) {
+        // jemalloc's own threads call malloc by way of pthread_create, while locks of its wait for them.
+        let is_jemallocs = sys::thread_name().starts_with(b"jemalloc_bg_thd");
+        thread.muted.set(is_jemallocs || !self.thread_active.load(Ordering::Relaxed));
     }
 
     /// In a child of `fork`: it starts a life of its own, and empty.
