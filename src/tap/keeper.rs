@@ -38,7 +38,7 @@ pub(crate) fn notice(interval_over: bool, new_maximum: bool) {
         return;
     }
     let Some(settings) = PROFILER.settings() else { return };
-    if !settings.options.prof_keeper || !PROFILER.is_significant() {
+    if !settings.options.prof_keeper || !PROFILER.is_significant() || PROFILER.may_not_open() {
         return;
     }
     let wanted = u32::from(interval_over) * INTERVAL | u32::from(new_maximum) * MAXIMUM;

@@ -21,7 +21,7 @@ use crate::wire::live::snapshot::Snapshot;
 use crate::wire::live::text::Text;
 use crate::wire::sidecar;
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -242,7 +242,12 @@ impl Dumper {
 fn write_file(snapshot: &Snapshot, text: &Text, name: DumpName, accumulated: bool) -> Result<DumpName, Failure> {
     let maps = maps_with_sidecar(snapshot, text, &name.prefix);
     let around = Surroundings { maps: &maps, metadata: &text.metadata, accumulated };
-    let mut write = |out: &mut dyn io::Write| heap_v2::write(snapshot, &around, &mut io::BufWriter::new(out));
+    let mut write = |out: &mut dyn io::Write| {
+        let mut out = io::BufWriter::new(out);
+        heap_v2::write(snapshot, &around, &mut out)?;
+        // Dropping it would hide the last error: a dump cut off by a full disk would pass for a whole one.
+        out.flush()
+    };
     file::create(name, &mut write).map_err(|(name, error)| (PathBuf::from(name.to_string()), error))
 }
 

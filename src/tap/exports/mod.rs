@@ -12,6 +12,7 @@ mod loader;
 mod mallctl;
 mod namespaces;
 mod statistics;
+mod syscalls;
 
 use super::backend;
 use super::lifecycle::exit;

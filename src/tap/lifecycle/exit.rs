@@ -59,6 +59,9 @@ unsafe extern "C" fn main_thread_ends(_: *mut c_void) {
 /// The last thing that is done: the final dump, if one is wanted and this process is worth it; and the region
 /// goes, which is only for processes that end otherwise.
 pub(crate) fn finish() {
+    if PROFILER.may_not_open() {
+        return; // what this process leaves, its region, is adopted by the next one
+    }
     let pid = sys::process_id();
     // A vfork child shares our memory and must not act for its parent.
     if pid != PROFILER.pid() || FINISHED.swap(pid, Ordering::Relaxed) == pid {

@@ -3,6 +3,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod environment;
+pub(crate) mod filter;
 pub(crate) mod life;
 pub(crate) mod loads;
 pub(crate) mod map;

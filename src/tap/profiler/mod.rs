@@ -18,6 +18,7 @@ mod scratch;
 use super::backend::{self, SampledHeap};
 use super::dump::{Dumper, Occasion, Reason};
 use super::jvm::{Hotspot, Status};
+use super::os::filter::Deadly;
 use super::os::life::Life;
 use super::os::tls::ThreadBlock;
 use super::os::{clock, map, signals, spare_stack, sys};
@@ -65,6 +66,8 @@ pub(crate) struct Profiler {
     life: Life,
     scratch: ScratchPool,
     hotspot: Hotspot,
+    /// A seccomp filter kills for what sampling does, or for what files need: never again, then.
+    deadly: [AtomicBool; 2],
     /// Whether threads that start from now on are sampled.
     pub(crate) thread_active: AtomicBool,
     /// Whether new maxima of live bytes are dumped.
@@ -99,6 +102,7 @@ impl Profiler {
             life: Life::new(),
             scratch: ScratchPool::new(),
             hotspot: Hotspot::new(),
+            deadly: [const { AtomicBool::new(false) }; 2],
             thread_active: AtomicBool::new(true),
             gdump: AtomicBool::new(false),
             next_maximum: AtomicU64::new(1),
@@ -194,6 +198,23 @@ impl Profiler {
         self.active.store(on, Ordering::Release);
     }
 
+    /// A filter of system calls is about to be installed that kills for these.
+    pub(crate) fn forbid(&self, deadly: Deadly) {
+        let [sampling, files] = &self.deadly;
+        sampling.fetch_or(deadly.sampling, Ordering::Relaxed);
+        files.fetch_or(deadly.files, Ordering::Relaxed);
+    }
+
+    /// Whether taking samples would kill the process.
+    fn may_not_sample(&self) -> bool {
+        self.deadly[0].load(Ordering::Relaxed)
+    }
+
+    /// Whether opening files, or starting a thread, would kill the process.
+    pub(crate) fn may_not_open(&self) -> bool {
+        self.deadly[1].load(Ordering::Relaxed)
+    }
+
     /// Mean bytes between two samples.
     pub(crate) fn period(&self) -> u64 {
         self.sampler.get().period()
@@ -243,6 +264,9 @@ impl Profiler {
     /// Runs work that allocates and writes files: with room on the stack, giving up when there is no memory,
     /// and without the signals that writing may raise.
     fn carefully<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        if self.may_not_open() {
+            return None;
+        }
         let result = signals::shielded(|| spare_stack::with_room(work));
         if result.is_none() {
             self.dumper.let_go();
@@ -294,7 +318,7 @@ impl Profiler {
         thread: &ThreadBlock,
         since_draw: u64,
     ) -> (Option<NonNull<c_void>>, bool) {
-        if !self.active.load(Ordering::Acquire) || thread.muted.get() {
+        if !self.active.load(Ordering::Acquire) || thread.muted.get() || self.may_not_sample() {
             return (None, false);
         }
         let Some(store) = self.open_store() else { return (None, false) };
@@ -389,9 +413,11 @@ impl Profiler {
             wall_ns: clock::wall_ns().saturating_sub(self.uptime_ns()),
             monotonic_ns: self.life.start_ns(),
             period: self.sampler.get().period(),
-            pid_namespace: sys::pid_namespace(),
+            pid_namespace: if self.may_not_open() { 0 } else { sys::pid_namespace() },
         };
-        let region = Region::open(options.prof_region_bytes, &identity)?;
+        let bytes = options.prof_region_bytes;
+        let region = if self.may_not_open() { Region::anonymous(bytes, &identity) } else { Region::open(bytes, &identity) };
+        let region = region?;
         Store::new(region, options.prof_accum)
     }
 
@@ -401,7 +427,7 @@ impl Profiler {
             self.begin_life();
         }
         let life = self.life.number();
-        if thread.life.get() != life {
+        if thread.life.get() != life && !self.may_not_sample() {
             thread.life.set(life);
             thread.tid.set(sys::thread_id());
             thread.record.set(0);
