@@ -164,7 +164,9 @@ fn short_processes_leave_nothing_by_default() {
     let scene = Scene::new("short");
     let tap = format!("LD_PRELOAD={}", library().display());
     let conf = "MALLOC_CONF=prof:true,lg_prof_interval:30,lg_prof_sample:17,prof_final:true";
-    let script = format!("export {tap} {conf}; for n in $(seq 200); do /bin/true; done; for n in $(seq 20); do $PROGRAM 10; done");
+    let script = format!(
+        "export {tap} {conf}; for n in $(seq 200); do /bin/true; done; for n in $(seq 20); do $PROGRAM 10; done"
+    );
     let output = scene.shell(&script, "");
     assert!(output.status.success());
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");

@@ -13,7 +13,7 @@
 use super::dump::Reason;
 use super::guard::Guard;
 use super::os::{clock, loads, spare_stack, sys, tls};
-use super::profiler::PROFILER;
+use super::profiler::{PROFILER, STOP};
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -21,7 +21,6 @@ use std::sync::atomic::Ordering;
 
 /// Bits of the profiler's trigger word.
 const INTERVAL: u32 = 1;
-const STOP: u32 = 2;
 const MAXIMUM: u32 = 4;
 
 /// Stack of the keeper: it formats text and keeps its data on the heap.
@@ -29,7 +28,7 @@ const STACK_BYTES: usize = 256 << 10;
 /// Longest sleep: the pulse that the region shows. It is woken when there is something to do.
 const SLEEP_NS: u64 = 5 * 1_000_000_000;
 /// Longest wait for its end; it may be writing a dump.
-const PATIENCE_NS: u64 = 2_000_000_000;
+const PATIENCE_NS: u64 = 5_000_000_000;
 
 /// After a sample: starts the keeper once the process is worth one, and tells it when a dump is due.
 pub(crate) fn notice(interval_over: bool, new_maximum: bool) {

@@ -146,10 +146,11 @@ impl Dumper {
     }
 
     /// Writes the final dumps of processes of this user that were killed, and removes what they left.
-    pub(crate) fn adopt(&self, store: &Store, settings: &Settings) {
+    /// Ends early when `is_wanted` says that the keeper is.
+    pub(crate) fn adopt(&self, store: &Store, settings: &Settings, is_wanted: impl Fn() -> bool) {
         for orphan in adopt::orphans(settings) {
             // One turn for each: reading them takes long, and the final dump of this process may wait.
-            let Some(_turn) = self.turn() else { return };
+            let Some(_turn) = self.turn().filter(|_| !is_wanted()) else { return };
             let (snapshot, prefix) = (orphan.snapshot(), orphan.prefix());
             let name =
                 DumpName { prefix, pid: snapshot.pid, seq: snapshot.counter(Counter::Dumps), kind: DumpKind::Final };

@@ -67,7 +67,8 @@ const FILES: &[c_long] = &[
 ];
 /// Older forms of some, which libc uses on x86-64.
 #[cfg(target_arch = "x86_64")]
-const OLD_FORMS: &[c_long] = &[libc::SYS_readlink, libc::SYS_link, libc::SYS_unlink, libc::SYS_rename, libc::SYS_getrlimit];
+const OLD_FORMS: &[c_long] =
+    &[libc::SYS_readlink, libc::SYS_link, libc::SYS_unlink, libc::SYS_rename, libc::SYS_getrlimit];
 #[cfg(not(target_arch = "x86_64"))]
 const OLD_FORMS: &[c_long] = &[];
 
@@ -137,7 +138,13 @@ fn run(code: &[sock_filter], call: c_long) -> Option<u32> {
         at += 1;
         match u32::from(instruction.code) & 7 {
             5 => at += machine.jump(instruction)?,
-            6 => return Some(if u32::from(instruction.code) & 0x18 == 0x10 { machine.accumulator } else { instruction.k }),
+            6 => {
+                return Some(if u32::from(instruction.code) & 0x18 == 0x10 {
+                    machine.accumulator
+                } else {
+                    instruction.k
+                });
+            }
             _ => machine.step(instruction)?,
         }
     }

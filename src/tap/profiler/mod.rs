@@ -54,6 +54,9 @@ pub(crate) struct Request {
     pub(crate) entry: usize,
 }
 
+/// Bit of the keeper's triggers: it shall end.
+pub(crate) const STOP: u32 = 2;
+
 /// All state of the tap.
 pub(crate) struct Profiler {
     /// Blocks of sampled allocations.
@@ -284,7 +287,7 @@ impl Profiler {
     /// Writes the dumps that killed processes of this user could not write. For the keeper.
     pub(crate) fn adopt(&self) {
         if let (Some(store), Some(settings)) = (self.store(), self.settings()) {
-            self.carefully(|| self.dumper.adopt(store, settings));
+            self.carefully(|| self.dumper.adopt(store, settings, || self.triggers.load(Ordering::Relaxed) & STOP != 0));
         }
     }
 
@@ -416,7 +419,8 @@ impl Profiler {
             pid_namespace: if self.may_not_open() { 0 } else { sys::pid_namespace() },
         };
         let bytes = options.prof_region_bytes;
-        let region = if self.may_not_open() { Region::anonymous(bytes, &identity) } else { Region::open(bytes, &identity) };
+        let region =
+            if self.may_not_open() { Region::anonymous(bytes, &identity) } else { Region::open(bytes, &identity) };
         let region = region?;
         Store::new(region, options.prof_accum)
     }
