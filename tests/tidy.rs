@@ -17,11 +17,14 @@ const TAP: &[&str] = &[
     "guard",
     "sampler",
     "settings",
+    "triggers",
+    "control",
     "store",
     "unwind",
     "jvm",
     "dump",
     "profiler",
+    "rounds",
     "keeper",
     "lifecycle",
     "mallctl",
@@ -33,6 +36,7 @@ const CLI: &[&str] = &["profile", "symbolize", "analyze", "render", "attach", "c
 /// Where unsafe code may stand, below `src/`.
 const UNSAFE: &[&str] = &[
     "tap/backend.rs",
+    "tap/control.rs",
     "tap/exports",
     "tap/jvm/",
     "tap/keeper.rs",

@@ -2,6 +2,9 @@
 # A part that prints totals of its own (cargo's "test result:" lines, our "N passed, N failed") counts as many;
 # any other part counts as one.
 
+# A part's status is that of its command, not of the tee behind it.
+set -o pipefail
+
 PASSED=0
 FAILED=0
 SKIPPED=0
@@ -13,7 +16,7 @@ part() {
     local title=$1 start=$SECONDS status=0
     shift
     echo "== $title"
-    "$@" 2>&1 | tee "$TALLY_LOG" || status=${PIPESTATUS[0]}
+    "$@" 2>&1 | tee "$TALLY_LOG" || status=$?
     add_counts "$status"
     echo "== $title: $([ "$status" = 0 ] && echo ok || echo "FAILED (status $status)"), $((SECONDS - start)) s"
 }

@@ -29,6 +29,14 @@ enum Command {
     Diff(commands::diff::Arguments),
     Ps(commands::ps::Arguments),
     Recover(commands::recover::Arguments),
+    /// Make running processes write a dump each
+    Dump(commands::control::Processes),
+    /// Make running processes sample
+    Start(commands::control::Processes),
+    /// Make running processes stop sampling; what is live stays recorded
+    Stop(commands::control::Processes),
+    Rate(commands::control::Rate),
+    Tree(commands::tree::Arguments),
     Flame(commands::flame::Arguments),
     Convert(commands::convert::Arguments),
 }
@@ -43,6 +51,11 @@ pub(crate) fn main() -> ExitCode {
         Command::Diff(arguments) => commands::diff::run(&arguments),
         Command::Ps(arguments) => commands::ps::run(&arguments),
         Command::Recover(arguments) => commands::recover::run(&arguments),
+        Command::Dump(processes) => commands::control::dump(&processes),
+        Command::Start(processes) => commands::control::start(&processes),
+        Command::Stop(processes) => commands::control::stop(&processes),
+        Command::Rate(arguments) => commands::control::rate(&arguments),
+        Command::Tree(arguments) => commands::tree::run(&arguments),
         Command::Flame(arguments) => commands::flame::run(&arguments),
         Command::Convert(arguments) => commands::convert::run(&arguments),
     };

@@ -11,7 +11,11 @@
 //! extents of our arenas, and hand out only memory that the range has just given.
 #![allow(unsafe_code)]
 
+mod size_class;
+mod spares;
+
 use super::os::{map, range::Range};
+use spares::Spares;
 use std::cell::UnsafeCell;
 use std::ffi::{c_int, c_uint, c_void};
 use std::ptr::{self, NonNull};
@@ -21,6 +25,8 @@ use tikv_jemalloc_sys as je;
 
 /// Bytes of the trailer at the end of each sampled block.
 const TRAILER: usize = 8;
+/// What blocks of more than eight bytes are aligned to without asking.
+const NATURAL_ALIGNMENT: usize = 16;
 /// Arenas of sampled blocks: one alone is a bottleneck, more than a few only cost memory.
 const ARENAS: usize = 8;
 /// The index that stands for all arenas (MALLCTL_ARENAS_ALL in jemalloc.h).
@@ -104,14 +110,50 @@ pub(crate) fn purge() {
 }
 
 /// Size that an unsampled request of this size would get.
+#[inline]
 pub(crate) fn size_class(size: usize, alignment: usize) -> usize {
+    if alignment <= NATURAL_ALIGNMENT
+        && let Some(class) = size_class::small(size)
+    {
+        return class.bytes;
+    }
     // SAFETY: computes from numbers; the size is not zero, the alignment a power of two.
     let class = unsafe { je::nallocx(size.max(1), align_flags(alignment)) };
     class.max(size)
 }
 
 fn align_flags(alignment: usize) -> c_int {
-    if alignment > 16 { je::MALLOCX_ALIGN(alignment) } else { 0 }
+    if alignment > NATURAL_ALIGNMENT { je::MALLOCX_ALIGN(alignment) } else { 0 }
+}
+
+/// A live sampled block.
+#[derive(Clone, Copy)]
+pub(crate) struct SampledBlock {
+    start: NonNull<c_void>,
+    usable: usize,
+}
+
+impl SampledBlock {
+    /// What the program has.
+    #[inline]
+    pub(crate) fn start(self) -> NonNull<c_void> {
+        self.start
+    }
+
+    /// Bytes that the program may use.
+    #[inline]
+    pub(crate) fn usable(self) -> usize {
+        self.usable
+    }
+
+    /// The trailer of the block.
+    #[inline]
+    pub(crate) fn trailer(&self) -> &AtomicU64 {
+        let trailer = self.start.as_ptr().wrapping_byte_add(self.usable).cast::<AtomicU64>();
+        // SAFETY: `allocate` asked for eight bytes more, size classes are multiples of eight; and the program,
+        // told only of `usable` bytes, has no business there. Who made `self` holds a live block.
+        unsafe { &*trailer }
+    }
 }
 
 /// The heap of sampled blocks.
@@ -122,6 +164,7 @@ pub(crate) struct SampledHeap {
     range: Range,
     /// Arena indices plus one; 0: not made yet, `u32::MAX`: cannot be made.
     arenas: [AtomicU32; ARENAS],
+    spares: Spares,
 }
 
 // SAFETY: the hooks are never written; everything else is atomic.
@@ -144,6 +187,7 @@ impl SampledHeap {
             },
             range: Range::new(),
             arenas: [const { AtomicU32::new(0) }; ARENAS],
+            spares: Spares::new(),
         }
     }
 
@@ -152,21 +196,48 @@ impl SampledHeap {
         self.range.reserve(most)
     }
 
+    /// Whether there is a range.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.range.is_empty()
+    }
+
     /// Whether a pointer is a sampled block's.
     #[inline]
     pub(crate) fn holds(&self, block: *const c_void) -> bool {
         self.range.holds(block as usize)
     }
 
-    /// Allocates a block with room for a trailer. `hint` spreads threads over the arenas.
+    /// Allocates a block with room for a trailer, whose value is `u64::MAX`. `hint` spreads threads over the arenas.
     pub(crate) fn allocate(
         &'static self,
         size: usize,
         alignment: usize,
         zeroed: bool,
         hint: usize,
-    ) -> Option<NonNull<c_void>> {
-        let bytes = size.checked_add(TRAILER)?;
+    ) -> Option<SampledBlock> {
+        // At least nine bytes, because the class of eight has not the natural alignment.
+        let bytes = size.max(1).checked_add(TRAILER)?;
+        let class = if alignment <= NATURAL_ALIGNMENT { size_class::small(bytes) } else { None };
+        let spare = class.and_then(|class| self.spares.take(class, hint));
+        let start = match spare {
+            Some(spare) => {
+                if zeroed {
+                    // SAFETY: the spare is nobody's, and of the class of these bytes.
+                    unsafe { spare.cast::<u8>().write_bytes(0, size) };
+                }
+                spare
+            }
+            None => self.fresh(bytes, alignment, zeroed, hint)?,
+        };
+        let block = match class {
+            Some(class) => SampledBlock { start, usable: class.bytes - TRAILER },
+            None => self.block(start),
+        };
+        block.trailer().store(u64::MAX, Ordering::Relaxed);
+        Some(block)
+    }
+
+    fn fresh(&'static self, bytes: usize, alignment: usize, zeroed: bool, hint: usize) -> Option<NonNull<c_void>> {
         let arena = self.arena(hint)?;
         let zero = if zeroed { je::MALLOCX_ZERO } else { 0 };
         let flags = align_flags(alignment) | zero | je::MALLOCX_ARENA(arena as usize) | je::MALLOCX_TCACHE_NONE;
@@ -175,34 +246,32 @@ impl SampledHeap {
         if !self.holds(block.as_ptr()) {
             // Called by jemalloc itself (pthread_create in its background threads), it takes its arena 0.
             // SAFETY: allocated above.
-            unsafe { self.free(block) };
+            unsafe { je::dallocx(block.as_ptr(), je::MALLOCX_TCACHE_NONE) };
             return None;
         }
-        self.trailer(block).store(u64::MAX, Ordering::Relaxed);
         Some(block)
     }
 
-    /// Frees a block of [`allocate`](Self::allocate).
+    /// The sampled block that begins here.
+    pub(crate) fn block(&self, start: NonNull<c_void>) -> SampledBlock {
+        // SAFETY: the callers' block is alive and came from `allocate`.
+        let bytes = unsafe { je::sallocx(start.as_ptr(), 0) };
+        SampledBlock { start, usable: bytes.saturating_sub(TRAILER) }
+    }
+
+    /// Frees a block of [`allocate`](Self::allocate). `hint` spreads threads.
     ///
     /// # Safety
     /// `block` came from `allocate` and was not freed since.
-    pub(crate) unsafe fn free(&self, block: NonNull<c_void>) {
-        // SAFETY: passed on to the caller; it never was in a thread cache.
-        unsafe { je::dallocx(block.as_ptr(), je::MALLOCX_TCACHE_NONE) };
-    }
-
-    /// Bytes that the program may use of a block.
-    pub(crate) fn usable(&self, block: NonNull<c_void>) -> usize {
-        // SAFETY: the callers' block is alive and came from `allocate`.
-        unsafe { je::sallocx(block.as_ptr(), 0) }.saturating_sub(TRAILER)
-    }
-
-    /// The trailer of a live block.
-    pub(crate) fn trailer(&self, block: NonNull<c_void>) -> &AtomicU64 {
-        let trailer = block.as_ptr().wrapping_byte_add(self.usable(block)).cast::<AtomicU64>();
-        // SAFETY: `allocate` asked for eight bytes more, size classes are multiples of eight; and the program,
-        // told only of `usable` bytes, has no business there.
-        unsafe { &*trailer }
+    pub(crate) unsafe fn free(&self, block: SampledBlock, hint: usize) {
+        let surplus = match size_class::small(block.usable + TRAILER) {
+            Some(class) => self.spares.put(class, hint, block.start),
+            None => Some(block.start),
+        };
+        if let Some(surplus) = surplus {
+            // SAFETY: nobody's any more, by our caller or because it was a spare; never in a thread cache.
+            unsafe { je::dallocx(surplus.as_ptr(), je::MALLOCX_TCACHE_NONE) };
+        }
     }
 
     fn arena(&'static self, hint: usize) -> Option<u32> {
@@ -356,16 +425,18 @@ mod tests {
         for size in [0, 1, 8, 9, 4096, 100_000, 3 << 20] {
             for alignment in [1, 16, 64, 4096, 1 << 21] {
                 let block = HEAP.allocate(size, alignment, true, size).unwrap();
-                assert!(HEAP.holds(block.as_ptr()) && HEAP.usable(block) >= size);
-                assert!((block.as_ptr() as usize).is_multiple_of(alignment));
-                HEAP.trailer(block).store(0x1234, Ordering::Relaxed);
+                let start = block.start().as_ptr();
+                assert!(HEAP.holds(start) && block.usable() >= size);
+                assert_eq!(block.usable(), HEAP.block(block.start()).usable());
+                assert!((start as usize).is_multiple_of(alignment));
+                block.trailer().store(0x1234, Ordering::Relaxed);
                 // SAFETY: the block has `size` bytes, which are ours.
-                let bytes = unsafe { std::slice::from_raw_parts_mut(block.as_ptr().cast::<u8>(), size) };
+                let bytes = unsafe { std::slice::from_raw_parts_mut(start.cast::<u8>(), size) };
                 assert!(bytes.iter().all(|&byte| byte == 0));
                 bytes.fill(0xff);
-                assert_eq!(HEAP.trailer(block).load(Ordering::Relaxed), 0x1234);
+                assert_eq!(block.trailer().load(Ordering::Relaxed), 0x1234);
                 // SAFETY: allocated above.
-                unsafe { HEAP.free(block) };
+                unsafe { HEAP.free(block, size) };
             }
         }
         assert!(!HEAP.holds(Box::into_raw(Box::new(1)).cast()));

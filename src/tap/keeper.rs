@@ -1,6 +1,6 @@
 //! Floor 6: the keeper, the one helper thread. It writes dumps, so that no application thread must.
 //!
-//! It starts late, when there is something to do in a process that is worth it; blocks all signals (they are
+//! It starts late, in processes that live for a second or hold much; blocks all signals (they are
 //! the program's); has an empty descriptor table of its own; and ends when the main thread ends by
 //! `pthread_exit`, so that a program whose other threads are done can end. It gives way to `unshare` and
 //! `setns`, which want a single thread, and starts again later. Without it nothing but dumps before
@@ -10,10 +10,10 @@
 //! Calls of libc's thread functions with values of this file's own.
 #![allow(unsafe_code)]
 
-use super::dump::Reason;
 use super::guard::Guard;
-use super::os::{clock, loads, spare_stack, sys, tls};
+use super::os::{clock, spare_stack, sys, tls};
 use super::profiler::{PROFILER, STOP};
+use super::rounds::Rounds;
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -25,8 +25,11 @@ const MAXIMUM: u32 = 4;
 
 /// Stack of the keeper: it formats text and keeps its data on the heap.
 const STACK_BYTES: usize = 256 << 10;
-/// Longest sleep: the pulse that the region shows. It is woken when there is something to do.
-const SLEEP_NS: u64 = 5 * 1_000_000_000;
+/// Longest sleep: the pulse that the region shows, and how soon requests from outside are seen.
+const SLEEP_NS: u64 = 1_000_000_000;
+/// A process that lives that long gets a keeper, so that its region explains itself if it is killed before it
+/// becomes significant.
+const SETTLED_NS: u64 = 1_000_000_000;
 /// Longest wait for its end; it may be writing a dump.
 const PATIENCE_NS: u64 = 5_000_000_000;
 
@@ -37,21 +40,22 @@ pub(crate) fn notice(interval_over: bool, new_maximum: bool) {
         return;
     }
     let Some(settings) = PROFILER.settings() else { return };
-    if !settings.options.prof_keeper || !PROFILER.is_significant() || PROFILER.may_not_open() {
+    let is_significant = PROFILER.is_significant();
+    if !settings.options.prof_keeper || !(is_significant || PROFILER.uptime_ns() >= SETTLED_NS) {
+        return;
+    }
+    if PROFILER.may_not_open() {
         return;
     }
     let wanted = u32::from(interval_over) * INTERVAL | u32::from(new_maximum) * MAXIMUM;
-    if wanted != 0 && !settings.prefix().is_empty() {
+    if wanted != 0 && is_significant && !settings.prefix().is_empty() {
         PROFILER.triggers.fetch_or(wanted, Ordering::Release);
         sys::futex_wake(&PROFILER.triggers);
     }
     // A child of vfork has our memory and another pid: a thread of its own would be gone with its exec.
     let may_start = !started && sys::process_id() == PROFILER.pid();
     if may_start && !PROFILER.keeper_started.swap(true, Ordering::Relaxed) {
-        let _ = spare_stack::with_room(|| {
-            PROFILER.announce();
-            start();
-        });
+        let _ = spare_stack::with_room(start);
     }
 }
 
@@ -124,26 +128,14 @@ extern "C" fn run(_: *mut c_void) -> *mut c_void {
     // nothing is closed.
     let closed = unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, libc::CLOSE_RANGE_UNSHARE) };
     tls::thread().has_own_descriptors.set(closed == 0);
-    PROFILER.refresh();
-    PROFILER.adopt();
-    let mut loads = loads::count();
+    let mut rounds = Rounds::begin();
     loop {
         let triggers = PROFILER.triggers.swap(0, Ordering::Acquire);
         if triggers & STOP != 0 {
+            rounds.end();
             return ptr::null_mut();
         }
-        if triggers & INTERVAL != 0 {
-            PROFILER.dump(Reason::Interval);
-        }
-        if triggers & MAXIMUM != 0 {
-            PROFILER.dump(Reason::Gdump);
-        }
-        // Only when libraries were opened: /proc is not polled (a seccomp filter may come to forbid it).
-        if std::mem::replace(&mut loads, loads::count()) != loads {
-            PROFILER.refresh();
-        } else if let Some(store) = PROFILER.store() {
-            store.region().beat(clock::monotonic_ns());
-        }
+        rounds.turn(triggers & INTERVAL != 0, triggers & MAXIMUM != 0);
         sys::futex_wait(&PROFILER.triggers, 0, SLEEP_NS);
     }
 }

@@ -178,7 +178,7 @@ fn dump(exchange: &Exchange, settings: &Settings) -> Answer {
     let _guard = Guard::enter().ok_or(libc::EFAULT)?;
     let written = match path {
         Some(path) => PROFILER.dump_to(Path::new(OsStr::from_bytes(path.to_bytes()))).is_some(),
-        None => !settings.prefix().is_empty() && PROFILER.dump(Reason::Manual).is_some(),
+        None => !settings.prefix().is_empty() && PROFILER.dump(Reason::Request).is_some(),
     };
     if written { Ok(()) } else { Err(libc::EFAULT) }
 }

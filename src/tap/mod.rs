@@ -1,6 +1,7 @@
 //! The tap: everything that runs inside the host process, floor by floor (imports go down only).
 
 pub(crate) mod backend;
+pub(crate) mod control;
 pub(crate) mod dump;
 #[cfg(not(test))]
 mod exports;
@@ -12,11 +13,13 @@ pub(crate) mod mallctl;
 pub(crate) mod os;
 pub(crate) mod own_memory;
 pub(crate) mod profiler;
+pub(crate) mod rounds;
 pub(crate) mod sampler;
 pub(crate) mod settings;
 pub(crate) mod slow;
 pub(crate) mod stack;
 pub(crate) mod store;
+pub(crate) mod triggers;
 pub(crate) mod unwind;
 
 /// What the tap itself allocates comes from below its exports.

@@ -10,7 +10,7 @@
 use super::guard::Guard;
 use super::os::sys::keep_errno;
 use super::os::tls::{self, ThreadBlock};
-use super::profiler::{PROFILER, Request};
+use super::profiler::{PROFILER, Request, Wait};
 use super::{keeper, lifecycle};
 use std::ffi::c_void;
 use std::ptr::{self, NonNull};
@@ -38,7 +38,7 @@ pub(crate) fn is_sampled(block: *const c_void) -> bool {
 /// Samples a request whose thread's wait is over. `None`: allocate it plainly.
 #[cold]
 #[inline(never)]
-pub(crate) fn sample(request: Request) -> Option<NonNull<c_void>> {
+pub(crate) fn sample(request: &Request) -> Option<NonNull<c_void>> {
     keep_errno(|| {
         let Some(guard) = Guard::enter() else {
             // Nested: libc allocates for the profiler, or a signal handler interrupted it. The wait is used up
@@ -52,10 +52,10 @@ pub(crate) fn sample(request: Request) -> Option<NonNull<c_void>> {
         if !is_turn(request.size, thread) {
             return None;
         }
-        let since_draw = thread.drawn.get().wrapping_sub(thread.bytes_left.get());
+        let wait = Wait::of(thread);
         // Before the sampling, so that whoever jumps out of it (siglongjmp) leaves a wait behind.
         PROFILER.draw(thread);
-        let (block, interval_over) = PROFILER.sample(&request, thread, since_draw);
+        let (block, interval_over) = PROFILER.sample(request, thread, wait);
         keeper::notice(interval_over, PROFILER.is_new_maximum());
         block
     })
@@ -109,9 +109,10 @@ unsafe fn free_sampled(block: NonNull<c_void>) {
             // Somebody jumped out of malloc between the count and the draw (siglongjmp).
             wait_again(thread);
         }
-        PROFILER.retire(block);
+        let block = PROFILER.heap.block(block);
+        PROFILER.retire(&block, thread);
         // SAFETY: passed on to the caller.
-        unsafe { PROFILER.heap.free(block) };
+        unsafe { PROFILER.heap.free(block, thread.tid.get() as usize) };
         compiler_fence(Ordering::SeqCst);
     });
 }
@@ -119,7 +120,7 @@ unsafe fn free_sampled(block: NonNull<c_void>) {
 /// Usable bytes of a block that may be sampled.
 pub(crate) fn usable_size(block: *mut c_void) -> usize {
     match NonNull::new(block) {
-        Some(sampled) if is_sampled(block) => PROFILER.heap.usable(sampled),
+        Some(sampled) if is_sampled(block) => PROFILER.heap.block(sampled).usable(),
         // SAFETY: null or a live block of jemalloc, by the contract of malloc_usable_size(3).
         _ => unsafe { je::malloc_usable_size(block) },
     }
@@ -131,7 +132,7 @@ pub(crate) fn usable_size(block: *mut c_void) -> usize {
 /// As for `realloc(3)`; `block` is not null and `request.size` not zero.
 #[cold]
 #[inline(never)]
-pub(crate) unsafe fn reallocate(block: NonNull<c_void>, request: Request, due: bool) -> *mut c_void {
+pub(crate) unsafe fn reallocate(block: NonNull<c_void>, request: &Request, due: bool) -> *mut c_void {
     let size = request.size;
     let sampled = if due { sample(request) } else { None };
     let fresh = match sampled {

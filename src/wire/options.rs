@@ -54,6 +54,13 @@ pub(crate) struct Options<'a> {
     pub(crate) prof_java: bool,
     /// `prof_keeper`: whether the helper thread may start.
     pub(crate) prof_keeper: bool,
+    /// `prof_dump_seconds`: a dump each so many seconds; 0: none.
+    pub(crate) prof_dump_seconds: u64,
+    /// `prof_dump_growth`: a dump whenever the live bytes have grown by so many; 0: none.
+    pub(crate) prof_dump_growth: u64,
+    /// `prof_dump_watermark`: a dump when memory in use passes that percentage of the control group's limit,
+    /// and each 5 % above; 0: none.
+    pub(crate) prof_dump_watermark: u64,
     /// `prof_region_bytes`: size of the live region.
     pub(crate) prof_region_bytes: usize,
 }
@@ -78,6 +85,9 @@ impl Options<'_> {
         prof_min_bytes: 64 << 20,
         prof_java: true,
         prof_keeper: true,
+        prof_dump_seconds: 0,
+        prof_dump_growth: 0,
+        prof_dump_watermark: 0,
         prof_region_bytes: super::live::layout::DEFAULT_BYTES,
     };
 }
@@ -125,6 +135,12 @@ const KEYS: &[(&[u8], Setter)] = &[
     (b"prof_min_bytes", Setter::Number(0, i64::MAX, "a number of bytes", |o, n| o.prof_min_bytes = n as u64)),
     (b"prof_java", Setter::Bool(|o, on| o.prof_java = on)),
     (b"prof_keeper", Setter::Bool(|o, on| o.prof_keeper = on)),
+    (b"prof_dump_seconds", Setter::Number(0, i64::MAX, "a number of seconds", |o, n| o.prof_dump_seconds = n as u64)),
+    (b"prof_dump_growth", Setter::Number(0, i64::MAX, "a number of bytes", |o, n| o.prof_dump_growth = n as u64)),
+    (
+        b"prof_dump_watermark",
+        Setter::Number(0, 100, "a percentage from 1 to 100", |o, n| o.prof_dump_watermark = n as u64),
+    ),
     (
         b"prof_region_bytes",
         Setter::Number(1 << 20, 16 << 30, "a number of bytes from 1 MiB to 16 GiB", |o, n| {

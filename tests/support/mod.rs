@@ -12,6 +12,7 @@
 mod dumps;
 mod folder;
 mod heap_v2;
+pub(crate) mod java;
 mod jeprof;
 mod subject;
 

@@ -59,4 +59,4 @@ def read_counts(file: Path) -> Leaked:
         numbers = dict(line.split() for line in file.read_text().splitlines())
         return Leaked(int(numbers["invoices"]), int(numbers["searches"]), numbers["finished"] == "1")
     except (OSError, KeyError, ValueError):
-        raise Trouble(f"the leaking agent wrote no counts to {file}: did the server load it? (see server.log)") from None
+        raise Trouble(f"the leaking agent wrote no counts to {file} (server.log may tell why)") from None

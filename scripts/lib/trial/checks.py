@@ -17,7 +17,7 @@ DEVIATIONS = 4
 DEFLATER_BLOCKS = (6144, 65536, 65536, 65536, 65536)
 INFLATER_BLOCKS = (7168, 32768)
 #: The JDK's own z_stream: below the Java method, but not below zlib's functions.
-STREAM_BLOCKS = (112,)
+STREAM_BLOCK = 112
 
 #: Objects that a healthy JVM server holds itself: an Inflater per open jar (90 to 130), hardly a Deflater.
 OWN_DEFLATERS = 4
@@ -29,7 +29,7 @@ INFLATE = r"inflateInit2_"
 WINDOW = r"updatewindow|inflateBackEnd"
 #: What leaks, as the agent's sources call it.
 COMPRESS = r"org\.example\.billing\.InvoiceArchive\.compressAndForget"
-INFLATE_JAVA = r"org\.example\.search\.SearchCache\.inflateAndForget"
+EXPAND = r"org\.example\.search\.SearchCache\.inflateAndForget"
 
 GOOD_STATUS = (0, 143)
 
@@ -62,8 +62,9 @@ def served(run: Run) -> Check:
     """Every document and search was answered."""
     served = run.served
     figures = f"{served.documents:,} documents, {served.searches} searches, {len(served.errors)} errors"
+    figures += "".join(f", the first: {error}" for error in served.errors[:1])
     complete = served.documents == run.documents and not served.errors
-    return Check("the load was served without an error", complete, figures + "".join(f"; {e}" for e in served.errors[:1]))
+    return Check("the load was served without an error", complete, figures)
 
 
 def ended(run: Run) -> Check:
@@ -81,7 +82,8 @@ def only_the_server(run: Run, dumps: list[Dump]) -> Check:
     """The server's JVM left a final dump; besides it only its launcher may have left files."""
     own = of_process(dumps, run.server_pid)
     others = [dump for dump in dumps if dump.pid not in (run.server_pid, run.launcher_pid)]
-    figures = f"{len(own)} of the server, {len(dumps) - len(own) - len(others)} of its launcher, {len(others)} of others"
+    of_launcher = len(dumps) - len(own) - len(others)
+    figures = f"{len(own)} of the server, {of_launcher} of its launcher, {len(others)} of others"
     if others:
         programs = sorted({dump.program().rpartition("/")[2] for dump in others})
         figures += f" ({', '.join(programs)})"
@@ -95,12 +97,13 @@ def leaks(run: Run, profile: jeprof.Profile, period: int) -> list[Check]:
         return agrees(f"{name} bytes agree", seen, leaked, own, blocks, period)
 
     window = profile.cumulative(INFLATE) + profile.cumulative(WINDOW)
+    compress, expand = profile.cumulative(COMPRESS), profile.cumulative(EXPAND)
     invoices, searches = run.leaked.invoices, run.leaked.searches
     return [
         check("deflateInit2_", profile.cumulative(DEFLATE), invoices, OWN_DEFLATERS, DEFLATER_BLOCKS),
         check("inflateInit2_ and window", window, searches, OWN_INFLATERS, INFLATER_BLOCKS),
-        check("InvoiceArchive.compressAndForget", profile.cumulative(COMPRESS), invoices, 0, DEFLATER_BLOCKS + STREAM_BLOCKS),
-        check("SearchCache.inflateAndForget", profile.cumulative(INFLATE_JAVA), searches, 0, INFLATER_BLOCKS + STREAM_BLOCKS),
+        check("InvoiceArchive.compressAndForget", compress, invoices, 0, (*DEFLATER_BLOCKS, STREAM_BLOCK)),
+        check("SearchCache.inflateAndForget", expand, searches, 0, (*INFLATER_BLOCKS, STREAM_BLOCK)),
     ]
 
 

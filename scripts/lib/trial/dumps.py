@@ -44,3 +44,10 @@ def find(folder: Path) -> list[Dump]:
 def of_process(dumps: list[Dump], pid: int) -> list[Dump]:
     """Those of one process, the oldest first."""
     return [dump for dump in dumps if dump.pid == pid]
+
+
+def beside(dumps: list[Dump]) -> list[Path]:
+    """Other files that the same processes left in the same folders, such as the names of Java methods."""
+    places = {(dump.path.parent, f".{dump.pid}.") for dump in dumps}
+    found = [path for folder, pid in places for path in folder.iterdir() if pid in path.name and path.suffix != ".heap"]
+    return sorted(found)

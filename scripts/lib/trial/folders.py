@@ -36,7 +36,7 @@ def fresh(wanted: Path | None, name: str) -> Path:
     folder = wanted if wanted else REPOSITORY / name
     if not can_enter(folder.absolute().parent):
         if wanted:
-            raise Trouble(f"user {NORMAL_USER}, who runs the server, cannot enter {folder.parent}: choose another --out")
+            raise Trouble(f"user {NORMAL_USER}, who runs the server, cannot enter {folder.parent}: give another --out")
         folder = Path(tempfile.gettempdir()) / f"heaptap-{name}"
     folder = folder.absolute()
     empty(folder)

@@ -62,7 +62,8 @@ def apply(port: int, documents: int) -> Served:
     bulks = [make_bulk(seed) for seed in range(8)]
     each = documents // BULK_DOCUMENTS // CLIENTS
     lock = threading.Lock()
-    threads = [threading.Thread(target=work, args=(port, each, number, bulks, served, lock)) for number in range(CLIENTS)]
+    threads = [threading.Thread(target=work, args=(port, each, number, bulks, served, lock))
+               for number in range(CLIENTS)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -17,8 +17,8 @@ def fetch(coordinates: str) -> Path:
     kept = cached_path(coordinates)
     if not kept.exists():
         with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
-            commands.run(["mvn", "-q", "-B", "dependency:copy", f"-Dartifact={coordinates}", f"-DoutputDirectory={folder}"],
-                         folder=Path(folder))
+            options = [f"-Dartifact={coordinates}", f"-DoutputDirectory={folder}"]
+            commands.run(["mvn", "-q", "-B", "dependency:copy", *options], folder=Path(folder))
             fetched = Path(folder) / kept.name
             if not fetched.exists():
                 raise Trouble(f"mvn dependency:copy of {coordinates} ended well but left no {kept.name}")

@@ -112,6 +112,7 @@ class Quickstart:
     def show_dumps(self, found: list[dumps.Dump], own: list[dumps.Dump]) -> None:
         with self.steps.step("Dumps") as notes:
             notes += [str(dump.path) for dump in own] or ["none of the server"]
+            notes += [f"{path} (belongs to them)" for path in dumps.beside(own)]
             others = len(found) - len(own)
             if others:
                 notes.append(f"and {others} of other processes")
@@ -133,8 +134,8 @@ class Quickstart:
             commands.run_into(last, self.out / "last-dump.gif", folder)
             notes += [f"{self.out / 'all-dumps.gif'}: {everything}",
                       f"{self.out / 'last-dump.gif'}: {last}",
-                      "Each dump is the whole live memory at one moment, and jeprof adds the files up: of several dumps",
-                      "of one process the sum counts the same memory again and again. The last dump is the one to believe."]
+                      "Each dump is the whole live memory at one moment, and jeprof adds files up: several dumps of",
+                      "one process count the same memory again and again. The last dump is the one to believe."]
 
     def show_report(self, own: list[dumps.Dump]) -> checks.Check:
         """Prints the report; a failure is one more check, so that the others are still shown."""

@@ -87,7 +87,8 @@ class Run:
         """Only what a service manager would set, the product's own variables, and the tap."""
         temporary = str(self.folder / "tmp")
         plain = {"PATH": os.environ["PATH"], "HOME": temporary, "TMPDIR": temporary, "LANG": "C.UTF-8"}
-        return plain | self.product.environment(self.jdk, options) | {"LD_PRELOAD": str(self.preload), "MALLOC_CONF": CONF}
+        tap = {"LD_PRELOAD": str(self.preload), "MALLOC_CONF": CONF}
+        return plain | self.product.environment(self.jdk, options) | tap
 
     def work(self) -> None:
         """Puts the load on the server, then waits until the agent has leaked all that it is to leak."""
@@ -101,7 +102,7 @@ class Run:
         try:
             self.status = self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            raise Trouble(f"{self.product.label} did not end within {STOP_SECONDS} s of SIGTERM; see {self.log}") from None
+            raise Trouble(f"{self.product.label} did not end within {STOP_SECONDS} s of SIGTERM: {self.log}") from None
         end = time.monotonic() + STOP_SECONDS
         while self.running() and time.monotonic() < end:
             time.sleep(0.1)

@@ -1,6 +1,9 @@
 //! Hints for causes that never stop recurring. The table is `culprits.txt`: to teach heaptap a new
 //! one, add a line there.
 
+use crate::cli::profile::Profile;
+use crate::cli::profile::location::FunctionId;
+
 /// A known cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Culprit {
@@ -21,14 +24,39 @@ fn table() -> impl Iterator<Item = Culprit> {
     })
 }
 
-/// The first known cause that any of these frames' names shows.
-pub(crate) fn recognise<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<Culprit> {
-    table().find(|culprit| names.clone().any(|name| name.contains(culprit.pattern)))
+/// The known causes that the functions of one profile show: each name is searched once, as a name
+/// stands in thousands of sites.
+pub(crate) struct Culprits {
+    table: Vec<Culprit>,
+    /// Per function: index in `table`.
+    of_function: Vec<Option<usize>>,
+}
+
+impl Culprits {
+    /// Searches all names.
+    pub(crate) fn of(profile: &Profile) -> Culprits {
+        let table: Vec<Culprit> = table().collect();
+        let find = |name: &str| table.iter().position(|culprit| name.contains(culprit.pattern));
+        let of_function = profile.functions.iter().map(|function| find(&function.name)).collect();
+        Culprits { table, of_function }
+    }
+
+    /// The cause that stands first in the table among those that any of these functions shows.
+    pub(crate) fn recognise(&self, functions: impl Iterator<Item = FunctionId>) -> Option<Culprit> {
+        let found = functions.filter_map(|id| self.of_function.get(id.index()).copied().flatten()).min()?;
+        self.table.get(found).copied()
+    }
+
+    /// The first cause that a name shows.
+    pub(crate) fn of_name(&self, name: &str) -> Option<Culprit> {
+        self.table.iter().find(|culprit| name.contains(culprit.pattern)).copied()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::profile::location::Function;
 
     #[test]
     fn every_line_of_the_table_is_whole() {
@@ -39,8 +67,10 @@ mod tests {
 
     #[test]
     fn an_unclosed_stream_is_recognised() {
-        let names = ["inflateInit2_", "Java_java_util_zip_Inflater_init", "java.util.zip.Inflater.init"];
-        assert_eq!(recognise(names.into_iter()).unwrap().title, "Inflater");
-        assert_eq!(recognise(["main"].into_iter()), None);
+        let names = ["main", "inflateInit2_", "Java_java_util_zip_Inflater_init", "java.util.zip.Inflater.init"];
+        let functions = names.map(|name| Function { name: name.into(), ..Function::default() }).to_vec();
+        let culprits = Culprits::of(&Profile { functions, ..Profile::default() });
+        assert_eq!(culprits.recognise((0..4).map(FunctionId)).unwrap().title, "Inflater");
+        assert_eq!(culprits.recognise([FunctionId(0)].into_iter()), None);
     }
 }

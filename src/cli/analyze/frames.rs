@@ -41,11 +41,36 @@ impl Kinds {
     /// The frames of a sample, leaf first, inlined ones expanded, allocator glue folded away from
     /// the leaf. A stack of nothing but glue keeps its outermost frame.
     pub(crate) fn visible(&self, profile: &Profile, sample: &Sample) -> Vec<Line> {
-        let mut frames: Vec<Line> =
-            sample.stack.iter().flat_map(|id| profile.location(*id).lines.iter().copied()).collect();
-        let glue = frames.iter().take_while(|line| self.kind(line.function) == Kind::Glue).count();
-        frames.drain(..glue.min(frames.len().saturating_sub(1)));
+        let mut frames = Vec::with_capacity(sample.stack.len());
+        self.visible_until(profile, sample, |_, _| false, &mut frames);
         frames
+    }
+
+    /// As [`Kinds::visible`], into a vector that is used again and again, and only until `is_enough`
+    /// says so of a frame and its position.
+    pub(crate) fn visible_until(
+        &self,
+        profile: &Profile,
+        sample: &Sample,
+        mut is_enough: impl FnMut(usize, Kind) -> bool,
+        frames: &mut Vec<Line>,
+    ) {
+        frames.clear();
+        let mut outermost_glue = None;
+        for &line in sample.stack.iter().flat_map(|id| &profile.location(*id).lines) {
+            let kind = self.kind(line.function);
+            if frames.is_empty() && kind == Kind::Glue {
+                outermost_glue = Some(line);
+                continue;
+            }
+            frames.push(line);
+            if is_enough(frames.len() - 1, kind) {
+                return;
+            }
+        }
+        if frames.is_empty() {
+            frames.extend(outermost_glue);
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! so rows overlap and are not to be summed. Allocator glue makes no rows. Growth that scatters over many sites is seen here.
 
 use super::frames::{Kind, Kinds};
-use super::sites::sites;
+use super::sites::{Site, sites};
 use crate::cli::profile::Profile;
 use crate::cli::profile::location::{Function, FunctionId, Origin};
 use crate::cli::profile::sample::Estimate;
@@ -32,28 +32,50 @@ pub(crate) enum By {
 /// One row.
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
-    /// Its name in words.
-    pub(crate) label: String,
-    /// Names of the frames that say what it is, leaf first.
-    pub(crate) frames: Vec<String>,
+    /// What it is.
+    pub(crate) what: What,
     /// What it holds in the last dump.
     pub(crate) value: Estimate,
     /// Live bytes in each dump.
     pub(crate) bytes: Vec<f64>,
 }
 
+/// What a row stands for; its words are made only for rows that are shown.
+#[derive(Clone, Debug)]
+pub(crate) enum What {
+    /// A place.
+    Site(Site),
+    /// All that goes through frames of this name.
+    Name(String),
+}
+
+impl Group {
+    fn new(name: &str, dumps: usize) -> Group {
+        Group { what: What::Name(name.to_owned()), value: Estimate::default(), bytes: vec![0.0; dumps] }
+    }
+
+    /// Its name in words.
+    pub(crate) fn label(&self, profile: &Profile) -> String {
+        match &self.what {
+            What::Site(site) => site.label(profile),
+            What::Name(name) => name.clone(),
+        }
+    }
+
+    /// Names of the frames that say what it is, leaf first.
+    pub(crate) fn frames(&self, profile: &Profile) -> Vec<String> {
+        match &self.what {
+            What::Site(site) => site.names(profile),
+            What::Name(name) => vec![name.clone()],
+        }
+    }
+}
+
 /// All rows, in no order.
 pub(crate) fn groups(series: &Series, by: By) -> Vec<Group> {
     if by == By::Site {
-        return sites(series)
-            .into_iter()
-            .map(|site| Group {
-                label: site.label(&series.profile),
-                frames: site.names(&series.profile),
-                value: site.value,
-                bytes: site.bytes,
-            })
-            .collect();
+        let group = |site: Site| Group { value: site.value, bytes: site.bytes.clone(), what: What::Site(site) };
+        return sites(series).into_iter().map(group).collect();
     }
     let kinds = Kinds::of(&series.profile);
     let shown = |id: usize| kinds.kind(FunctionId(u32::try_from(id).unwrap_or(u32::MAX))) != Kind::Glue;
@@ -76,17 +98,6 @@ pub(crate) fn groups(series: &Series, by: By) -> Vec<Group> {
         }
     }
     rows.into_values().collect()
-}
-
-impl Group {
-    fn new(name: &str, dumps: usize) -> Group {
-        Group {
-            label: name.to_owned(),
-            frames: vec![name.to_owned()],
-            value: Estimate::default(),
-            bytes: vec![0.0; dumps],
-        }
-    }
 }
 
 fn functions<'a>(

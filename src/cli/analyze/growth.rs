@@ -2,12 +2,16 @@
 //!
 //! The JSON form is a promise like that of `report`.
 
-use super::culprits;
-use super::groups::{By, Group, groups};
+use super::culprits::Culprits;
+use super::groups::{By, Group, What, groups};
 use super::report::{DumpFacts, Hint, Process, dump_facts, process};
 use super::trend::{Trend, Verdict};
+use crate::cli::profile::Profile;
 use crate::cli::profile::series::Series;
 use serde::Serialize;
+
+/// Rows kept of a profile of any size.
+const ROWS: usize = 2000;
 
 /// The change of one series.
 #[derive(Debug, Serialize)]
@@ -57,12 +61,6 @@ impl Growth {
         let times = seconds.unwrap_or_else(|| (0..series.dumps.len()).map(|n| n as f64).collect());
         let history: Vec<f64> = series.dumps.iter().map(|dump| dump.total.bytes).collect();
         let period_bytes = series.profile.period_bytes;
-        let mut rows: Vec<GrowthRow> =
-            groups(series, by).into_iter().map(|group| row(group, &times, period_bytes)).collect();
-        rows.retain(|row| row.history.iter().any(|bytes| *bytes >= 0.5));
-        rows.sort_by(|a, b| {
-            b.trend.change_bytes().total_cmp(&a.trend.change_bytes()).then_with(|| a.frames.cmp(&b.frames))
-        });
         Growth {
             schema: 1,
             process: process(series),
@@ -72,7 +70,7 @@ impl Growth {
             by,
             total: Trend::of(&times, &history, period_bytes),
             history,
-            rows,
+            rows: rows(series, by, &times),
         }
     }
 
@@ -82,13 +80,34 @@ impl Growth {
     }
 }
 
-fn row(group: Group, times: &[f64], period_bytes: u64) -> GrowthRow {
-    let culprit = culprits::recognise(group.frames.iter().map(String::as_str));
+/// All rows, biggest growth first. Of tens of thousands only the ends of the list are shown anywhere:
+/// rows that changed least are left out.
+fn rows(series: &Series, by: By, times: &[f64]) -> Vec<GrowthRow> {
+    let profile = &series.profile;
+    let judge = |group: Group| (Trend::of(times, &group.bytes, profile.period_bytes), group);
+    let mut judged: Vec<(Trend, Group)> = groups(series, by).into_iter().map(judge).collect();
+    judged.retain(|(_, group)| group.bytes.iter().any(|bytes| *bytes >= 0.5));
+    judged.sort_by(|(a, _), (b, _)| b.change_bytes().abs().total_cmp(&a.change_bytes().abs()));
+    judged.truncate(ROWS);
+    let culprits = Culprits::of(profile);
+    let mut rows: Vec<GrowthRow> =
+        judged.into_iter().map(|(trend, group)| row(profile, &culprits, trend, group)).collect();
+    rows.sort_by(|a, b| {
+        b.trend.change_bytes().total_cmp(&a.trend.change_bytes()).then_with(|| a.frames.cmp(&b.frames))
+    });
+    rows
+}
+
+fn row(profile: &Profile, culprits: &Culprits, trend: Trend, group: Group) -> GrowthRow {
+    let culprit = match &group.what {
+        What::Site(site) => culprits.recognise(site.frames.iter().map(|line| line.function)),
+        What::Name(name) => culprits.of_name(name),
+    };
     GrowthRow {
-        label: group.label,
-        frames: group.frames,
+        label: group.label(profile),
+        frames: group.frames(profile),
         objects: group.value.objects,
-        trend: Trend::of(times, &group.bytes, period_bytes),
+        trend,
         history: group.bytes,
         hint: culprit.map(|culprit| Hint { title: culprit.title, advice: culprit.advice }),
     }

@@ -3,7 +3,7 @@
 //! The JSON form is a promise: fields may be added under the same `schema`, and never change their
 //! meaning. Bytes and objects are unbiased estimates; `counts` are the dump's own numbers.
 
-use super::culprits;
+use super::culprits::Culprits;
 use super::sites::{Site, sites};
 use super::trend::Trend;
 use crate::cli::profile::location::Origin;
@@ -11,6 +11,9 @@ use crate::cli::profile::sample::standard_error;
 use crate::cli::profile::series::{Dump, Series};
 use crate::cli::symbolize::{Module, Source};
 use serde::Serialize;
+
+/// Sites kept of a profile of any size.
+const SITES: usize = 1000;
 
 /// Everything known about one series.
 #[derive(Debug, Serialize)]
@@ -45,6 +48,8 @@ pub(crate) struct Report {
     pub(crate) trend: Trend,
     /// Where it was allocated, biggest first.
     pub(crate) sites: Vec<SiteFacts>,
+    /// How many smaller sites are not among them.
+    pub(crate) other_sites: usize,
     /// Where the names came from.
     pub(crate) modules: Vec<ModuleFacts>,
 }
@@ -150,6 +155,9 @@ impl Report {
         let totals: Vec<f64> = series.dumps.iter().map(|dump| dump.total.bytes).collect();
         let total = series.last().map(|dump| dump.total).unwrap_or_default();
         let metadata = &series.profile.metadata;
+        let all = sites(series);
+        let shown = all.len().min(SITES);
+        let culprits = Culprits::of(&series.profile);
         Report {
             schema: 1,
             process: process(series),
@@ -165,7 +173,8 @@ impl Report {
             tables_bytes: metadata.tables_bytes,
             has_times: seconds.is_some(),
             trend: Trend::of(&times, &totals, period),
-            sites: sites(series).iter().map(|site| site_facts(series, site, &times, total.bytes)).collect(),
+            other_sites: all.get(shown..).map_or(0, |rest| rest.iter().filter(|site| site.value.bytes >= 0.5).count()),
+            sites: all.iter().take(shown).map(|site| site_facts(series, &culprits, site, &times)).collect(),
             modules: modules.iter().map(module_facts).collect(),
         }
     }
@@ -198,7 +207,7 @@ pub(super) fn dump_facts(dump: &Dump) -> DumpFacts {
     }
 }
 
-fn site_facts(series: &Series, site: &Site, times: &[f64], total: f64) -> SiteFacts {
+fn site_facts(series: &Series, culprits: &Culprits, site: &Site, times: &[f64]) -> SiteFacts {
     let frames: Vec<Frame> = site
         .frames
         .iter()
@@ -213,7 +222,8 @@ fn site_facts(series: &Series, site: &Site, times: &[f64], total: f64) -> SiteFa
             })
         })
         .collect();
-    let hint = culprits::recognise(frames.iter().map(|frame| frame.name.as_str()));
+    let hint = culprits.recognise(site.frames.iter().map(|line| line.function));
+    let total = series.last().map_or(0.0, |dump| dump.total.bytes);
     SiteFacts {
         bytes: site.value.bytes,
         objects: site.value.objects,

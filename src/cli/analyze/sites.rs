@@ -7,7 +7,7 @@
 use super::frames::{Kind, Kinds};
 use crate::cli::profile::Profile;
 use crate::cli::profile::location::{FunctionId, Line};
-use crate::cli::profile::sample::Estimate;
+use crate::cli::profile::sample::{Estimate, Sample};
 use crate::cli::profile::series::Series;
 use rustc_hash::FxHashMap;
 
@@ -37,13 +37,22 @@ pub(crate) struct Site {
 
 /// The sites of a series, biggest in the last dump first.
 pub(crate) fn sites(series: &Series) -> Vec<Site> {
-    let mut rows: FxHashMap<Vec<FunctionId>, Site> = FxHashMap::default();
     let kinds = Kinds::of(&series.profile);
+    let mut rows: FxHashMap<Vec<FunctionId>, Site> = FxHashMap::default();
+    let (mut frames, mut key) = (Vec::new(), Vec::new());
     for (index, sample) in series.profile.samples.iter().enumerate() {
-        let (frames, own) = cut(&kinds, kinds.visible(&series.profile, sample));
-        let key: Vec<FunctionId> = frames.iter().map(|line| line.function).collect();
-        let site = rows.entry(key).or_insert_with(|| Site::new(frames.clone(), own, series.dumps.len()));
-        site.add(sample.value, series.history.get(index).map_or(&[][..], Vec::as_slice), frames);
+        let own = cut(&kinds, series, sample, &mut frames);
+        key.clear();
+        key.extend(frames.iter().map(|line: &Line| line.function));
+        let history = series.history.get(index).map_or(&[][..], Vec::as_slice);
+        match rows.get_mut(&key) {
+            Some(site) => site.add(sample.value, history, &frames),
+            None => {
+                let mut site = Site::new(frames.clone(), own, series.dumps.len());
+                site.add(sample.value, history, &frames);
+                rows.insert(key.clone(), site);
+            }
+        }
     }
     let mut rows: Vec<Site> = rows.into_values().collect();
     rows.sort_by(|a, b| b.value.bytes.total_cmp(&a.value.bytes).then_with(|| a.key().cmp(b.key())));
@@ -55,7 +64,7 @@ impl Site {
         Site { frames, own, value: Estimate::default(), bytes: vec![0.0; dumps], stacks: 0, biggest: -1.0 }
     }
 
-    fn add(&mut self, value: Estimate, history: &[(usize, Estimate)], frames: Vec<Line>) {
+    fn add(&mut self, value: Estimate, history: &[(usize, Estimate)], frames: &[Line]) {
         self.value += value;
         self.stacks += 1;
         for (dump, value) in history {
@@ -64,7 +73,9 @@ impl Site {
             }
         }
         if value.bytes > self.biggest {
-            (self.biggest, self.frames) = (value.bytes, frames);
+            self.biggest = value.bytes;
+            self.frames.clear();
+            self.frames.extend_from_slice(frames);
         }
     }
 
@@ -93,9 +104,21 @@ impl Site {
     }
 }
 
-/// Cuts a stack to its site. Returns where the first own frame stands.
-fn cut(kinds: &Kinds, mut frames: Vec<Line>) -> (Vec<Line>, Option<usize>) {
-    let own = frames.iter().take(DEPTH_MAX).position(|line| kinds.kind(line.function) == Kind::Own);
-    frames.truncate(own.map_or(DEPTH_WITHOUT_OWN, |own| own + 1 + CALLERS));
-    (frames, own)
+/// Reads the frames of a stack's site. Returns where the first own frame stands.
+fn cut(kinds: &Kinds, series: &Series, sample: &Sample, frames: &mut Vec<Line>) -> Option<usize> {
+    let mut own = None;
+    let is_enough = |position: usize, kind: Kind| {
+        own = own.or((kind == Kind::Own).then_some(position));
+        own.map_or(position + 1 >= DEPTH_MAX, |own| position >= own + CALLERS)
+    };
+    kinds.visible_until(&series.profile, sample, is_enough, frames);
+    let Some(own) = own else {
+        frames.truncate(DEPTH_WITHOUT_OWN);
+        return None;
+    };
+    // What called the outermost own frame is plumbing: thread starters, the JVM's call stubs.
+    while frames.len() > own + 1 && frames.last().is_some_and(|line| kinds.kind(line.function) == Kind::System) {
+        frames.pop();
+    }
+    Some(own)
 }

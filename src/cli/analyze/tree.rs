@@ -78,6 +78,29 @@ impl Tree {
         sums
     }
 
+    /// The same bytes from the other end: leaves below the root, callers below them.
+    pub(crate) fn inverted(&self) -> Tree {
+        let root = Node { parent: 0, function: None, own: Vec::new(), first_bytes: 0.0 };
+        let mut nodes = vec![root];
+        let mut children: FxHashMap<(u32, FunctionId), u32> = FxHashMap::default();
+        for leaf in self.nodes.iter().filter(|node| !node.own.is_empty() || node.first_bytes > 0.0) {
+            let mut at = 0;
+            let mut from = Some(leaf);
+            while let Some((node, function)) = from.and_then(|node| Some((node, node.function?))) {
+                at = *children.entry((at, function)).or_insert_with(|| {
+                    nodes.push(Node { parent: at, function: Some(function), own: Vec::new(), first_bytes: 0.0 });
+                    u32::try_from(nodes.len() - 1).unwrap_or(u32::MAX)
+                });
+                from = self.nodes.get(node.parent as usize);
+            }
+            if let Some(end) = nodes.get_mut(at as usize) {
+                end.first_bytes += leaf.first_bytes;
+                leaf.own.iter().for_each(|own| add_own(&mut end.own, *own));
+            }
+        }
+        Tree { nodes, threads: self.threads.clone() }
+    }
+
     /// Gives the bytes of small subtrees to their callers until at most `limit` nodes are left.
     /// Sums at the nodes that stay do not change.
     pub(crate) fn prune(&mut self, limit: usize) {
@@ -216,6 +239,16 @@ mod tests {
         assert!((tree.first_totals()[0] - series.dumps[0].total.bytes).abs() < 1e-3);
         assert_eq!(tree.threads, ["unknown", "main", "http-worker-1"]);
         assert!(tree.nodes.iter().enumerate().skip(1).all(|(index, node)| (node.parent as usize) < index));
+    }
+
+    #[test]
+    fn the_inverted_tree_holds_the_same_bytes_and_begins_with_leaves() {
+        let series = series();
+        let (tree, inverted) = (Tree::of(&series), Tree::of(&series).inverted());
+        assert!((tree.totals()[0] - inverted.totals()[0]).abs() < 1e-3);
+        assert!((tree.first_totals()[0] - inverted.first_totals()[0]).abs() < 1e-3);
+        let first = inverted.nodes[1].function.and_then(|id| series.profile.function(id)).unwrap();
+        assert_eq!(first.library, "libz.so.1.2.13");
     }
 
     #[test]

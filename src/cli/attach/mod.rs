@@ -2,6 +2,7 @@
 //! directories and reads dumps.
 
 pub(crate) mod child;
+pub(crate) mod control;
 pub(crate) mod files;
 pub(crate) mod program;
 pub(crate) mod region;

@@ -97,19 +97,36 @@ pub(crate) fn snapshot(path: &Path) -> Result<Snapshot> {
         Snapshot::take(&Copies { first, second }).with_context(|| format!("reading {}", path.display()))?;
     if path.starts_with("/proc") || look(path).is_some_and(|found| found.is_alive) {
         snapshot.tell("live", monotonic_ns().unwrap_or(snapshot.pulse_ns));
-        if let Some(bytes) = resident_bytes(path, snapshot.pid) {
-            snapshot.set("rss_bytes", &bytes.to_string());
-        }
+        let process = process_of(path).unwrap_or(snapshot.pid);
+        look_at_process(&mut snapshot, process);
     } else {
         snapshot.tell("killed", snapshot.pulse_ns);
     }
     Ok(snapshot)
 }
 
-/// Resident memory of a living process, by the path of its region (which may lead through `/proc/<pid>/root`).
-fn resident_bytes(path: &Path, pid: u32) -> Option<u64> {
-    let through = path.strip_prefix("/proc").ok().and_then(|rest| rest.iter().next()?.to_str()?.parse().ok());
-    let status = fs::read_to_string(format!("/proc/{}/status", through.unwrap_or(pid))).ok()?;
+/// The process whose `/proc/<pid>/root` a path leads through.
+fn process_of(path: &Path) -> Option<u32> {
+    path.strip_prefix("/proc").ok()?.iter().next()?.to_str()?.parse().ok()
+}
+
+/// What `/proc` says about a living process is newer than what its keeper noted, or there is no note yet.
+fn look_at_process(snapshot: &mut Snapshot, pid: u32) {
+    if let Some(bytes) = resident_bytes(pid) {
+        snapshot.set("rss_bytes", &bytes.to_string());
+    }
+    if let Ok(exe) = fs::read_link(format!("/proc/{pid}/exe")) {
+        snapshot.set("exe", &exe.display().to_string());
+    }
+    if let Ok(maps) = fs::read_to_string(format!("/proc/{pid}/maps")) {
+        let is_code = |line: &&str| line.split(' ').nth(1).is_some_and(|flags| flags.as_bytes().get(2) == Some(&b'x'));
+        let code: String = maps.lines().filter(is_code).map(|line| line.to_owned() + "\n").collect();
+        snapshot.text.maps = code.into_bytes();
+    }
+}
+
+fn resident_bytes(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kibibytes: u64 = line.split_ascii_whitespace().next()?.parse().ok()?;
     Some(kibibytes * 1024)

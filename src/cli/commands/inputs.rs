@@ -3,6 +3,7 @@
 
 use super::terminal::Progress;
 use crate::cli::attach::files;
+use crate::cli::profile::filter::Filter;
 use crate::cli::profile::series::Series;
 use crate::cli::profile::timestamp;
 use crate::cli::render::units;
@@ -24,6 +25,14 @@ pub(crate) struct Inputs {
     /// Add the last dumps of all processes up
     #[arg(long, conflicts_with = "pid")]
     pub(crate) merge: bool,
+
+    /// Only stacks through a function or library whose name contains TEXT
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) focus: Vec<String>,
+
+    /// No stacks through a function or library whose name contains TEXT
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) ignore: Vec<String>,
 
     #[command(flatten)]
     pub(crate) symbols: Symbols,
@@ -60,10 +69,24 @@ impl Inputs {
         let found = files::read(&self.files, &mut |done, all| progress.at(done, all))?;
         drop(progress);
         found.notes.iter().for_each(|note| eprintln!("heaptap: {note}"));
-        if self.merge {
-            return Ok(self.sum(found.series));
+        let mut opened = if self.merge { self.sum(found.series) } else { self.name(self.choose(found.series)?) };
+        self.filter(&mut opened.series)?;
+        Ok(opened)
+    }
+
+    /// Keeps what `--focus` and `--ignore` ask for.
+    fn filter(&self, series: &mut Series) -> Result<()> {
+        let filter = Filter { focus: self.focus.clone(), ignore: self.ignore.clone() };
+        if filter.is_empty() {
+            return Ok(());
         }
-        Ok(self.name(self.choose(found.series)?))
+        let all = series.profile.samples.len();
+        let kept = filter.apply(series);
+        if kept == 0 {
+            bail!("no stack of {all} is left: --focus and --ignore take parts of function or library names");
+        }
+        eprintln!("heaptap: {kept} of {all} stacks, as --focus and --ignore ask");
+        Ok(())
     }
 
     /// All processes as one.

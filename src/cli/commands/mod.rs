@@ -1,6 +1,7 @@
 //! Floor 6 of the CLI: one file per command. A command opens its input, asks the floors below and
 //! writes one result to stdout; talk goes to stderr.
 
+pub(crate) mod control;
 pub(crate) mod convert;
 pub(crate) mod diff;
 pub(crate) mod flame;
@@ -12,4 +13,6 @@ pub(crate) mod ps;
 pub(crate) mod recover;
 pub(crate) mod report;
 pub(crate) mod run;
+mod shell;
 mod terminal;
+pub(crate) mod tree;

@@ -1,6 +1,6 @@
 //! `heaptap recover`: writes the final dump of a process that could not write it itself.
 
-use crate::cli::attach::region;
+use crate::cli::attach::{control, region};
 use crate::wire::dump_name::{DumpKind, DumpName};
 use crate::wire::heap_v2::{self, Surroundings};
 use crate::wire::live::counters::Counter;
@@ -40,6 +40,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let dump = write(&snapshot, arguments.output.as_deref())?;
         writeln!(io::stdout(), "{}", dump.display())?;
         if !arguments.keep {
+            let _ = fs::remove_file(control::beside(&path));
             fs::remove_file(&path).with_context(|| format!("removing {} (--keep leaves it)", path.display()))?;
         }
     }

@@ -2,11 +2,12 @@
 
 use super::inputs::{Inputs, Opened};
 use super::output::Output;
+use super::shell::{patterns, words};
 use super::terminal;
 use crate::cli::analyze::report::Report;
+use crate::cli::profile::series::Series;
 use crate::cli::render::Renderer;
 use crate::cli::render::json::Json;
-use crate::cli::render::layout::quoted;
 use crate::cli::render::text::Text;
 use anyhow::Result;
 use std::path::PathBuf;
@@ -41,7 +42,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let text = Text {
         layout: terminal::layout(),
         top: arguments.top,
-        next: next_steps(&arguments.inputs.files, &report),
+        next: next_steps(&arguments.inputs.files, &series),
         shows_modules: arguments.modules,
     };
     let renderer: &dyn Renderer<Report> = if arguments.json { &Json } else { &text };
@@ -50,11 +51,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 /// What a user would want to type after having read it.
-fn next_steps(files: &[PathBuf], report: &Report) -> Vec<(String, &'static str)> {
-    let named: Vec<String> = files.iter().take(3).map(|path| quoted(path)).collect();
-    let files = if files.len() <= named.len() { named.join(" ") } else { "FILES".to_owned() };
+fn next_steps(files: &[PathBuf], series: &Series) -> Vec<(String, &'static str)> {
+    let dumps: Vec<PathBuf> = series.dumps.iter().map(|dump| dump.path.clone()).collect();
+    // What was typed, unless a shell had made a long list of it.
+    let files = if files.len() <= 2 { words(files) } else { patterns(&dumps) }.join(" ");
     let mut steps = Vec::new();
-    if report.dumps.len() > 1 {
+    if series.dumps.len() > 1 {
         steps.push((format!("heaptap growth {files}"), "every place that grows, with its evidence"));
     }
     steps.push((format!("heaptap flame {files} -o heap.html"), "the whole picture, as a page to hand on"));

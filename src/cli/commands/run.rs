@@ -4,9 +4,10 @@
 //! significant however short it lives, and `HEAPTAP_RUN_REPORT`, a file to which every tapped
 //! process appends the absolute path of each dump it wrote.
 
+use super::shell::patterns;
 use crate::cli::attach::child::{self, End};
 use crate::cli::attach::program;
-use crate::cli::render::layout::{clean, quoted};
+use crate::cli::render::layout::clean;
 use crate::wire::dump_name::DumpName;
 use anyhow::{Context, Result};
 use std::collections::BTreeSet;
@@ -173,30 +174,9 @@ fn why_none(end: End) -> &'static str {
     }
 }
 
-/// One shell pattern per process.
-fn patterns(dumps: &[PathBuf]) -> Vec<String> {
-    let mut patterns: Vec<String> = Vec::new();
-    for path in dumps {
-        let pattern = match DumpName::parse(path) {
-            Some(name) => format!("{}.{}.*.heap", quoted(&name.prefix), name.pid),
-            None => quoted(path),
-        };
-        if !patterns.contains(&pattern) {
-            patterns.push(pattern);
-        }
-    }
-    patterns
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dumps_of_one_process_are_one_pattern() {
-        let paths = ["/a b/x.7.0.i0.heap", "/a b/x.7.1.f.heap", "/a b/x.8.0.f.heap"].map(PathBuf::from);
-        assert_eq!(patterns(&paths), ["'/a b/x'.7.*.heap", "'/a b/x'.8.*.heap"]);
-    }
 
     #[test]
     fn our_preload_stands_first_and_our_keys_once() {

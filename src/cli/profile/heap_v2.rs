@@ -119,6 +119,8 @@ struct Parser {
     /// The stack whose lines are being read, and its return addresses' lines so far.
     open: Option<OpenStack>,
     known: FxHashMap<u64, LocationId>,
+    /// Memory for [`Parser::stack`], used again and again.
+    places: Vec<LocationId>,
 }
 
 /// A stack whose count lines are still coming.
@@ -197,9 +199,19 @@ impl Parser {
         }
     }
 
+    /// The places of a line of addresses. The longest part of a big dump: bytes, not words.
     fn stack(&mut self, addresses: &str) -> Option<Box<[LocationId]>> {
-        let words = addresses.split_ascii_whitespace().enumerate();
-        words.map(|(depth, word)| hex(word).map(|address| self.location(depth, address))).collect()
+        let mut places = std::mem::take(&mut self.places);
+        places.clear();
+        let mut rest = addresses.as_bytes().trim_ascii_start();
+        while !rest.is_empty() {
+            let (address, after) = leading_hex(rest)?;
+            places.push(self.location(places.len(), address));
+            rest = after.trim_ascii_start();
+        }
+        let stack = places.as_slice().into();
+        self.places = places;
+        Some(stack)
     }
 
     /// The place of a return address; the leaf's address is taken as it stands.
@@ -334,8 +346,23 @@ fn pair(text: &str) -> Option<(u64, u64)> {
     Some((objects.trim().parse().ok()?, bytes.trim().parse().ok()?))
 }
 
-fn hex(word: &str) -> Option<u64> {
-    u64::from_str_radix(word.strip_prefix("0x")?, 16).ok()
+/// The `0x…` that `bytes` begins with, and what follows it. It must end at a blank or the line's end.
+fn leading_hex(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let digits = bytes.strip_prefix(b"0x")?;
+    let mut value = 0u64;
+    let mut length = 0;
+    for byte in digits {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            b'A'..=b'F' => byte - b'A' + 10,
+            _ if byte.is_ascii_whitespace() => break,
+            _ => return None,
+        };
+        value = value.checked_mul(16)? | u64::from(digit);
+        length += 1;
+    }
+    if length == 0 { None } else { Some((value, digits.get(length..)?)) }
 }
 
 /// What is shown of a line in a message: short, and without control characters.
@@ -399,6 +426,14 @@ mod tests {
         assert!(message("\u{1b}ELF\n").starts_with("line 1: not a jemalloc heap profile"));
         assert!(message("heap_v2/abc\n").starts_with("line 1: no sampling distance"));
         assert!(message("heap profile: 1: 2 [3: 4] @ heapprofile\n").contains("no sampling distance"));
+    }
+
+    #[test]
+    fn addresses_are_read_to_the_bit() {
+        let read = |text: &'static str| leading_hex(text.as_bytes()).map(|(value, rest)| (value, rest.len()));
+        assert_eq!(read("0x7fE0 0x1"), Some((0x7fe0, 4)));
+        assert_eq!(read("0xffffffffffffffff"), Some((u64::MAX, 0)));
+        assert!(["0x", "0x ", "7fe0", "0x1g", "0x10000000000000000", ""].iter().all(|text| read(text).is_none()));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Values are kept twice: as written in the dump (`Counts`) and unbiased (`Estimate`, what jeprof
 //! shows), because only estimates may be added up over stacks and only counts can be checked.
 
+pub(crate) mod filter;
 pub(crate) mod heap_v2;
 pub(crate) mod location;
 pub(crate) mod mapping;

@@ -151,6 +151,8 @@ impl Series {
 #[derive(Default)]
 pub(crate) struct SeriesBuilder {
     dumps: Vec<Dump>,
+    /// The first dump, as it is: most series have no second, and need no tables to join it with.
+    only: Option<Profile>,
     merger: Merger,
     history: Vec<Vec<(usize, Estimate)>>,
     /// Column of the latest dump so far: its counts and threads are the series'.
@@ -160,21 +162,38 @@ pub(crate) struct SeriesBuilder {
 impl SeriesBuilder {
     /// Adds a dump.
     pub(crate) fn add(&mut self, path: PathBuf, modified: Option<SystemTime>, mut profile: Profile) {
+        let name = DumpName::parse(&path);
+        let (total, stacks, period_bytes) = (profile.total(), profile.samples.len(), profile.period_bytes);
+        let java = std::mem::take(&mut profile.metadata.java);
+        let metadata = std::mem::take(&mut profile.metadata);
+        profile.metadata.java = java;
+        let dump = Dump { path, name, modified, total, stacks, period_bytes, metadata };
+        let newest = self.newest.and_then(|newest| self.dumps.get(newest));
+        let is_newest = newest.is_none_or(|newest| compare(newest, &dump).is_le());
         let column = self.dumps.len();
+        self.dumps.push(dump);
+        if is_newest {
+            self.newest = Some(column);
+        }
+        if column == 0 {
+            self.only = Some(profile);
+            return;
+        }
+        if let Some(first) = self.only.take() {
+            self.join(first, 0, true);
+        }
+        self.join(profile, column, is_newest);
+    }
+
+    /// Joins a dump's stacks with those that are there.
+    fn join(&mut self, profile: Profile, column: usize, is_shown: bool) {
         let places = self.merger.place(&profile);
         for (sample, &place) in profile.samples.iter().zip(&places) {
             self.remember(place, column, sample.value);
         }
-        let name = DumpName::parse(&path);
-        let (total, stacks, period_bytes) = (profile.total(), profile.samples.len(), profile.period_bytes);
-        let metadata = Metadata { java: Vec::new(), ..std::mem::take(&mut profile.metadata) };
-        let dump = Dump { path, name, modified, total, stacks, period_bytes, metadata };
-        let newest = self.newest.and_then(|newest| self.dumps.get(newest));
-        if newest.is_none_or(|newest| compare(newest, &dump).is_le()) {
-            self.newest = Some(column);
+        if is_shown {
             self.show(profile, &places);
         }
-        self.dumps.push(dump);
     }
 
     fn remember(&mut self, place: usize, column: usize, value: Estimate) {
@@ -214,15 +233,20 @@ impl SeriesBuilder {
     fn finish_in_order(self, order: Vec<usize>) -> Series {
         let mut place = vec![0; order.len()];
         order.iter().enumerate().for_each(|(new, &old)| place[old] = new);
-        let mut history = self.history;
+        let (mut profile, mut history) = match self.only {
+            Some(only) => {
+                let history = only.samples.iter().map(|sample| vec![(0, sample.value)]).collect();
+                (only, history)
+            }
+            None => (self.merger.finish(), self.history),
+        };
         for values in &mut history {
             values.iter_mut().for_each(|(at, _)| *at = place.get(*at).copied().unwrap_or(*at));
             values.sort_by_key(|(at, _)| *at);
         }
         let mut dumps = self.dumps;
-        let mut ordered: Vec<Dump> = order.iter().map(|&old| std::mem::take(&mut dumps[old])).collect();
-        let mut profile = self.merger.finish();
-        if let Some(dump) = ordered.last_mut() {
+        let ordered: Vec<Dump> = order.iter().map(|&old| std::mem::take(&mut dumps[old])).collect();
+        if let Some(dump) = ordered.last() {
             let java = std::mem::take(&mut profile.metadata.java);
             profile.metadata = Metadata { java, ..dump.metadata.clone() };
             profile.period_bytes = dump.period_bytes;

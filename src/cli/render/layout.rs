@@ -2,8 +2,6 @@
 //!
 //! Names come from foreign files, so control characters are replaced before they reach a terminal.
 
-use std::path::Path;
-
 /// The page that a text is written on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
@@ -78,13 +76,6 @@ pub(crate) fn sparkline(values: &[f64], columns: usize) -> String {
     shown.reverse();
     let bar = |value: f64| BARS.get(((value / most) * 7.0).round() as usize).copied().unwrap_or('▁');
     shown.into_iter().map(|value| if most > 0.0 { bar(value) } else { '▁' }).collect()
-}
-
-/// A path as a shell takes it.
-pub(crate) fn quoted(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+@,".contains(c));
-    if is_plain { text.into_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 #[cfg(test)]

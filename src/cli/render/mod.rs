@@ -10,6 +10,7 @@ pub(crate) mod pprof;
 pub(crate) mod speedscope;
 pub(crate) mod svg;
 pub(crate) mod text;
+pub(crate) mod tree;
 pub(crate) mod units;
 
 use std::io::{self, Write};

@@ -107,12 +107,10 @@ impl Text {
     }
 
     fn rest(&self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
-        let rest = report.sites.get(self.top..).unwrap_or(&[]).iter().filter(|site| site.bytes >= 0.5);
-        let (mut sites, mut sum) = (0usize, 0.0);
-        rest.for_each(|site| {
-            sites += 1;
-            sum += site.bytes;
-        });
+        let shown = report.sites.get(..self.top.min(report.sites.len())).unwrap_or(&[]);
+        let rest = report.sites.get(shown.len()..).unwrap_or(&[]).iter().filter(|site| site.bytes >= 0.5);
+        let sites = rest.count() + report.other_sites;
+        let sum = (report.bytes - shown.iter().map(|site| site.bytes).sum::<f64>()).max(0.0);
         if sites == 0 {
             return Ok(());
         }

@@ -13,7 +13,6 @@ mod native;
 
 use crate::cli::profile::Profile;
 use crate::cli::profile::location::{Function, FunctionId, Line, LocationId, Origin};
-use crate::cli::profile::mapping::Mapping;
 use rustc_hash::FxHashMap;
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -65,8 +64,8 @@ pub(crate) struct Module {
 pub(crate) fn symbolize(profile: &mut Profile, options: &Options) -> Vec<Module> {
     let mut table = FunctionTable::default();
     let mut modules: Vec<Module> = java::name(profile, &mut table).into_iter().collect();
-    for (path, places) in unnamed_by_file(profile) {
-        let native::Named { module, names } = native::name(&path, &places, options);
+    for file in unnamed_by_file(profile) {
+        let native::Named { module, names } = native::name(&file, options);
         for (id, lines) in names {
             table.set(profile, id, lines);
         }
@@ -78,28 +77,40 @@ pub(crate) fn symbolize(profile: &mut Profile, options: &Options) -> Vec<Module>
     modules
 }
 
-/// A place in a file that wants a name.
-#[derive(Clone, Debug)]
-pub(crate) struct Place {
-    location: LocationId,
-    file_offset: u64,
-    mapping: Mapping,
+/// A file that was mapped, and the places in it that want a name.
+#[derive(Clone, Debug, Default)]
+struct MappedFile {
+    path: String,
+    is_deleted: bool,
+    build_id: Option<String>,
+    places: Vec<Place>,
 }
 
-fn unnamed_by_file(profile: &Profile) -> Vec<(String, Vec<Place>)> {
-    let mut files: FxHashMap<&str, Vec<Place>> = FxHashMap::default();
+/// A place in a file.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    location: LocationId,
+    file_offset: u64,
+}
+
+fn unnamed_by_file(profile: &Profile) -> Vec<MappedFile> {
+    let mut files: FxHashMap<&str, MappedFile> = FxHashMap::default();
     for (index, location) in profile.locations.iter().enumerate().filter(|(_, location)| location.lines.is_empty()) {
         let Some(mapping) = location.mapping.and_then(|id| profile.mapping(id)).filter(|mapping| mapping.is_file())
         else {
             continue;
         };
-        files.entry(&mapping.path).or_default().push(Place {
-            location: LocationId(u32::try_from(index).unwrap_or(u32::MAX)),
-            file_offset: mapping.file_offset(location.address),
-            mapping: mapping.clone(),
+        let file = files.entry(&mapping.path).or_insert_with(|| MappedFile {
+            path: mapping.path.clone(),
+            is_deleted: mapping.is_deleted,
+            build_id: mapping.build_id.clone(),
+            places: Vec::new(),
         });
+        file.is_deleted |= mapping.is_deleted;
+        let location = LocationId(u32::try_from(index).unwrap_or(u32::MAX));
+        file.places.push(Place { location, file_offset: mapping.file_offset(profile.location(location).address) });
     }
-    files.into_iter().map(|(path, places)| (path.to_owned(), places)).collect()
+    files.into_values().collect()
 }
 
 /// Places without a symbol: one name for all anonymous code, an offset for the rest.

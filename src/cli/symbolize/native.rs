@@ -5,7 +5,7 @@
 //! (`debug_file` says why), and its errors only cost names.
 
 use super::elf::Elf;
-use super::{Module, Options, Place, Source, debug_file, names};
+use super::{MappedFile, Module, Options, Place, Source, debug_file, names};
 use crate::cli::profile::location::{Function, LocationId, Origin};
 use blazesym::symbolize::{self, Input, Sym, Symbolized, Symbolizer};
 use rustc_hash::FxHashSet;
@@ -20,15 +20,20 @@ pub(super) struct Named {
     pub(super) names: Names,
 }
 
-/// Names the places of the file that was mapped from `path`.
-pub(super) fn name(path: &str, places: &[Place], options: &Options) -> Named {
-    let mut module =
-        Module { path: path.to_owned(), places: places.len(), named: 0, source: Source::Exports, warning: None };
+/// Names the places of a mapped file.
+pub(super) fn name(mapped: &MappedFile, options: &Options) -> Named {
+    let mut module = Module {
+        path: mapped.path.clone(),
+        places: mapped.places.len(),
+        named: 0,
+        source: Source::Exports,
+        warning: None,
+    };
     let mut names = Vec::new();
-    match open(path, places, options) {
+    match open(mapped, options) {
         Ok(file) => {
             module.warning = file.suspicion(options);
-            let (found, source) = file.names(places, options);
+            let (found, source) = file.names(&mapped.places, options);
             (names, module.source) = (found, source);
             module.named = names.len();
         }
@@ -53,13 +58,12 @@ struct ModuleFile {
     is_proven: bool,
 }
 
-fn open(path: &str, places: &[Place], options: &Options) -> Result<ModuleFile, String> {
+fn open(mapped: &MappedFile, options: &Options) -> Result<ModuleFile, String> {
     let on_disk = match &options.sysroot {
-        Some(root) => root.join(path.trim_start_matches('/')),
-        None => PathBuf::from(path),
+        Some(root) => root.join(mapped.path.trim_start_matches('/')),
+        None => PathBuf::from(&mapped.path),
     };
-    let is_deleted = places.iter().any(|place| place.mapping.is_deleted);
-    let wanted = places.iter().find_map(|place| place.mapping.build_id.as_deref());
+    let (is_deleted, wanted) = (mapped.is_deleted, mapped.build_id.as_deref());
     let elf = Elf::open(&on_disk).map_err(|error| match error {
         super::elf::ElfError::Io(_) if is_deleted => "the file had been deleted".to_owned(),
         error => error.to_string(),
@@ -156,8 +160,9 @@ mod tests {
     use super::*;
     use crate::cli::profile::mapping::Mapping;
 
-    fn place(file_offset: u64, mapping: Mapping) -> Place {
-        Place { location: LocationId(0), file_offset, mapping }
+    fn file(path: &str, offsets: &[u64]) -> MappedFile {
+        let places = offsets.iter().map(|&file_offset| Place { location: LocationId(0), file_offset }).collect();
+        MappedFile { path: path.to_owned(), places, ..MappedFile::default() }
     }
 
     /// The library that this test's `qsort` lives in, and where in it.
@@ -174,7 +179,7 @@ mod tests {
     #[test]
     fn a_function_of_libc_is_named() {
         let (mapping, offset) = libc();
-        let named = name(&mapping.path.clone(), &[place(offset + 1, mapping)], &Options::default());
+        let named = name(&file(&mapping.path, &[offset + 1]), &Options::default());
         assert_eq!((named.module.named, named.module.warning), (1, None));
         assert!(named.names[0].1[0].0.name.contains("qsort"), "{:?}", named.names);
     }
@@ -182,8 +187,8 @@ mod tests {
     #[test]
     fn another_build_id_is_refused_aloud() {
         let (mapping, offset) = libc();
-        let other = Mapping { build_id: Some("00".repeat(20)), ..mapping };
-        let named = name(&other.path.clone(), &[place(offset, other)], &Options::default());
+        let other = MappedFile { build_id: Some("00".repeat(20)), ..file(&mapping.path, &[offset]) };
+        let named = name(&other, &Options::default());
         assert!(named.names.is_empty());
         assert!(named.module.warning.unwrap().contains("another version"));
         assert!(matches!(named.module.source, Source::Nothing(_)));
@@ -192,8 +197,8 @@ mod tests {
     #[test]
     fn a_deleted_file_is_not_replaced_by_its_successor() {
         let (mapping, offset) = libc();
-        let deleted = Mapping { is_deleted: true, ..mapping };
-        let named = name(&deleted.path.clone(), &[place(offset, deleted)], &Options::default());
+        let deleted = MappedFile { is_deleted: true, ..file(&mapping.path, &[offset]) };
+        let named = name(&deleted, &Options::default());
         assert!(named.names.is_empty());
         assert!(matches!(named.module.source, Source::Nothing(_)));
     }
@@ -219,11 +224,9 @@ mod tests {
                 bytes.truncate(next(bytes.len()));
             }
             std::fs::write(&path, &bytes).unwrap();
-            let shown = path.to_str().unwrap().to_owned();
-            let places: Vec<Place> =
-                [0, 0x2000, 0x3000, u64::MAX].map(|offset| place(offset, Mapping::default())).into();
+            let subject = file(path.to_str().unwrap(), &[0, 0x2000, 0x3000, u64::MAX]);
             for with_lines in [false, true] {
-                name(&shown, &places, &Options { with_lines, ..Options::default() });
+                name(&subject, &Options { with_lines, ..Options::default() });
             }
         }
         std::fs::remove_file(&path).unwrap();

@@ -3,10 +3,10 @@
 //!
 //! A region whose process lives is left alone: it is in that process's maps. So is one of another pid
 //! namespace, whose pids mean nothing here, and one that cannot be read. What a short-lived process left
-//! is only removed: it would have left no file either.
+//! is only removed, after a while: it would have left no file either.
 
 use super::maps;
-use crate::tap::os::{shared, sys};
+use crate::tap::os::{clock, shared, sys};
 use crate::tap::settings::Settings;
 use crate::wire::live::counters::Counter;
 use crate::wire::live::layout::{Head, Layout, SectionId};
@@ -20,6 +20,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+/// What a process left that nobody needs is removed after so long: `heaptap report` may want to see it.
+const KEPT_NS: u64 = 600 * 1_000_000_000;
 /// Largest region file that is read.
 const MOST_BYTES: u64 = 1 << 30;
 
@@ -43,7 +45,7 @@ impl Orphan {
 
     /// Removes the region.
     pub(super) fn remove(&self) {
-        let _ = fs::remove_file(&self.path);
+        remove(&self.path);
     }
 }
 
@@ -63,7 +65,9 @@ fn orphan(path: PathBuf, settings: &Settings, own_directory: Option<&Path>) -> O
     }
     let glance = Glance::at(&path, pid)?;
     if glance.prefix.is_none() || !glance.is_significant(settings) {
-        let _ = fs::remove_file(&path);
+        if clock::monotonic_ns().saturating_sub(glance.pulse_ns) > KEPT_NS {
+            remove(&path);
+        }
         return None;
     }
     let prefix = glance.prefix.filter(|prefix| prefix.parent() == own_directory)?;
@@ -74,9 +78,16 @@ fn orphan(path: PathBuf, settings: &Settings, own_directory: Option<&Path>) -> O
     Some(Orphan { path, snapshot, prefix })
 }
 
+/// Removes a region, and the control file beside it.
+fn remove(region: &Path) {
+    let _ = fs::remove_file(region.with_extension("control"));
+    let _ = fs::remove_file(region);
+}
+
 /// What a few pages of a region tell: enough to leave alone what is not ours to adopt, without reading 48 MiB.
 struct Glance {
     prefix: Option<PathBuf>,
+    pulse_ns: u64,
     lived_ns: u64,
     live_bytes: u64,
 }
@@ -94,9 +105,10 @@ impl Glance {
         }
         let text = Text::read(&pages, &layout);
         let prefix = text.metadata.iter().find(|(key, _)| key == "prefix").map(|(_, value)| PathBuf::from(value));
-        let lived_ns = head(Head::PulseNs).saturating_sub(head(Head::StartMonotonicNs));
+        let pulse_ns = head(Head::PulseNs);
+        let lived_ns = pulse_ns.saturating_sub(head(Head::StartMonotonicNs));
         let live_bytes = pages.word(layout.section(SectionId::Counters).start + Counter::LiveBytes as usize);
-        Some(Glance { prefix, lived_ns, live_bytes })
+        Some(Glance { prefix, pulse_ns, lived_ns, live_bytes })
     }
 
     /// Whether it would have left a file at its end.

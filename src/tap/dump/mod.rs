@@ -36,8 +36,14 @@ pub(crate) enum Reason {
     Interval,
     /// A new maximum of live bytes, by 5 % at least (`prof_gdump`).
     Gdump,
-    /// The program asked for it (`prof.dump`).
-    Manual,
+    /// So much time has passed (`prof_dump_seconds`).
+    Seconds,
+    /// The live bytes have grown (`prof_dump_growth`).
+    Growth,
+    /// Memory passed a mark (`prof_dump_watermark`).
+    Watermark,
+    /// Somebody asked (`heaptap dump`, `prof.dump`).
+    Request,
     /// The process ends (`prof_final`).
     Final,
 }
@@ -48,18 +54,11 @@ impl Reason {
         match self {
             Reason::Interval => "interval",
             Reason::Gdump => "gdump",
-            Reason::Manual => "manual",
+            Reason::Seconds => "seconds",
+            Reason::Growth => "growth",
+            Reason::Watermark => "watermark",
+            Reason::Request => "request",
             Reason::Final => "final",
-        }
-    }
-
-    /// The kind in the file's name, `number` being how many of its kind there were before.
-    fn kind(self, number: u64) -> DumpKind {
-        match self {
-            Reason::Interval => DumpKind::Interval(number),
-            Reason::Gdump => DumpKind::Gdump(number),
-            Reason::Manual => DumpKind::Manual(number),
-            Reason::Final => DumpKind::Final,
         }
     }
 }
@@ -69,8 +68,9 @@ pub(crate) struct Dumper {
     /// Kernel id of the thread whose turn it is, 0: nobody's.
     busy: AtomicU32,
     seq: AtomicU64,
-    /// How many dumps there were for each reason.
-    counts: [AtomicU64; 4],
+    intervals: AtomicU64,
+    maxima: AtomicU64,
+    requests: AtomicU64,
     trouble_told: AtomicBool,
     place_told: AtomicBool,
 }
@@ -93,7 +93,9 @@ impl Dumper {
         Dumper {
             busy: AtomicU32::new(0),
             seq: AtomicU64::new(0),
-            counts: [const { AtomicU64::new(0) }; 4],
+            intervals: AtomicU64::new(0),
+            maxima: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
             trouble_told: AtomicBool::new(false),
             place_told: AtomicBool::new(false),
         }
@@ -102,7 +104,9 @@ impl Dumper {
     /// In a fork child: numbers start again, and a turn that a thread of the parent had is nobody's.
     pub(crate) fn restart(&self) {
         self.seq.store(0, Ordering::Relaxed);
-        self.counts.iter().for_each(|count| count.store(0, Ordering::Relaxed));
+        self.intervals.store(0, Ordering::Relaxed);
+        self.maxima.store(0, Ordering::Relaxed);
+        self.requests.store(0, Ordering::Relaxed);
         self.busy.store(0, Ordering::Release);
     }
 
@@ -128,7 +132,7 @@ impl Dumper {
     /// Writes a dump to a file that the program named, in place of what is there.
     pub(crate) fn write_to(&self, store: &Store, settings: &Settings, path: &Path, occasion: &Occasion) -> Option<()> {
         let _turn = self.turn()?;
-        let text = self.note(store, settings, Reason::Manual.word(), occasion);
+        let text = self.note(store, settings, Reason::Request.word(), occasion);
         let snapshot = Snapshot::take(store.region()).ok()?;
         let mut bytes = Vec::new();
         let prefix = Path::new(OsStr::from_bytes(settings.prefix()));
@@ -208,15 +212,14 @@ impl Dumper {
         let prefix = Path::new(OsStr::from_bytes(settings.prefix()));
         let damaged = |error| (prefix.to_path_buf(), io::Error::other(format!("{error}")));
         let snapshot = Snapshot::take(store.region()).map_err(damaged)?;
-        let count = self.counts.get(reason as usize);
-        let kind = reason.kind(count.map_or(0, |count| count.load(Ordering::Relaxed)));
+        let kind = self.kind(reason);
         let mut first_failure = None;
         for prefix in file::prefixes(prefix, &settings.fallback_directories) {
             let name = DumpName { prefix, pid: snapshot.pid, seq: self.seq.load(Ordering::Relaxed), kind };
             match write_file(&snapshot, text, name, settings.options.prof_accum) {
                 Ok(name) => {
                     self.seq.store(name.seq + 1, Ordering::Relaxed);
-                    count.map(|count| count.fetch_add(1, Ordering::Relaxed));
+                    self.count(kind);
                     let path = path(&name);
                     if first_failure.is_some() {
                         self.tell_place(&path);
@@ -229,6 +232,26 @@ impl Dumper {
             }
         }
         Err(first_failure.unwrap_or_else(|| (prefix.to_path_buf(), io::ErrorKind::NotFound.into())))
+    }
+
+    fn kind(&self, reason: Reason) -> DumpKind {
+        match reason {
+            Reason::Interval | Reason::Seconds | Reason::Growth | Reason::Watermark => {
+                DumpKind::Interval(self.intervals.load(Ordering::Relaxed))
+            }
+            Reason::Gdump => DumpKind::Gdump(self.maxima.load(Ordering::Relaxed)),
+            Reason::Request => DumpKind::Manual(self.requests.load(Ordering::Relaxed)),
+            Reason::Final => DumpKind::Final,
+        }
+    }
+
+    fn count(&self, kind: DumpKind) {
+        match kind {
+            DumpKind::Interval(_) => self.intervals.fetch_add(1, Ordering::Relaxed),
+            DumpKind::Manual(_) => self.requests.fetch_add(1, Ordering::Relaxed),
+            DumpKind::Gdump(_) => self.maxima.fetch_add(1, Ordering::Relaxed),
+            DumpKind::Final => 0,
+        };
     }
 
     fn tell_place(&self, path: &Path) {

@@ -21,7 +21,7 @@ const LG_ALIGN: c_int = 0x3f;
 fn request(size: usize, flags: c_int) -> Option<Request> {
     let plain = flags & !(LG_ALIGN | je::MALLOCX_ZERO) == 0 && size > 0;
     let alignment = 1usize.checked_shl((flags & LG_ALIGN) as u32)?;
-    plain.then_some(Request { size, alignment, zeroed: flags & je::MALLOCX_ZERO != 0, entry: entry() })
+    plain.then_some(Request { size, alignment, zeroed: flags & je::MALLOCX_ZERO != 0, entry: entry(), caller: None })
 }
 
 /// Allocates.
@@ -29,7 +29,7 @@ fn request(size: usize, flags: c_int) -> Option<Request> {
 unsafe extern "C" fn mallocx(size: usize, flags: c_int) -> *mut c_void {
     if slow::is_due(size)
         && let Some(request) = request(size, flags)
-        && let Some(block) = slow::sample(request)
+        && let Some(block) = slow::sample(&request)
     {
         return block.as_ptr();
     }
@@ -47,7 +47,7 @@ unsafe extern "C" fn rallocx(block: *mut c_void, size: usize, flags: c_int) -> *
         (Some(old), Some(request)) if due || sampled => {
             let before = slow::usable_size(block);
             // SAFETY: passed on to the caller.
-            let fresh = unsafe { slow::reallocate(old, request, due) };
+            let fresh = unsafe { slow::reallocate(old, &request, due) };
             if flags & je::MALLOCX_ZERO != 0 && !fresh.is_null() && size > before {
                 // SAFETY: the new block has `size` bytes; those beyond the old ones are to be zero.
                 unsafe { ptr::write_bytes(fresh.cast::<u8>().add(before), 0, size - before) };

@@ -1,7 +1,7 @@
 //! Floor 7: the exported functions. Each is a line or a few: forward to jemalloc, or take the slow path.
 //!
-//! `malloc` and `free`, the two that count, are written in assembly: four and five instructions before a
-//! tail jump into jemalloc. Contracts: malloc(3), posix_memalign(3), POSIX.1-2024, C23 7.24.3.
+//! The four that count are written in assembly: `malloc` is three instructions, the last of which jumps into
+//! jemalloc, and `free` four. Contracts: malloc(3), posix_memalign(3), POSIX.1-2024, C23 7.24.3.
 //!
 //! # Safety
 //! The callers are C programs: pointers are live blocks of ours or null, by the contracts above.
@@ -20,6 +20,7 @@ use super::os::range::{GRANULE_SHIFT, TAG};
 use super::os::sys;
 use super::profiler::Request;
 use super::slow;
+use super::stack::Registers;
 use std::arch::naked_asm;
 use std::ffi::{c_int, c_void};
 use std::ptr::{self, NonNull};
@@ -39,8 +40,12 @@ unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
     naked_asm!(
         "mov rax, qword ptr [rip + heaptap_thread@GOTTPOFF]",
         "sub qword ptr fs:[rax], rdi",
-        "jbe {slow}",
-        "jmp {plain}",
+        "ja {plain}",
+        // The caller's frame: unwinding begins there, without our own frames.
+        "mov rsi, qword ptr [rsp]",
+        "lea rdx, [rsp + 8]",
+        "mov rcx, rbp",
+        "jmp {slow}",
         slow = sym slow_malloc,
         plain = sym je::malloc,
     )
@@ -55,12 +60,62 @@ unsafe extern "C" fn free(block: *mut c_void) {
         "mov rax, rdi",
         "shr rax, {shift}",
         "cmp eax, dword ptr [rip + {tag}]",
-        "je {slow}",
-        "jmp {plain}",
+        "jne {plain}",
+        "jmp {slow}",
         shift = const GRANULE_SHIFT,
         tag = sym TAG,
         slow = sym slow_free,
         plain = sym je::free,
+    )
+}
+
+/// Allocates zeroed memory for `count` objects of `size` bytes.
+#[unsafe(no_mangle)]
+#[unsafe(naked)]
+#[cfg(target_arch = "x86_64")]
+unsafe extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
+    naked_asm!(
+        "mov rax, rdi",
+        "mul rsi",
+        // Too much for an address space: jemalloc says so.
+        "jo {plain}",
+        "mov rcx, qword ptr [rip + heaptap_thread@GOTTPOFF]",
+        "sub qword ptr fs:[rcx], rax",
+        "ja {plain}",
+        "mov rdx, qword ptr [rsp]",
+        "lea rcx, [rsp + 8]",
+        "mov r8, rbp",
+        "jmp {slow}",
+        slow = sym slow_calloc,
+        plain = sym je::calloc,
+    )
+}
+
+/// Changes the size of a block.
+#[unsafe(no_mangle)]
+#[unsafe(naked)]
+#[cfg(target_arch = "x86_64")]
+unsafe extern "C" fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
+    naked_asm!(
+        "mov rax, qword ptr [rip + heaptap_thread@GOTTPOFF]",
+        "sub qword ptr fs:[rax], rsi",
+        "jbe 2f",
+        "mov rax, rdi",
+        "shr rax, {shift}",
+        "cmp eax, dword ptr [rip + {tag}]",
+        "jne {plain}",
+        "xor r9d, r9d",
+        "jmp 3f",
+        // Due to be sampled.
+        "2: mov r9d, 1",
+        "3: mov rdx, qword ptr [rsp]",
+        "lea rcx, [rsp + 8]",
+        "mov r8, rbp",
+        "jmp {slow}",
+        shift = const GRANULE_SHIFT,
+        tag = sym TAG,
+        slow = sym slow_realloc,
+        plain = sym je::realloc,
     )
 }
 
@@ -76,8 +131,13 @@ unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
         "ldr x10, [x8, x9]",
         "subs x10, x10, x0",
         "str x10, [x8, x9]",
-        "b.ls {slow}",
+        "b.ls 2f",
         "b {plain}",
+        // The caller's frame: unwinding begins there, without our own frames.
+        "2: mov x1, x30",
+        "mov x2, sp",
+        "mov x3, x29",
+        "b {slow}",
         slow = sym slow_malloc,
         plain = sym je::malloc,
     )
@@ -102,9 +162,57 @@ unsafe extern "C" fn free(block: *mut c_void) {
     )
 }
 
-extern "C" fn slow_malloc(size: usize) -> *mut c_void {
-    let request = Request { size, alignment: 1, zeroed: false, entry: entry() };
-    match slow::sample(request) {
+/// Allocates zeroed memory for `count` objects of `size` bytes (aarch64: not run on hardware yet).
+#[unsafe(no_mangle)]
+#[unsafe(naked)]
+#[cfg(target_arch = "aarch64")]
+unsafe extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
+    naked_asm!(
+        "mov x2, x30",
+        "mov x3, sp",
+        "mov x4, x29",
+        "b {any}",
+        any = sym any_calloc,
+    )
+}
+
+/// Changes the size of a block (aarch64: not run on hardware yet).
+#[unsafe(no_mangle)]
+#[unsafe(naked)]
+#[cfg(target_arch = "aarch64")]
+unsafe extern "C" fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
+    naked_asm!(
+        "mov x2, x30",
+        "mov x3, sp",
+        "mov x4, x29",
+        "b {any}",
+        any = sym any_realloc,
+    )
+}
+
+#[cfg(target_arch = "aarch64")]
+unsafe extern "C" fn any_calloc(count: usize, size: usize, pc: usize, sp: usize, fp: usize) -> *mut c_void {
+    match count.checked_mul(size) {
+        Some(bytes) if slow::is_due(bytes) => slow_calloc(count, size, pc, sp, fp),
+        // SAFETY: any sizes may be asked for.
+        _ => unsafe { je::calloc(count, size) },
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+unsafe extern "C" fn any_realloc(block: *mut c_void, size: usize, pc: usize, sp: usize, fp: usize) -> *mut c_void {
+    let due = slow::is_due(size);
+    if !due && !slow::is_sampled(block) {
+        // SAFETY: passed on to the caller.
+        return unsafe { je::realloc(block, size) };
+    }
+    // SAFETY: passed on to the caller.
+    unsafe { slow_realloc(block, size, pc, sp, fp, due) }
+}
+
+extern "C" fn slow_malloc(size: usize, pc: usize, sp: usize, fp: usize) -> *mut c_void {
+    let caller = Some(Registers { pc, sp, fp });
+    match slow::sample(&Request { size, alignment: 1, zeroed: false, entry: entry(), caller }) {
         Some(block) => block.as_ptr(),
         // SAFETY: any size may be asked for.
         None => unsafe { je::malloc(size) },
@@ -116,38 +224,29 @@ unsafe extern "C" fn slow_free(block: *mut c_void) {
     unsafe { slow::free(block) }
 }
 
-/// Allocates zeroed memory for `count` objects of `size` bytes.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
-    if let Some(bytes) = count.checked_mul(size)
-        && slow::is_due(bytes)
-    {
-        let request = Request { size: bytes, alignment: 1, zeroed: true, entry: entry() };
-        if let Some(block) = slow::sample(request) {
-            return block.as_ptr();
-        }
+/// The product of `count` and `size` does not overflow.
+extern "C" fn slow_calloc(count: usize, size: usize, pc: usize, sp: usize, fp: usize) -> *mut c_void {
+    let caller = Some(Registers { pc, sp, fp });
+    let bytes = count.saturating_mul(size);
+    match slow::sample(&Request { size: bytes, alignment: 1, zeroed: true, entry: entry(), caller }) {
+        Some(block) => block.as_ptr(),
+        // SAFETY: any sizes may be asked for.
+        None => unsafe { je::calloc(count, size) },
     }
-    // SAFETY: any sizes may be asked for.
-    unsafe { je::calloc(count, size) }
 }
 
-/// Changes the size of a block.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
-    let due = slow::is_due(size);
-    if !due && !slow::is_sampled(block) {
-        // SAFETY: passed on to the caller.
-        return unsafe { je::realloc(block, size) };
-    }
-    // SAFETY: passed on to the caller.
-    unsafe { slow_realloc(block, size, due) }
-}
-
-#[cold]
-unsafe fn slow_realloc(block: *mut c_void, size: usize, due: bool) -> *mut c_void {
-    let request = Request { size, alignment: 1, zeroed: false, entry: entry() };
+unsafe extern "C" fn slow_realloc(
+    block: *mut c_void,
+    size: usize,
+    pc: usize,
+    sp: usize,
+    fp: usize,
+    due: bool,
+) -> *mut c_void {
+    let caller = Some(Registers { pc, sp, fp });
+    let request = Request { size, alignment: 1, zeroed: false, entry: entry(), caller };
     match NonNull::new(block) {
-        None => match due.then(|| slow::sample(request)).flatten() {
+        None => match due.then(|| slow::sample(&request)).flatten() {
             Some(fresh) => fresh.as_ptr(),
             // SAFETY: any size may be asked for.
             None => unsafe { je::malloc(size) },
@@ -158,7 +257,7 @@ unsafe fn slow_realloc(block: *mut c_void, size: usize, due: bool) -> *mut c_voi
             ptr::null_mut()
         }
         // SAFETY: passed on to the caller.
-        Some(old) => unsafe { slow::reallocate(old, request, due) },
+        Some(old) => unsafe { slow::reallocate(old, &request, due) },
     }
 }
 
@@ -180,7 +279,7 @@ fn out_of_memory() -> *mut c_void {
 /// The one way of all aligned allocations; `alignment` is a power of two.
 fn aligned(alignment: usize, size: usize) -> *mut c_void {
     if slow::is_due(size)
-        && let Some(block) = slow::sample(Request { size, alignment, zeroed: false, entry: entry() })
+        && let Some(block) = slow::sample(&Request { size, alignment, zeroed: false, entry: entry(), caller: None })
     {
         return block.as_ptr();
     }

@@ -16,6 +16,11 @@ pub(crate) fn monotonic_ns() -> u64 {
     now(libc::CLOCK_MONOTONIC)
 }
 
+/// The same to the kernel's last tick, 1 to 10 ms ago, at a fifth of the price.
+pub(crate) fn tick_ns() -> u64 {
+    now(libc::CLOCK_MONOTONIC_COARSE)
+}
+
 /// Nanoseconds since 1970: a label only, it may jump.
 pub(crate) fn wall_ns() -> u64 {
     now(libc::CLOCK_REALTIME)

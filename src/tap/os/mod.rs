@@ -1,6 +1,7 @@
 //! Floor 1: the outside world, as thin as it can be. Thread block, address range, mappings, clock,
 //! environment, system calls. Nothing here knows what a profiler is.
 
+pub(crate) mod cgroup;
 pub(crate) mod clock;
 pub(crate) mod environment;
 pub(crate) mod filter;

@@ -48,6 +48,11 @@ impl Range {
         true
     }
 
+    /// Whether there is no range.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.end.load(Ordering::Acquire) == 0
+    }
+
     /// Whether an address lies in the range.
     #[inline]
     pub(crate) fn holds(&self, address: usize) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! Never on a disk: application threads store into it, and writeback would stall them. Pages are asked for
 //! in time (MADV_POPULATE_WRITE), because a store into a full tmpfs is a SIGBUS; kernels without that (before
-//! 5.14) get no shared file. The file is made read-only once mapped, so that no accident of the same user
+//! 5.14) get no shared file. A region is made read-only once mapped, so that no accident of the same user
 //! truncates it under us. Raw system calls throughout: libc's open and close are cancellation points.
 //!
 //! # Safety
@@ -35,8 +35,17 @@ impl Path {
 
     /// The region of a process.
     pub(crate) fn region(pid: u32, token: u64) -> Path {
+        Path::file(pid, token, "region")
+    }
+
+    /// The control file of a process.
+    pub(crate) fn control(pid: u32, token: u64) -> Path {
+        Path::file(pid, token, "control")
+    }
+
+    fn file(pid: u32, token: u64, kind: &str) -> Path {
         let mut path = Path::directory();
-        let _ = std::fmt::Write::write_fmt(&mut path, format_args!("/{pid}.{token:016x}.region"));
+        let _ = std::fmt::Write::write_fmt(&mut path, format_args!("/{pid}.{token:016x}.{kind}"));
         path
     }
 
@@ -78,10 +87,11 @@ pub(crate) fn room() -> usize {
     usize::try_from((free / 4).min(sys::file_size_limit())).unwrap_or(usize::MAX)
 }
 
-/// Makes and maps a new file of that size, at most [`room`]. `None`: not here, for whatever reason.
-pub(crate) fn create(path: &Path, bytes: usize) -> Option<NonNull<u8>> {
+/// Makes and maps a new file of that size, at most [`room`], and gives it that mode once it is mapped. `None`: not here, for
+/// whatever reason.
+pub(crate) fn create(path: &Path, bytes: usize, mode: u32) -> Option<NonNull<u8>> {
     let file = open(path, bytes)?;
-    let mapped = map(&file, bytes);
+    let mapped = map(&file, bytes, mode);
     if mapped.is_none() {
         remove(path);
     }
@@ -108,7 +118,7 @@ impl Drop for File {
     }
 }
 
-fn map(file: &File, bytes: usize) -> Option<NonNull<u8>> {
+fn map(file: &File, bytes: usize, mode: u32) -> Option<NonNull<u8>> {
     // SAFETY: our own new file.
     if unsafe { libc::syscall(libc::SYS_ftruncate, file.0, bytes) } != 0 {
         return None;
@@ -118,7 +128,7 @@ fn map(file: &File, bytes: usize) -> Option<NonNull<u8>> {
     let address = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, file.0 as i32, 0) };
     let start = NonNull::new(address.cast::<u8>()).filter(|_| address != libc::MAP_FAILED)?;
     // SAFETY: our own file.
-    unsafe { libc::syscall(libc::SYS_fchmod, file.0, 0o400) };
+    unsafe { libc::syscall(libc::SYS_fchmod, file.0, mode) };
     if !populate(start, super::map::page_size()) {
         // SAFETY: the mapping made above, known to nobody.
         unsafe { super::map::unmap(start.as_ptr(), bytes) };
@@ -162,11 +172,11 @@ mod tests {
     fn a_shared_file_keeps_what_was_stored_and_cannot_be_opened_for_writing_by_accident() {
         let path = Path::region(sys::process_id(), 0x1234);
         remove(&path);
-        let Some(start) = create(&path, 1 << 20) else {
+        let Some(start) = create(&path, 1 << 20, 0o400) else {
             eprintln!("skipped: no tmpfs with room, or a kernel before 5.14");
             return;
         };
-        assert!(populate(start, 1 << 16) && create(&path, 1 << 20).is_none());
+        assert!(populate(start, 1 << 16) && create(&path, 1 << 20, 0o400).is_none());
         // SAFETY: the first page of our mapping.
         unsafe { start.as_ptr().write(42) };
         let name = path.as_str();
@@ -179,6 +189,6 @@ mod tests {
 
     #[test]
     fn too_large_files_are_refused() {
-        assert!(create(&Path::region(1, 2), 1 << 60).is_none());
+        assert!(create(&Path::region(1, 2), 1 << 60, 0o400).is_none());
     }
 }

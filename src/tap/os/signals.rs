@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn what_our_work_raises_does_not_reach_the_program() {
         // Would end the test by its default action.
-        let raise = |signal| {
+        let raise = |signal: i32| {
             let (pid, tid) = (std::process::id(), crate::tap::os::sys::thread_id());
             // SAFETY: sends a signal to this thread.
             unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, signal) }

@@ -5,6 +5,7 @@
 //! unwinding stops where a pc belongs to no object; the Java walker takes over there, and hands back where
 //! native code called Java. Nothing here allocates or locks.
 
+use super::Request;
 use crate::tap::jvm::frame::{JavaFrame, JavaFrames};
 use crate::tap::jvm::{Hotspot, Walked};
 use crate::tap::os::tls::ThreadBlock;
@@ -47,19 +48,22 @@ pub(crate) struct Capture<'a> {
 }
 
 impl Capture<'_> {
-    /// Fills `trace` with the stack that called one of the exports. `entry` is the address of `malloc`.
+    /// Fills `trace` with the stack that called one of the exports.
     #[inline(never)]
-    pub(crate) fn take(&self, entry: usize, thread: &ThreadBlock, trace: &mut StackTrace) {
+    pub(crate) fn take(&self, request: &Request, thread: &ThreadBlock, trace: &mut StackTrace) {
         // One byte in: jeprof wants a pc inside the function.
-        let _ = trace.push(entry as u64 + 1);
-        let mut at = unwind::capture_here();
+        let _ = trace.push(request.entry as u64 + 1);
+        // An export that calls another one is no caller.
+        let (own_start, own_end) = unwind::own_object();
+        let caller = request.caller.filter(|caller| caller.pc < own_start || caller.pc >= own_end);
+        let mut at = caller.unwrap_or_else(unwind::capture_here);
         let mut stack = StackCache::from_words(thread.stack.get());
         let bounds = stack.bounds(at.sp);
         thread.stack.set(stack.words());
         let Some(bounds) = bounds else {
             return trace.set_end(StackEnd::Unreadable);
         };
-        if !unwind::leave_own_frames(&mut at, &bounds) {
+        if caller.is_none() && !unwind::leave_own_frames(&mut at, &bounds) {
             return trace.set_end(StackEnd::NoRule);
         }
         self.walk(&mut at, &bounds, thread, trace);

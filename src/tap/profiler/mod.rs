@@ -14,8 +14,9 @@
 
 mod capture;
 mod scratch;
+mod stopwatch;
 
-use super::backend::{self, SampledHeap};
+use super::backend::{self, SampledBlock, SampledHeap};
 use super::dump::{Dumper, Occasion, Reason};
 use super::jvm::{Hotspot, Status};
 use super::os::filter::Deadly;
@@ -24,6 +25,7 @@ use super::os::tls::ThreadBlock;
 use super::os::{clock, map, signals, spare_stack, sys};
 use super::sampler::{self, Sampler};
 use super::settings::Settings;
+use super::stack::Registers;
 use super::store::{Identity, Region, Sampled, Store, StoreCell};
 use super::unwind;
 use crate::wire::live::counters::Counter;
@@ -37,6 +39,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use stopwatch::Stopwatch;
 
 /// The one profiler of the process.
 pub(crate) static PROFILER: Profiler = Profiler::new();
@@ -52,6 +55,25 @@ pub(crate) struct Request {
     pub(crate) zeroed: bool,
     /// Code address of `malloc`, which begins every stack.
     pub(crate) entry: usize,
+    /// The frame that called, where the export knows it; else unwinding begins in our own frames.
+    pub(crate) caller: Option<Registers>,
+}
+
+/// A wait that is over: how it was drawn, and how far the thread came.
+#[derive(Clone, Copy)]
+pub(crate) struct Wait {
+    /// Sampling period that it was drawn with, bytes.
+    pub(crate) period: u64,
+    /// Bytes that the thread has allocated since.
+    pub(crate) used: u64,
+}
+
+impl Wait {
+    /// The wait of this thread, before the next one is drawn.
+    pub(crate) fn of(thread: &ThreadBlock) -> Wait {
+        let used = thread.drawn.get().wrapping_sub(thread.bytes_left.get());
+        Wait { period: thread.period.get(), used }
+    }
 }
 
 /// Bit of the keeper's triggers: it shall end.
@@ -65,7 +87,8 @@ pub(crate) struct Profiler {
     settings: OnceBox<Settings>,
     store: StoreCell,
     active: AtomicBool,
-    sampler: RunningSampler,
+    /// Mean bytes between two samples, in force for the next wait that is drawn.
+    period: AtomicU64,
     life: Life,
     scratch: ScratchPool,
     hotspot: Hotspot,
@@ -77,20 +100,14 @@ pub(crate) struct Profiler {
     pub(crate) gdump: AtomicBool,
     /// The live bytes at which the next of those is due.
     next_maximum: AtomicU64,
-    /// Bytes between two interval dumps, 0: none.
-    interval: AtomicU64,
+    /// Binary logarithm of the bytes between two interval dumps; 64: none.
+    lg_interval: AtomicU32,
     /// What the keeper shall do, as bits of its own; its futex.
     pub(crate) triggers: AtomicU32,
     /// Whether the keeper was started in this life.
     pub(crate) keeper_started: AtomicBool,
     /// Its kernel thread id, 0: not known yet.
     pub(crate) keeper_thread: AtomicU32,
-}
-
-/// The sampler in force; may change at any time, and a torn pair of words does no harm.
-struct RunningSampler {
-    period: AtomicU64,
-    ln_keep: AtomicU64,
 }
 
 impl Profiler {
@@ -101,7 +118,7 @@ impl Profiler {
             settings: OnceBox::new(),
             store: StoreCell::new(),
             active: AtomicBool::new(false),
-            sampler: RunningSampler { period: AtomicU64::new(1 << 19), ln_keep: AtomicU64::new(0) },
+            period: AtomicU64::new(1 << 19),
             life: Life::new(),
             scratch: ScratchPool::new(),
             hotspot: Hotspot::new(),
@@ -109,7 +126,7 @@ impl Profiler {
             thread_active: AtomicBool::new(true),
             gdump: AtomicBool::new(false),
             next_maximum: AtomicU64::new(1),
-            interval: AtomicU64::new(0),
+            lg_interval: AtomicU32::new(u64::BITS),
             triggers: AtomicU32::new(0),
             keeper_started: AtomicBool::new(false),
             keeper_thread: AtomicU32::new(0),
@@ -122,8 +139,8 @@ impl Profiler {
         let random = settings.random;
         let _ = self.settings.set(Box::new(settings));
         self.life.begin(random);
-        self.sampler.set(Sampler::new(1 << options.lg_prof_sample));
-        self.interval.store(options.lg_prof_interval.map_or(0, |lg| 1 << lg), Ordering::Relaxed);
+        self.period.store(1 << options.lg_prof_sample, Ordering::Relaxed);
+        self.lg_interval.store(options.lg_prof_interval.unwrap_or(u64::BITS), Ordering::Relaxed);
         self.thread_active.store(options.prof_thread_active_init, Ordering::Relaxed);
         self.gdump.store(options.prof_gdump, Ordering::Relaxed);
         if !options.prof {
@@ -172,7 +189,7 @@ impl Profiler {
         let exe = std::fs::read_link("/proc/self/exe").map_or_else(|_| "?".into(), |path| path.display().to_string());
         let prefix = std::path::Path::new(std::ffi::OsStr::from_bytes(settings.prefix()));
         let prefix = std::path::absolute(prefix).unwrap_or_else(|_| prefix.to_path_buf());
-        let (pid, period) = (self.pid(), self.sampler.get().period());
+        let (pid, period) = (self.pid(), self.period.load(Ordering::Relaxed));
         let text = format!(
             "heaptap: profiling pid {pid} ({exe}), a sample every {period} bytes; dumps: {}.{pid}.*.heap",
             prefix.display()
@@ -196,11 +213,6 @@ impl Profiler {
         self.active.load(Ordering::Relaxed)
     }
 
-    /// Starts or stops taking samples; what was sampled stays.
-    pub(crate) fn set_active(&self, on: bool) {
-        self.active.store(on, Ordering::Release);
-    }
-
     /// A filter of system calls is about to be installed that kills for these.
     pub(crate) fn forbid(&self, deadly: Deadly) {
         let [sampling, files] = &self.deadly;
@@ -220,21 +232,21 @@ impl Profiler {
 
     /// Mean bytes between two samples.
     pub(crate) fn period(&self) -> u64 {
-        self.sampler.get().period()
+        self.period.load(Ordering::Relaxed)
     }
 
     /// Bytes between two interval dumps, 0: none.
     pub(crate) fn interval(&self) -> u64 {
-        self.interval.load(Ordering::Relaxed)
+        1u64.checked_shl(self.lg_interval.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
     /// Forgets all samples and goes on with another period. Other threads may still be writing to the old region,
     /// which is therefore left where it is; blocks sampled before will be freed without being counted.
     pub(crate) fn reset(&self, lg_period: u32) {
-        self.sampler.set(Sampler::new(1 << lg_period.min(63)));
+        self.period.store(1 << lg_period.min(63), Ordering::Relaxed);
         self.life.turn_over();
         if let Some(store) = self.store() {
-            store.region().remove_file();
+            store.region().remove_own_file();
         }
         self.store.forget();
     }
@@ -303,82 +315,106 @@ impl Profiler {
         Occasion { uptime_ns: self.uptime_ns(), java }
     }
 
+    /// Token of this life.
+    pub(crate) fn token(&self) -> u64 {
+        self.life.token()
+    }
+
+    /// Switches sampling on or off. Threads go on drawing waits, so they notice at once.
+    pub(crate) fn set_active(&self, active: bool) {
+        self.active.store(active && self.heap.is_ready(), Ordering::Release);
+    }
+
+    /// Samples with another mean from now on; samples keep the period that they were taken with.
+    pub(crate) fn set_period(&self, period: u64) {
+        self.period.store(period, Ordering::Relaxed);
+        if let Some(store) = self.store() {
+            store.region().set_period(period);
+        }
+    }
+
     /// Draws a thread's next wait.
     pub(crate) fn draw(&self, thread: &ThreadBlock) {
         let (state, random) = sampler::next_random(thread.random.get());
         thread.random.set(state);
-        let wait = self.sampler.get().draw(random);
+        let sampler = Sampler::new(self.period.load(Ordering::Relaxed));
+        let wait = sampler.draw(random);
+        thread.period.set(sampler.period());
         thread.drawn.set(wait);
         thread.bytes_left.set(wait);
     }
 
     /// Samples a request whose turn it is. `None`: allocate it as if nothing had happened.
-    /// `since_draw`: bytes that the thread allocated since its wait was drawn. `true` beside the block: an
-    /// interval is over.
+    /// `wait`: the wait whose end it is. `true` beside the block: an interval is over.
     pub(crate) fn sample(
         &'static self,
         request: &Request,
         thread: &ThreadBlock,
-        since_draw: u64,
+        wait: Wait,
     ) -> (Option<NonNull<c_void>>, bool) {
         if !self.active.load(Ordering::Acquire) || thread.muted.get() || self.may_not_sample() {
             return (None, false);
         }
         let Some(store) = self.open_store() else { return (None, false) };
-        let interval_over = self.count_allocated(store, since_draw);
+        let watch = Stopwatch::start(thread);
+        let interval_over = self.count_allocated(store, wait.used);
         let hint = thread.tid.get() as usize;
-        let block = self.heap.allocate(request.size, request.alignment, request.zeroed, hint);
-        let Some(block) = block else {
+        let Some(block) = self.heap.allocate(request.size, request.alignment, request.zeroed, hint) else {
             store.region().count(Counter::LostRange, 1);
             return (None, interval_over);
         };
-        if let Some(slot) = self.record(store, request, block, thread) {
-            self.heap.trailer(block).store(self.trailer(slot, block), Ordering::Relaxed);
+        if let Some(slot) = self.record(store, request, &block, thread, wait.period) {
+            block.trailer().store(self.trailer(slot, &block), Ordering::Relaxed);
         }
-        (Some(block), interval_over)
+        watch.stop(store);
+        (Some(block.start()), interval_over)
     }
 
-    fn record(&self, store: &Store, request: &Request, block: NonNull<c_void>, thread: &ThreadBlock) -> Option<u32> {
-        let limit = self.settings().map_or(0, |settings| settings.options.prof_bt_max);
+    fn record(
+        &self,
+        store: &Store,
+        request: &Request,
+        block: &SampledBlock,
+        thread: &ThreadBlock,
+        period: u64,
+    ) -> Option<u32> {
+        let (limit, java) =
+            self.settings().map_or((0, false), |settings| (settings.options.prof_bt_max, settings.options.prof_java));
         let Some(mut trace) = self.scratch.borrow(thread.tid.get() as usize, limit) else {
             store.region().count(Counter::LostNested, 1);
             return None;
         };
-        let birth_ns = clock::monotonic_ns();
-        let hotspot = self.settings().is_some_and(|settings| settings.options.prof_java).then_some(&self.hotspot);
-        Capture { store, hotspot }.take(request.entry, thread, &mut trace);
+        Capture { store, hotspot: java.then_some(&self.hotspot) }.take(request, thread, &mut trace);
         store.region().count_end(trace.end());
-        let sampler = self.sampler.get();
         let usable = backend::size_class(request.size, request.alignment) as u64;
-        let weight = sampler.weight(request.size as u64);
+        let sampler = Sampler::new(period);
         let sampled = Sampled {
-            address: block.as_ptr() as u64,
+            address: block.start().as_ptr() as u64,
             usable,
             requested: request.size as u64,
-            birth_ns,
-            weight_bytes: (usable as f64 * weight).round() as u64,
+            birth_ns: clock::tick_ns(),
+            weight_bytes: (usable as f64 * sampler.weight(request.size as u64) + 0.5) as u64,
             period: sampler.period(),
         };
-        let slot = store.insert(&sampled, &trace, thread);
-        store.region().count(Counter::ProfilerNs, clock::monotonic_ns().saturating_sub(birth_ns));
-        slot
+        store.insert(&sampled, &trace, thread)
     }
 
     /// Takes back the record of a block that is about to be freed. Blocks that a parent sampled before fork have none here.
-    pub(crate) fn retire(&self, block: NonNull<c_void>) {
+    pub(crate) fn retire(&self, block: &SampledBlock, thread: &ThreadBlock) {
         let Some(store) = self.store() else { return };
-        let address = block.as_ptr() as u64;
-        let trailer = self.heap.trailer(block).load(Ordering::Relaxed);
+        let address = block.start().as_ptr() as u64;
+        let trailer = block.trailer().load(Ordering::Relaxed);
         if trailer == u64::MAX {
             return;
         }
         let slot = trailer as u32;
-        let now = clock::monotonic_ns();
+        let watch = Stopwatch::start(thread);
+        let now = clock::tick_ns();
         if trailer == self.trailer(slot, block) {
             if !store.retire(slot, address, now) {
                 store.region().count(Counter::TrailerLost, 1);
             }
-            return;
+            return watch.stop(store);
         }
         if trailer >> 48 == check(address) {
             return; // sampled by another life of the process, before a fork
@@ -391,16 +427,17 @@ impl Profiler {
     }
 
     /// What a block's trailer says: slot, life, and a check against the address.
-    fn trailer(&self, slot: u32, block: NonNull<c_void>) -> u64 {
+    fn trailer(&self, slot: u32, block: &SampledBlock) -> u64 {
         let life = u64::from(self.life.number() & 0xffff);
-        check(block.as_ptr() as u64) << 48 | life << 32 | u64::from(slot)
+        check(block.start().as_ptr() as u64) << 48 | life << 32 | u64::from(slot)
     }
 
     /// Counts what a thread allocated since its last draw. Whether an interval ended with it.
     fn count_allocated(&self, store: &Store, since_draw: u64) -> bool {
         let after = store.region().count(Counter::AllocatedBytes, since_draw);
-        let interval = self.interval.load(Ordering::Relaxed);
-        interval != 0 && after / interval != after.wrapping_sub(since_draw) / interval
+        let before = after.wrapping_sub(since_draw);
+        let lg_interval = self.lg_interval.load(Ordering::Relaxed);
+        (after ^ before).checked_shr(lg_interval).is_some_and(|crossed| crossed != 0)
     }
 
     /// The live profile, made now if there is none yet.
@@ -415,7 +452,7 @@ impl Profiler {
             token: self.life.token(),
             wall_ns: clock::wall_ns().saturating_sub(self.uptime_ns()),
             monotonic_ns: self.life.start_ns(),
-            period: self.sampler.get().period(),
+            period: self.period.load(Ordering::Relaxed),
             pid_namespace: if self.may_not_open() { 0 } else { sys::pid_namespace() },
         };
         let bytes = options.prof_region_bytes;
@@ -467,18 +504,6 @@ impl Profiler {
         let own = u64::from(thread.tid.get()).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ clock::monotonic_ns();
         let (_, seed) = sampler::next_random((random[0] ^ random[1].rotate_left(17) ^ own) | 1);
         thread.random.set(seed | 1);
-    }
-}
-
-impl RunningSampler {
-    fn set(&self, sampler: Sampler) {
-        let (period, ln_keep) = sampler.to_words();
-        self.ln_keep.store(ln_keep, Ordering::Relaxed);
-        self.period.store(period, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> Sampler {
-        Sampler::from_words(self.period.load(Ordering::Relaxed), self.ln_keep.load(Ordering::Relaxed))
     }
 }
 

@@ -79,7 +79,8 @@ impl Region {
         }
         // A layout is a little larger than asked for.
         let layout = Layout::for_bytes(bytes - MIN_BYTES);
-        let words = shared::create(&shared::Path::region(identity.pid, identity.token), layout.words() * 8)?.cast();
+        let words =
+            shared::create(&shared::Path::region(identity.pid, identity.token), layout.words() * 8, 0o400)?.cast();
         let backed = Some(SectionId::ALL.map(|id| AtomicUsize::new(layout.section(id).start)));
         let region = Region { words, layout, backed };
         if !region.back(SectionId::Counters, region.section(SectionId::Counters).capacity as u32 - 1) {
@@ -135,17 +136,36 @@ impl Region {
         state.store(generation << 32 | text.len() as u64, Ordering::Release);
     }
 
+    /// Says which sampling period is in force.
+    pub(crate) fn set_period(&self, period: u64) {
+        self.at(Head::Period as usize).store(period, Ordering::Relaxed);
+    }
+
     /// Says that the process lives.
     pub(crate) fn beat(&self, now_ns: u64) {
         self.at(Head::PulseNs as usize).store(now_ns, Ordering::Relaxed);
     }
 
-    /// Removes the file of a shared region; the process goes on with the memory.
-    pub(crate) fn remove_file(&self) {
+    /// Removes the files of a shared region; the process goes on with the memory.
+    pub(crate) fn remove_files(&self) {
         if self.backed.is_some() {
-            let head = |head: Head| self.at(head as usize).load(Ordering::Relaxed);
-            shared::remove(&shared::Path::region(head(Head::Pid) as u32, head(Head::Token)));
+            let (pid, token) = self.identity();
+            shared::remove(&shared::Path::region(pid, token));
+            shared::remove(&shared::Path::control(pid, token));
         }
+    }
+
+    /// Removes the file of a shared region that another one of this process will take the place of.
+    pub(crate) fn remove_own_file(&self) {
+        if self.backed.is_some() {
+            let (pid, token) = self.identity();
+            shared::remove(&shared::Path::region(pid, token));
+        }
+    }
+
+    fn identity(&self) -> (u32, u64) {
+        let head = |head: Head| self.at(head as usize).load(Ordering::Relaxed);
+        (head(Head::Pid) as u32, head(Head::Token))
     }
 
     /// In a fork child: leaves the region to the parent. Whoever still holds a reference to it, such as a

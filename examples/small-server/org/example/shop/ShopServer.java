@@ -10,17 +10,13 @@ import java.net.InetSocketAddress;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.List;
-import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.Executors;
+import java.util.stream.Collectors;
 import java.util.zip.GZIPInputStream;
 
-/** A server with a bulk and a search request, kept small: documents are lines of text in memory. */
+/** A server with a bulk and a search request; it keeps the latest documents, compressed, in memory. */
 public final class ShopServer {
-    /** Enough for searches to have something to do; older documents are counted but not kept. */
-    private static final int KEPT_BULKS = 32;
-
-    private final List<String> bulks = new CopyOnWriteArrayList<>();
+    private final Store store = new Store();
 
     private ShopServer() {
     }
@@ -48,26 +44,15 @@ public final class ShopServer {
         String body = read(exchange);
         String path = exchange.getRequestURI().getPath();
         if (path.endsWith("/_bulk")) {
-            send(exchange, 200, index(body));
+            store.add(body.lines().collect(Collectors.toList()));
+            send(exchange, 200, "{\"errors\":false}");
         } else if (path.endsWith("/_search")) {
-            send(exchange, 200, "{\"hits\":{\"total\":{\"value\":" + count(lastWord(body)) + "}}}");
+            send(exchange, 200, "{\"hits\":{\"total\":{\"value\":" + store.count(lastWord(body)) + "}}}");
         } else if (path.startsWith("/_cluster/health") || exchange.getRequestMethod().equals("PUT")) {
             send(exchange, 200, "{\"status\":\"green\"}");
         } else {
             send(exchange, 404, "{\"error\":\"nothing here\"}");
         }
-    }
-
-    private String index(String body) {
-        bulks.add(body);
-        if (bulks.size() > KEPT_BULKS) {
-            bulks.remove(0);
-        }
-        return "{\"errors\":false}";
-    }
-
-    private long count(String word) {
-        return bulks.stream().flatMap(String::lines).filter(line -> line.contains(word)).count();
     }
 
     /** The last word between quotes: of {@code {"query":{"match":{"text":"apple"}}}} it is apple. */

@@ -1,0 +1,272 @@
+//! Java frames in dumps: compared, frame by frame, with what JVMTI says at the same point; complete to the thread's root;
+//! and naming the methods that leak. On every virtual machine that is installed (`HEAPTAP_TEST_JDKS` adds others),
+//! always without a flag or an agent of ours; the agent in `tests/java/witness.c` only takes notes for the comparison.
+
+mod support;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+
+use support::java::{Jvm, compile_class, compile_library, jvms};
+use support::{Dump, EVERY_ALLOCATION, Folder, HOWEVER_SHORT, Outcome, needs};
+
+/// Size of the blocks that the witness allocates: nobody else asks for it.
+const BLOCK_BYTES: u64 = 4321;
+/// The helper thread is none of this test's business.
+const ALONE: &str = "prof_keeper:false";
+/// Room for stacks that are nearly all different.
+const LARGE_REGION: &str = "prof_region_bytes:1073741824";
+
+/// A dump's stacks as text.
+struct JavaDump {
+    /// Leaf first: `class.method:line` for Java frames, `None` for native ones.
+    stacks: Vec<(Vec<Option<String>>, (u64, u64))>,
+    metadata: BTreeMap<String, String>,
+}
+
+impl JavaDump {
+    fn read(dump: &Dump) -> JavaDump {
+        let text = dump.text();
+        let names: HashMap<u64, String> = text.lines().filter_map(java_frame).collect();
+        let mut lines = text.lines();
+        let mut stacks = Vec::new();
+        while let Some(line) = lines.next() {
+            let Some(pcs) = line.strip_prefix("@ ") else { continue };
+            let frames = pcs.split(' ').map(|pc| names.get(&number(pc)).cloned()).collect();
+            stacks.push((frames, counts(lines.next().unwrap_or_default())));
+        }
+        let pairs = text.lines().filter_map(|line| line.strip_prefix("# ")?.split_once(": "));
+        JavaDump { stacks, metadata: pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect() }
+    }
+
+    /// Bytes below a Java method.
+    fn bytes_below(&self, method: &str) -> u64 {
+        let prefix = format!("{method}:");
+        let is_below = |frames: &[Option<String>]| frames.iter().flatten().any(|frame| frame.starts_with(&prefix));
+        self.stacks.iter().filter(|(frames, _)| is_below(frames)).map(|(_, (_, bytes))| bytes).sum()
+    }
+
+    /// Stacks that ended like this, of all that were taken.
+    fn ended(&self, how: &str) -> u64 {
+        self.metadata.get(&format!("stack_end_{how}")).map_or(0, |count| count.parse().expect("a number"))
+    }
+
+    fn assert_complete(&self, least_share: f64) {
+        let ends = self.metadata.iter().filter(|(key, _)| key.starts_with("stack_end_"));
+        let all: u64 = ends.clone().map(|(_, count)| count.parse::<u64>().expect("a number")).sum();
+        let share = self.ended("root") as f64 / all as f64;
+        assert!(all > 0 && share >= least_share, "{:?}", ends.collect::<Vec<_>>());
+    }
+
+    fn assert_nothing_lost(&self) {
+        let lost = self.metadata.iter().filter(|(key, count)| key.starts_with("lost_") && *count != "0");
+        assert_eq!(lost.collect::<Vec<_>>(), [], "the comparison wants all samples");
+    }
+}
+
+fn number(pc: &str) -> u64 {
+    u64::from_str_radix(pc.trim_start_matches("0x"), 16).expect("an address")
+}
+
+/// Objects and bytes of a `t*: objects: bytes […]` line.
+fn counts(line: &str) -> (u64, u64) {
+    let mut numbers = line.trim().trim_start_matches("t*: ").split([':', '[']).map(|word| word.trim().parse());
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(objects)), Some(Ok(bytes))) => (objects, bytes),
+        _ => panic!("not a line of counts: {line:?}"),
+    }
+}
+
+/// A `# java: pc class method line` line.
+fn java_frame(line: &str) -> Option<(u64, String)> {
+    let mut words = line.strip_prefix("# java: ")?.split(' ');
+    let pc = number(words.next()?);
+    let (class, method, line) = (words.next()?, words.next()?, words.next()?);
+    let rest: Vec<&str> = words.collect();
+    // The text of a mark may have blanks.
+    let text =
+        if class == "-" { format!("{method} {line} {}", rest.join(" ")) } else { format!("{class}.{method}:{line}") };
+    Some((pc, text))
+}
+
+/// Runs Java under the tap; fails unless it ends with this code and leaves a final dump.
+fn run(jvm: &Jvm, arguments: &[&str], conf: &str, code: i32) -> (Outcome, JavaDump) {
+    let outcome = jvm.run(arguments).run_tapped(&format!("{EVERY_ALLOCATION},{HOWEVER_SHORT},{ALONE},{conf}"));
+    assert_eq!(outcome.status.code(), Some(code), "{jvm:?} {arguments:?}: {}\n{}", outcome.status, outcome.stderr);
+    let dump = JavaDump::read(outcome.final_dump().unwrap_or_else(|| panic!("{jvm:?} {arguments:?}: no final dump")));
+    (outcome, dump)
+}
+
+/// The class of a frame, as the witness names it, without the part that makes hidden classes unique.
+fn folded(frame: &str) -> String {
+    let (name, line) = frame.rsplit_once(':').expect("a line");
+    let (class, method) = name.rsplit_once('.').expect("a method");
+    // JVMTI writes `Shapes$$Lambda.0x00007f…` (JDK 17 and later) or `Shapes$$Lambda$7/0x0000…`, `…/12345` (before).
+    let is_address =
+        |end: &str| end.starts_with("0x") || (!end.is_empty() && end.bytes().all(|byte| byte.is_ascii_digit()));
+    let class = match class.rsplit_once(['.', '/']) {
+        Some((stem, end)) if is_address(end) => stem,
+        _ => class,
+    };
+    let numbered = ["$$Lambda", "GeneratedMethodAccessor", "GeneratedConstructorAccessor"];
+    let stem = class.trim_end_matches(|c: char| c.is_ascii_digit());
+    let stem = stem.strip_suffix('$').filter(|stem| stem.ends_with("$$Lambda")).unwrap_or(stem);
+    let class = if numbered.iter().any(|end| stem.ends_with(end)) { stem } else { class };
+    format!("{class}.{method}:{line}")
+}
+
+/// Stacks of the witness's blocks in a dump, with the number of blocks.
+fn stacks_of_blocks(dump: &JavaDump) -> HashMap<String, u64> {
+    let mut found = HashMap::new();
+    for (frames, (objects, bytes)) in &dump.stacks {
+        // malloc, the witness, and Java directly above it: what JVMTI allocates for itself has more between.
+        let is_block = matches!(frames.get(..3), Some([None, None, Some(_)])) && *bytes >= objects * BLOCK_BYTES;
+        if is_block && frames[2].as_deref() == Some("Shapes.look:0") {
+            let java: Vec<&str> = frames.iter().flatten().map(String::as_str).collect();
+            *found.entry(java.join(";")).or_insert(0) += objects;
+        }
+    }
+    found
+}
+
+/// Compares a run of `Shapes` with the witness's notes; returns the number of frames.
+fn compare_with_jvmti(jvm: &Jvm, build: &Folder, options: &[&str], walks: u32, weather: &str) -> u64 {
+    let notes = build.path().join("notes");
+    let home = build.path().display();
+    let (agent, library) =
+        (format!("-agentpath:{home}/libwitness.so={}", notes.display()), format!("-Djava.library.path={home}"));
+    let walks = walks.to_string();
+    let class_path = home.to_string();
+    let mut arguments = vec![agent.as_str(), library.as_str(), "-Xss4m", "-cp", class_path.as_str()];
+    arguments.extend(options);
+    arguments.extend(["Shapes", walks.as_str(), weather]);
+    let (_outcome, dump) = run(jvm, &arguments, LARGE_REGION, 0);
+    dump.assert_nothing_lost();
+    let mut expected: HashMap<String, u64> = HashMap::new();
+    let mut frames = 0;
+    for stack in fs::read_to_string(&notes).expect("the witness took notes").lines() {
+        let stack: Vec<String> = stack.split(';').map(folded).collect();
+        frames += stack.len() as u64;
+        *expected.entry(stack.join(";")).or_insert(0) += 1;
+    }
+    let found = stacks_of_blocks(&dump);
+    let differing: Vec<_> = expected.iter().filter(|(stack, count)| found.get(*stack) != Some(count)).collect();
+    let invented: Vec<_> = found.iter().filter(|(stack, _)| !expected.contains_key(*stack)).collect();
+    assert!(frames > 0, "the witness saw nothing");
+    assert!(
+        differing.is_empty() && invented.is_empty(),
+        "{jvm:?} {options:?}: of {} stacks, {} are not in the dump, like {:#?}; {} only there, like {:#?}",
+        expected.len(),
+        differing.len(),
+        differing.first(),
+        invented.len(),
+        invented.first(),
+    );
+    frames
+}
+
+/// A class and its library, built for all machines; `None`: there are no tools.
+fn built(class: &str, library: &str, options: &[&str]) -> Option<Folder> {
+    let folder = Folder::new(&format!("java-{class}"));
+    let done = needs("gcc") && compile_library(library, options, &folder) && compile_class(class, &folder);
+    done.then_some(folder)
+}
+
+#[test]
+fn java_stacks_are_those_that_jvmti_sees() {
+    let Some(build) = built("Shapes", "witness", &[]) else { return };
+    for jvm in jvms() {
+        for options in [&["-XX:+UseSerialGC"][..], &["-Xint"]] {
+            compare_with_jvmti(&jvm, &build, options, 150, "storm");
+        }
+    }
+}
+
+/// Ten million frames on all machines, collectors and compilers: `cargo test --release -- --ignored jvmti`.
+#[test]
+#[ignore = "takes half an hour"]
+fn java_stacks_are_those_that_jvmti_sees_everywhere() {
+    let unlock = "-XX:+UnlockExperimentalVMOptions";
+    let variants: [&[&str]; 9] = [
+        &["-XX:+UseG1GC"],
+        &["-XX:+UseParallelGC"],
+        &["-XX:+UseSerialGC"],
+        &[unlock, "-XX:+UseZGC"],
+        &[unlock, "-XX:+UseShenandoahGC"],
+        &["-Xint"],
+        &["-XX:TieredStopAtLevel=1"],
+        &["-XX:-TieredCompilation"],
+        &["-Xcomp"],
+    ];
+    let mut frames = 0;
+    let Some(build) = built("Shapes", "witness", &[]) else { return };
+    for jvm in jvms() {
+        for options in variants.iter().filter(|options| jvm.accepts(options)) {
+            frames += compare_with_jvmti(&jvm, &build, options, 4000, "storm");
+        }
+    }
+    eprintln!("{frames} frames compared");
+    assert!(frames >= 10_000_000, "only {frames} frames");
+}
+
+#[test]
+fn the_leaking_java_method_is_named_with_its_bytes() {
+    let Some(build) = built("Leaks", "untabled", UNTABLED) else { return };
+    for jvm in jvms() {
+        let (class_path, library) =
+            (build.path().display().to_string(), format!("-Djava.library.path={}", build.path().display()));
+        let (_outcome, dump) = run(&jvm, &["-cp", &class_path, &library, "Leaks"], "prof_bt_max:512", 3);
+        // zlib's own sizes, and what the program asks for; all of it, since every allocation is sampled.
+        let leaks = [
+            ("Leaks.deflaters", 100 * 268_288),
+            ("Leaks.inflaters", 100 * 7_168),
+            ("Leaks.buffers", 100 * 100_000),
+            ("Leaks.unsafeBlocks", 100 * 100_000),
+            ("Leaks.jniBlocks", 100 * 100_000),
+        ];
+        for (method, bytes) in leaks {
+            let found = dump.bytes_below(method);
+            assert!((bytes..bytes * 3 / 2).contains(&found), "{jvm:?}: {found} bytes below {method}, not {bytes}");
+        }
+        assert!(dump.bytes_below("java/util/zip/Deflater.init") >= 100 * 268_288);
+        dump.assert_complete(0.999);
+    }
+}
+
+/// Keeps the compiler from leaving any trace of how to unwind the library.
+const UNTABLED: &[&str] = &["-fomit-frame-pointer", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables"];
+
+#[test]
+fn virtual_threads_are_followed_down_to_their_carriers() {
+    for jvm in jvms().into_iter().filter(|jvm| jvm.release >= 21) {
+        let folder = Folder::new("java-mounted");
+        if !jvm.compile_class("Mounted", &folder) {
+            continue;
+        }
+        let (_outcome, dump) =
+            run(&jvm, &["-cp", &folder.path().display().to_string(), "Mounted"], "prof_bt_max:512", 0);
+        let deflaters = dump
+            .stacks
+            .iter()
+            .filter(|(frames, _)| frames.iter().flatten().any(|frame| frame.starts_with("Mounted.keep:")));
+        let has =
+            |frames: &[Option<String>], start: &str| frames.iter().flatten().any(|frame| frame.starts_with(start));
+        let (frozen, whole): (Vec<_>, Vec<_>) = deflaters.partition(|(frames, _)| has(frames, "[frozen frames]"));
+        assert!(!frozen.is_empty() && !whole.is_empty(), "{} frozen, {} whole", frozen.len(), whole.len());
+        for (frames, _) in frozen.iter().chain(&whole) {
+            assert!(has(frames, "jdk/internal/vm/Continuation.run:"), "{frames:?}");
+            assert!(has(frames, "java/util/concurrent/ForkJoinWorkerThread.run:"), "{frames:?}");
+        }
+        for (frames, _) in whole {
+            assert_eq!(frames.iter().flatten().filter(|frame| frame.starts_with("Mounted.deep:")).count(), 101);
+        }
+        dump.assert_complete(0.999);
+    }
+}
+
+#[test]
+fn without_prof_java_there_are_no_java_frames() {
+    let Some(jvm) = jvms().into_iter().next() else { return };
+    let (_outcome, dump) = run(&jvm, &["-version"], "prof_java:false", 0);
+    assert!(dump.stacks.iter().all(|(frames, _)| frames.iter().all(Option::is_none)));
+}

@@ -1,0 +1,106 @@
+//! Java virtual machines to test with, and the programs of `tests/java/` built for them.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{Folder, Subject, which};
+
+/// One installed virtual machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Jvm {
+    /// Its home folder.
+    pub(crate) home: PathBuf,
+    java: PathBuf,
+    /// Its feature release: 8, 11, 17 …
+    pub(crate) release: u32,
+}
+
+/// All machines below `/usr/lib/jvm`, and those whose homes `HEAPTAP_TEST_JDKS` names (separated by colons).
+pub(crate) fn jvms() -> Vec<Jvm> {
+    let installed = fs::read_dir("/usr/lib/jvm").into_iter().flatten().flatten().map(|entry| entry.path());
+    let named = env::var_os("HEAPTAP_TEST_JDKS").map(|paths| env::split_paths(&paths).collect::<Vec<_>>());
+    let homes = installed.chain(named.into_iter().flatten());
+    let jvms: BTreeMap<PathBuf, Jvm> =
+        homes.filter_map(|home| Jvm::at(&home)).map(|jvm| (jvm.home.clone(), jvm)).collect();
+    jvms.into_values().collect()
+}
+
+impl Jvm {
+    /// Asks the `java` of a folder what it is; not all have a `release` file.
+    fn at(home: &Path) -> Option<Jvm> {
+        let home = home.canonicalize().ok()?;
+        let java = ["bin/java", "jre/bin/java"].map(|name| home.join(name)).into_iter().find(|java| java.is_file())?;
+        let mut command = Command::new(&java);
+        command.args(["-XshowSettings:properties", "-version"]).env_remove("LD_PRELOAD");
+        let output = command.output().ok().filter(|output| output.status.success())?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let version = said.lines().find_map(|line| line.trim().strip_prefix("java.specification.version = "))?;
+        Some(Jvm { home, java, release: version.trim_start_matches("1.").parse().ok()? })
+    }
+
+    /// Its `java` with these arguments.
+    pub(crate) fn run<S: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Subject {
+        Subject::new(&self.java).args(arguments)
+    }
+
+    /// Whether it starts with these options (a collector may not be built in).
+    pub(crate) fn accepts(&self, options: &[&str]) -> bool {
+        self.run(options).args(["-version"]).run_plain().status.success()
+    }
+}
+
+/// Compiles a class of `tests/java/` for every machine from release 8 on.
+pub(crate) fn compile_class(name: &str, into: &Folder) -> bool {
+    let Some(javac) = which("javac") else {
+        eprintln!("skipped: no javac");
+        return false;
+    };
+    let mut command = Command::new(javac);
+    command.args(["-source", "8", "-target", "8"]);
+    compile(command, name, into)
+}
+
+impl Jvm {
+    /// Compiles a class that needs this machine's library.
+    pub(crate) fn compile_class(&self, name: &str, into: &Folder) -> bool {
+        let javac = self.home.join("bin/javac");
+        javac.is_file() && compile(Command::new(javac), name, into)
+    }
+}
+
+fn compile(mut javac: Command, name: &str, into: &Folder) -> bool {
+    javac.args(["-g", "-nowarn", "-Xlint:none", "-XDignore.symbol.file"]);
+    build(javac.arg("-d").arg(into.path()).arg(source(&format!("{name}.java"))))
+}
+
+/// Builds a library of `tests/java/` against some installed machine's headers.
+pub(crate) fn compile_library(name: &str, options: &[&str], into: &Folder) -> bool {
+    let Some(include) =
+        jvms().into_iter().map(|jvm| jvm.home.join("include")).find(|path| path.join("jvmti.h").is_file())
+    else {
+        eprintln!("skipped: no jvmti.h");
+        return false;
+    };
+    let mut command = Command::new("gcc");
+    command
+        .args(["-O2", "-shared", "-fPIC"])
+        .args(options)
+        .arg("-I")
+        .arg(&include)
+        .arg("-I")
+        .arg(include.join("linux"));
+    build(command.arg("-o").arg(into.path().join(format!("lib{name}.so"))).arg(source(&format!("{name}.c"))))
+}
+
+fn source(name: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "tests", "java", name].iter().collect()
+}
+
+fn build(command: &mut Command) -> bool {
+    let output = command.env_remove("LD_PRELOAD").output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    true
+}
