@@ -146,7 +146,7 @@ impl Profiler {
         if !options.prof {
             return;
         }
-        if self.heap.reserve(map::address_space_limit().map_or(usize::MAX, |limit| limit / 16)) {
+        if self.heap.reserve(map::most_reserved(map::address_space_limit(), map::locked_memory_limit())) {
             self.active.store(options.prof_active, Ordering::Release);
         } else {
             sys::say(&[b"heaptap: no address space left (RLIMIT_AS?), profiling is off; the program is not affected"]);
