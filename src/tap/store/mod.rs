@@ -170,10 +170,10 @@ impl Store {
         self.region.count(Counter::Samples, 1);
         self.region.count(Counter::LiveBytes, record.weight_bytes);
         let Some(at) = self.region.section(SectionId::Stacks).record(record.stack) else { return };
-        let objects_x16 = (record.weight_objects() * 16.0) as u64;
+        let objects = records::scaled_objects(record.weight_objects());
         for (word, amount) in [
             (records::STACK_SAMPLES, 1),
-            (records::STACK_OBJECTS, objects_x16),
+            (records::STACK_OBJECTS, objects),
             (records::STACK_BYTES, record.weight_bytes),
         ] {
             self.region.at(at + word).fetch_add(amount, Ordering::Relaxed);
