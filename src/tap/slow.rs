@@ -55,9 +55,11 @@ pub(crate) fn sample(request: &Request) -> Option<NonNull<c_void>> {
         let wait = Wait::of(thread);
         // Before the sampling, so that whoever jumps out of it (siglongjmp) leaves a wait behind.
         PROFILER.draw(thread);
-        let (block, interval_over) = PROFILER.sample(request, thread, wait);
-        keeper::notice(interval_over);
-        block
+        let taken = PROFILER.sample(request, thread, wait);
+        if taken.interval_over || taken.is_check_due {
+            keeper::notice(taken.interval_over);
+        }
+        taken.block
     })
 }
 
