@@ -68,38 +68,40 @@ impl Capture<'_> {
         if caller.is_none() && !unwind::leave_own_frames(&mut at, &bounds) {
             return trace.set_end(StackEnd::NoRule);
         }
-        last_walk.follow(&mut at, &bounds, trace);
-        self.walk(&mut at, &bounds, thread, trace);
-    }
-
-    /// Native and Java parts in turn, until one of them ends the trace.
-    fn walk(&self, at: &mut Registers, bounds: &StackBounds, thread: &ThreadBlock, trace: &mut StackTrace) {
+        let has_ended = last_walk.follow(&mut at, &bounds, trace);
         let names = Names { store: self.store, life: thread.life.get() };
-        let Some(hotspot) = self.hotspot else {
-            return walk_native(at, bounds, trace);
-        };
-        let mut outer = None;
-        loop {
-            match unwind::walk(at, bounds, trace, false) {
-                Stop::Ended => break,
-                Stop::Lost if hotspot.recover(at, bounds, outer) => {}
-                Stop::Lost if unwind::pass_lost(at, bounds, trace) => continue,
-                Stop::Lost => return,
-                Stop::Foreign => {}
-            }
-            match hotspot.walk(at, bounds, trace, &names) {
-                Walked::Native(next) => outer = Some(next),
-                Walked::Ended => return,
-                Walked::NotJava => {
-                    if !step_over(at, bounds, trace) && !hotspot.recover(at, bounds, outer) {
-                        return;
-                    }
+        match self.hotspot {
+            None if has_ended => {}
+            None => walk_native(&mut at, &bounds, trace),
+            Some(hotspot) if has_ended => hotspot.push_compiling(&bounds, trace, &names),
+            Some(hotspot) => walk_mixed(hotspot, &mut at, &bounds, trace, &names),
+        }
+    }
+}
+
+/// Native and Java parts in turn, until one of them ends the trace.
+fn walk_mixed(hotspot: &Hotspot, at: &mut Registers, bounds: &StackBounds, trace: &mut StackTrace, names: &Names<'_>) {
+    let mut outer = None;
+    loop {
+        match unwind::walk(at, bounds, trace, false) {
+            Stop::Ended => break,
+            Stop::Lost if hotspot.recover(at, bounds, outer) => {}
+            Stop::Lost if unwind::pass_lost(at, bounds, trace) => continue,
+            Stop::Lost => return,
+            Stop::Foreign => {}
+        }
+        match hotspot.walk(at, bounds, trace, names) {
+            Walked::Native(next) => outer = Some(next),
+            Walked::Ended => return,
+            Walked::NotJava => {
+                if !step_over(at, bounds, trace) && !hotspot.recover(at, bounds, outer) {
+                    return;
                 }
             }
         }
-        if outer.is_none() && trace.end() == StackEnd::Root {
-            hotspot.push_compiling(bounds, trace, &names);
-        }
+    }
+    if outer.is_none() && trace.end() == StackEnd::Root {
+        hotspot.push_compiling(bounds, trace, names);
     }
 }
 

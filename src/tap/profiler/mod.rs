@@ -79,6 +79,17 @@ impl Wait {
 /// Bit of the keeper's triggers: it shall end.
 pub(crate) const STOP: u32 = 2;
 
+/// What became of a request whose turn it was.
+#[derive(Default)]
+pub(crate) struct Taken {
+    /// The sampled block; `None`: to be allocated as if nothing had happened.
+    pub(crate) block: Option<NonNull<c_void>>,
+    /// An interval between dumps is over.
+    pub(crate) interval_over: bool,
+    /// True once in a while: time for what need not be looked at each time.
+    pub(crate) is_check_due: bool,
+}
+
 /// All state of the tap.
 pub(crate) struct Profiler {
     /// Blocks of sampled allocations.
@@ -339,30 +350,25 @@ impl Profiler {
         thread.bytes_left.set(wait);
     }
 
-    /// Samples a request whose turn it is. `None`: allocate it as if nothing had happened.
-    /// `wait`: the wait whose end it is. `true` beside the block: an interval is over.
-    pub(crate) fn sample(
-        &'static self,
-        request: &Request,
-        thread: &ThreadBlock,
-        wait: Wait,
-    ) -> (Option<NonNull<c_void>>, bool) {
+    /// Samples a request whose turn it is; `wait`: the wait whose end it is.
+    pub(crate) fn sample(&'static self, request: &Request, thread: &ThreadBlock, wait: Wait) -> Taken {
         if !self.active.load(Ordering::Acquire) || thread.muted.get() || self.may_not_sample() {
-            return (None, false);
+            return Taken::default();
         }
-        let Some(store) = self.open_store() else { return (None, false) };
+        let Some(store) = self.open_store() else { return Taken::default() };
         let watch = Stopwatch::start(thread);
         let interval_over = self.count_allocated(store, wait.used);
         let hint = thread.tid.get() as usize;
         let Some(block) = self.heap.allocate(request.size, request.alignment, request.zeroed, hint) else {
             store.region().count(Counter::LostRange, 1);
-            return (None, interval_over);
+            return Taken { interval_over, ..Taken::default() };
         };
         if let Some(slot) = self.record(store, request, &block, thread, wait.period) {
             block.trailer().store(self.trailer(slot, &block), Ordering::Relaxed);
         }
+        let is_check_due = watch.is_running();
         watch.stop(store);
-        (Some(block.start()), interval_over)
+        Taken { block: Some(block.start()), interval_over, is_check_due }
     }
 
     fn record(

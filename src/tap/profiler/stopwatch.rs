@@ -31,6 +31,12 @@ impl Stopwatch {
         Stopwatch { start_ns: (left == 1).then(clock::thread_ns) }
     }
 
+    /// Whether this visit is the one in seventeen.
+    #[inline]
+    pub(super) fn is_running(&self) -> bool {
+        self.start_ns.is_some()
+    }
+
     /// Ends it. What was measured is counted for the visits that were not.
     #[inline]
     pub(super) fn stop(self, store: &Store) {

@@ -14,8 +14,10 @@
 #![allow(unsafe_code)]
 
 use super::arch::bare_return_address;
+use super::rule::Rule;
 use super::rules::Rules;
 use crate::tap::stack::{Registers, StackBounds, StackTrace};
+use crate::wire::stack_end::StackEnd;
 
 /// Frames that are remembered; those beyond are walked each time.
 const MOST: usize = 160;
@@ -33,6 +35,8 @@ struct Seen {
 struct Frames {
     seen: [Seen; MOST + 1],
     steps: usize,
+    /// The frame behind the last step is the outermost one of its thread.
+    ends_at_root: bool,
 }
 
 /// What is remembered of a walk, and room for the next one.
@@ -61,7 +65,7 @@ impl Seen {
 
 impl Frames {
     const fn new() -> Frames {
-        Frames { seen: [Seen::NONE; MOST + 1], steps: 0 }
+        Frames { seen: [Seen::NONE; MOST + 1], steps: 0, ends_at_root: false }
     }
 
     /// Remembers a step; too many are not.
@@ -99,8 +103,10 @@ impl LastWalk {
     }
 
     /// Adds frames from `at` on to the trace, as far as they are those of the last walk or have plain rules. `at` is
-    /// then the first frame that was not added: `walk` goes on there. It must not be a point of execution.
-    pub(crate) fn follow(&mut self, at: &mut Registers, bounds: &StackBounds, trace: &mut StackTrace) {
+    /// then the first frame that was not added: `walk` goes on there, unless the stack has ended (`true`). It must
+    /// not be a point of execution at first.
+    #[must_use]
+    pub(crate) fn follow(&mut self, at: &mut Registers, bounds: &StackBounds, trace: &mut StackTrace) -> bool {
         let rules = Rules::now();
         let [first, second] = &mut self.frames;
         let (known, fresh) = if self.known == 0 { (first, second) } else { (second, first) };
@@ -108,9 +114,9 @@ impl LastWalk {
             self.generation = rules.generation();
             known.steps = 0;
         }
-        fresh.steps = 0;
+        (fresh.steps, fresh.ends_at_root) = (0, false);
         let mut next = 0;
-        let keeps_known = loop {
+        let (keeps_known, ends_at_root) = loop {
             while known.seen.get(next).is_some_and(|seen| next < known.steps && seen.at.sp < at.sp) {
                 next += 1;
             }
@@ -120,15 +126,16 @@ impl LastWalk {
                 let again = again(steps, at, trace);
                 // The old walk serves the next sample as well, unless it has little in common with this one.
                 if next + again == known.steps && walked <= again {
-                    break true;
+                    break (true, known.ends_at_root);
                 }
                 steps.iter().take(again).for_each(|step| fresh.add(*step));
                 next += again + 1;
                 continue;
             }
-            let Some(step) = plain_step(*at, bounds, rules) else { break false };
+            let Some(rule) = rules.get(at.pc.wrapping_sub(1)) else { break (false, false) };
+            let Some(step) = plain_step(*at, bounds, rule) else { break (false, rule == Rule::ROOT) };
             if !trace.push(at.pc as u64) {
-                break false;
+                break (false, false);
             }
             fresh.add(step.0);
             *at = step.1;
@@ -140,8 +147,14 @@ impl LastWalk {
                 Some(end) => fresh.close(end),
                 None => fresh.steps = MOST - 1,
             }
+            fresh.ends_at_root = ends_at_root && end.is_some();
             self.known ^= 1;
         }
+        let ends = ends_at_root && trace.push(at.pc as u64);
+        if ends {
+            trace.set_end(StackEnd::Root);
+        }
+        ends
     }
 }
 
@@ -159,8 +172,8 @@ fn again(steps: &[Seen], at: &mut Registers, trace: &mut StackTrace) -> usize {
 
 /// A plain step from a frame: what it went by, and the caller.
 #[inline(always)]
-fn plain_step(at: Registers, bounds: &StackBounds, rules: Rules) -> Option<(Seen, Registers)> {
-    let (caller, return_at, saved_at) = rules.get(at.pc.wrapping_sub(1))?.plain_step_at(&at, bounds)?;
+fn plain_step(at: Registers, bounds: &StackBounds, rule: Rule) -> Option<(Seen, Registers)> {
+    let (caller, return_at, saved_at) = rule.plain_step_at(&at, bounds)?;
     // A frame pointer saved below the stack pointer is nothing to come back to.
     (caller.pc != 0 && (saved_at == 0 || saved_at >= at.sp)).then_some((Seen { at, return_at, saved_at }, caller))
 }
@@ -176,13 +189,14 @@ mod tests {
     fn both(last: &mut LastWalk, limit: usize) -> (StackTrace, StackTrace) {
         let here = capture_here();
         let bounds = stack_bounds(here.sp).unwrap();
-        let (_, from) = plain_step(Registers { pc: here.pc + 1, ..here }, &bounds, Rules::now()).unwrap();
+        let (_, from) = plain_step(here, &bounds, Rules::now().get(here.pc).unwrap()).unwrap();
         let [mut plain, mut quick] = [StackTrace::new(limit), StackTrace::new(limit)];
         let mut at = from;
         assert_eq!(walk(&mut at, &bounds, &mut plain, false), Stop::Ended);
         let mut at = from;
-        last.follow(&mut at, &bounds, &mut quick);
-        assert_eq!(walk(&mut at, &bounds, &mut quick, false), Stop::Ended);
+        if !last.follow(&mut at, &bounds, &mut quick) {
+            assert_eq!(walk(&mut at, &bounds, &mut quick, false), Stop::Ended);
+        }
         (plain, quick)
     }
 
