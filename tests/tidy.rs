@@ -27,6 +27,7 @@ const TAP: &[&str] = &[
     "rounds",
     "keeper",
     "lifecycle",
+    "mallctl",
     "slow",
     "exports",
 ];
@@ -34,15 +35,18 @@ const TAP: &[&str] = &[
 const CLI: &[&str] = &["profile", "symbolize", "analyze", "render", "attach", "commands"];
 /// Where unsafe code may stand, below `src/`.
 const UNSAFE: &[&str] = &[
+    "cli/attach/child.rs",
     "tap/backend.rs",
     "tap/control.rs",
     "tap/exports",
     "tap/jvm/",
     "tap/keeper.rs",
     "tap/lifecycle/",
+    "tap/mallctl.rs",
     "tap/os/",
     "tap/own_memory.rs",
     "tap/profiler/scratch.rs",
+    "tap/settings.rs",
     "tap/slow.rs",
     "tap/store/",
     "tap/unwind/",

@@ -45,6 +45,8 @@ pub(crate) struct ThreadBlock {
     pub(crate) record: Cell<u32>,
     /// Life of the process that `tid` and `record` belong to (a fork child is another life).
     pub(crate) life: Cell<u32>,
+    /// Its name as `thread.prof.name` set it, null: none.
+    pub(crate) name: Cell<*const std::ffi::c_char>,
     /// Whether the thread's allocations are not sampled.
     pub(crate) muted: Cell<bool>,
     /// Whether the thread has a descriptor table of its own: the keeper.
