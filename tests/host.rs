@@ -97,6 +97,7 @@ const HAZARDS: &[Hazard] = &[
     Hazard { build: &["-l:libjemalloc.so.2"], ..hazard("jelinked") },
     // It gives its dumps another prefix.
     Hazard { leaves_a_dump: false, ..hazard("mallctl") },
+    Hazard { leaves_a_dump: false, ..hazard("own_malloc") },
     hazard("preinit"),
     hazard("siglongjmp"),
     hazard("mlockall"),
