@@ -47,7 +47,7 @@ pub(crate) fn notice(interval_over: bool, new_maximum: bool) {
     if PROFILER.may_not_open() {
         return;
     }
-    let wanted = u32::from(interval_over) * INTERVAL | u32::from(new_maximum) * MAXIMUM;
+    let wanted = (u32::from(interval_over) * INTERVAL) | (u32::from(new_maximum) * MAXIMUM);
     if wanted != 0 && is_significant && !settings.prefix().is_empty() {
         PROFILER.triggers.fetch_or(wanted, Ordering::Release);
         sys::futex_wake(&PROFILER.triggers);

@@ -6,7 +6,8 @@
 #include <unistd.h>
 
 static _Alignas(16) char arena[64 << 20];
-static size_t used, calls;
+static size_t used;
+static volatile size_t calls;
 
 void *malloc(size_t size) {
     size_t start = __atomic_fetch_add(&used, (size + 31) & ~(size_t)15, __ATOMIC_RELAXED);
