@@ -66,7 +66,7 @@ const HAZARDS: &[Hazard] = &[
     hazard("close_all"),
     hazard("exec_fds"),
     // Under a filter nothing can be written.
-    hazard("seccomp_thread"),
+    Hazard { leaves_a_dump: false, ..hazard("seccomp_thread") },
     Hazard { leaves_a_dump: false, ..hazard("seccomp_tsync") },
     Hazard { leaves_a_dump: false, ..hazard("denied_syscalls") },
     hazard("sandboxed_from_birth"),
@@ -97,6 +97,7 @@ const HAZARDS: &[Hazard] = &[
     Hazard { build: &["-l:libjemalloc.so.2"], ..hazard("jelinked") },
     // It gives its dumps another prefix.
     Hazard { leaves_a_dump: false, ..hazard("mallctl") },
+    Hazard { leaves_a_dump: false, ..hazard("own_malloc") },
     hazard("preinit"),
     hazard("siglongjmp"),
     hazard("mlockall"),

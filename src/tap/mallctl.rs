@@ -69,7 +69,7 @@ const CONTROLS: &[(&[u8], Control)] = &[
     (b"opt.prof_leak_error", |exchange, settings| exchange.constant(settings.options.prof_leak_error)),
     (b"opt.prof_thread_active_init", |exchange, settings| exchange.constant(settings.options.prof_thread_active_init)),
     (b"opt.prof_sys_thread_name", |exchange, settings| exchange.constant(settings.options.prof_sys_thread_name)),
-    (b"opt.prof_pid_namespace", |exchange, _| exchange.constant(false)),
+    (b"opt.prof_pid_namespace", |exchange, settings| exchange.constant(settings.options.prof_pid_namespace)),
     (b"opt.prof_stats", |exchange, _| exchange.constant(false)),
     (b"opt.prof_recent_alloc_max", |exchange, _| exchange.constant(0isize)),
     (b"opt.prof_bt_max", |exchange, settings| exchange.constant(settings.options.prof_bt_max as c_uint)),

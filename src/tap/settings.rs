@@ -54,13 +54,18 @@ impl Settings {
             };
             options::parse(text, &mut options, &mut forward, &mut complain);
         }
+        if options.prof_leak_error && !options.prof_final {
+            sys::say(&[b"<jemalloc>: prof_leak_error is set w/o prof_final."]);
+        }
         options.prof_prefix = copy(options.prof_prefix);
+        let prefix_text = CString::new(options.prof_prefix).map_or(c"", |text| Box::leak(text.into_boxed_c_str()));
+        options.prof_prefix = with_namespace(&options, options.prof_prefix);
         Settings {
             options,
             run_pid: variable(b"HEAPTAP_RUN_PID").and_then(|pid| std::str::from_utf8(pid).ok()?.parse().ok()),
             run_report: variable(b"HEAPTAP_RUN_REPORT").map(copy),
             fallback_directories: [variable(b"HEAPTAP_DIR").map(copy), variable(b"TMPDIR").map(copy)],
-            prefix_text: CString::new(options.prof_prefix).map_or(c"", |text| Box::leak(text.into_boxed_c_str())),
+            prefix_text,
             new_prefix: AtomicPtr::new(ptr::null_mut()),
             random,
         }
@@ -80,8 +85,16 @@ impl Settings {
 
     /// Replaces the prefix. The old one stays where it is: somebody may be reading it.
     pub(crate) fn set_prefix(&self, prefix: &[u8]) {
-        self.new_prefix.store(Box::into_raw(Box::new(copy(prefix))), Ordering::Release);
+        self.new_prefix.store(Box::into_raw(Box::new(with_namespace(&self.options, copy(prefix)))), Ordering::Release);
     }
+}
+
+/// `prof_pid_namespace`: the names of dumps tell pid namespaces apart, as jemalloc's do (`prof_dump_filename`).
+fn with_namespace(options: &Options<'_>, prefix: &'static [u8]) -> &'static [u8] {
+    if !options.prof_pid_namespace || prefix.is_empty() {
+        return prefix;
+    }
+    copy(&[prefix, b".", sys::pid_namespace().to_string().as_bytes()].concat())
 }
 
 fn copy(bytes: &[u8]) -> &'static [u8] {

@@ -39,6 +39,8 @@ pub(crate) struct Options<'a> {
     pub(crate) prof_leak: bool,
     /// `prof_leak_error`: the process ends with 1 if anything is live at its end.
     pub(crate) prof_leak_error: bool,
+    /// `prof_pid_namespace`: the pid namespace is part of dump names.
+    pub(crate) prof_pid_namespace: bool,
     /// `prof_gdump`: dump at new maxima of live bytes.
     pub(crate) prof_gdump: bool,
     /// `prof_thread_active_init`: whether threads are sampled from their start.
@@ -78,6 +80,7 @@ impl Options<'_> {
         prof_bt_max: crate::wire::options::MAX_BT,
         prof_leak: false,
         prof_leak_error: false,
+        prof_pid_namespace: false,
         prof_gdump: false,
         prof_thread_active_init: true,
         prof_sys_thread_name: false,
@@ -157,7 +160,7 @@ const KEYS: &[(&[u8], Setter)] = &[
         }),
     ),
     (b"prof_log", Setter::Unsupported),
-    (b"prof_pid_namespace", Setter::Unsupported),
+    (b"prof_pid_namespace", Setter::Bool(|o, on| o.prof_pid_namespace = on)),
     (b"prof_recent_alloc_max", Setter::Unsupported),
     (b"prof_stats", Setter::Unsupported),
     (b"prof_sys_thread_name", Setter::Bool(|o, on| o.prof_sys_thread_name = on)),

@@ -4,6 +4,8 @@ pub(crate) mod exit;
 mod first_call;
 mod fork;
 mod leak;
+#[cfg(not(test))]
+mod rival;
 pub(crate) mod sandbox;
 
 pub(crate) use first_call::ensure_started;
@@ -17,6 +19,7 @@ extern "C" fn constructor() {
     super::backend::boot();
     fork::register();
     exit::register();
+    rival::yield_to();
 }
 
 #[cfg(not(test))]

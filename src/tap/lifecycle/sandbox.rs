@@ -27,7 +27,8 @@ pub(crate) fn prepare_strict() {
 
 fn give_up(deadly: Deadly) {
     let profiling = PROFILER.settings().is_some_and(|settings| settings.options.prof);
-    if !profiling || !deadly.files || PROFILER.may_not_open() && !deadly.sampling {
+    let is_known = PROFILER.may_not_open() && (PROFILER.may_not_sample() || !deadly.sampling);
+    if !profiling || !deadly.files || is_known {
         return;
     }
     let _guard = Guard::enter();

@@ -232,7 +232,7 @@ impl Profiler {
     }
 
     /// Whether taking samples would kill the process.
-    fn may_not_sample(&self) -> bool {
+    pub(crate) fn may_not_sample(&self) -> bool {
         self.deadly[0].load(Ordering::Relaxed)
     }
 
