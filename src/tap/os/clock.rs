@@ -21,6 +21,11 @@ pub(crate) fn tick_ns() -> u64 {
     now(libc::CLOCK_MONOTONIC_COARSE)
 }
 
+/// CPU time that this process has used so far, nanoseconds. A system call.
+pub(crate) fn process_cpu_ns() -> u64 {
+    now(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
 /// Nanoseconds since 1970: a label only, it may jump.
 pub(crate) fn wall_ns() -> u64 {
     now(libc::CLOCK_REALTIME)

@@ -53,8 +53,8 @@ pub(crate) struct ThreadBlock {
     pub(crate) way_out: Cell<usize>,
     /// Whether the tap's own allocations on this thread must not go to jemalloc (`own_memory`).
     pub(crate) avoids_jemalloc: Cell<bool>,
-    /// Visits to the profiler until the next one whose time is measured.
-    pub(crate) unmeasured: Cell<u32>,
+    /// Visits to the profiler since one that was the first of its round (see `Stopwatch`).
+    pub(crate) visits: Cell<u32>,
     /// Sampling period that the last wait was drawn with, bytes.
     pub(crate) period: Cell<u64>,
 }
