@@ -95,6 +95,8 @@ const HAZARDS: &[Hazard] = &[
     hazard("dlmopen"),
     hazard("stacked_preload"),
     Hazard { build: &["-l:libjemalloc.so.2"], ..hazard("jelinked") },
+    // It gives its dumps another prefix.
+    Hazard { leaves_a_dump: false, ..hazard("mallctl") },
     hazard("preinit"),
     hazard("siglongjmp"),
     hazard("mlockall"),
@@ -175,9 +177,13 @@ fn check_everything(hazard: &Hazard, outcome: &Outcome, plain: &Outcome) {
     check(outcome, plain, "with everything on");
     assert!(!hazard.leaves_a_dump || outcome.final_dump().is_some(), "no final dump; stderr: {}", outcome.stderr);
     let last = outcome.dumps.len().saturating_sub(3);
-    for (number, dump) in outcome.dumps.iter().enumerate().filter(|(number, _)| *number < 2 || *number >= last) {
-        let _ = number;
-        HeapV2::parse(&dump.text()).unwrap_or_else(|error| panic!("{}: {error}", dump.path.display()));
+    for (_, dump) in outcome.dumps.iter().enumerate().filter(|(number, _)| *number < 2 || *number >= last) {
+        let text = dump.text();
+        // Debian's libjemalloc, where the program is linked to it, reads the same options and writes one, too.
+        if hazard.name == "jelinked" && !text.contains("\n# heaptap 1\n") {
+            continue;
+        }
+        HeapV2::parse(&text).unwrap_or_else(|error| panic!("{}: {error}", dump.path.display()));
     }
 }
 

@@ -12,7 +12,7 @@
 
 use super::guard::Guard;
 use super::os::{clock, spare_stack, sys, tls};
-use super::profiler::PROFILER;
+use super::profiler::{PROFILER, STOP};
 use super::rounds::Rounds;
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
@@ -21,7 +21,7 @@ use std::sync::atomic::Ordering;
 
 /// Bits of the profiler's trigger word.
 const INTERVAL: u32 = 1;
-const STOP: u32 = 2;
+const MAXIMUM: u32 = 4;
 
 /// Stack of the keeper: it formats text and keeps its data on the heap.
 const STACK_BYTES: usize = 256 << 10;
@@ -31,12 +31,12 @@ const SLEEP_NS: u64 = 1_000_000_000;
 /// becomes significant.
 const SETTLED_NS: u64 = 1_000_000_000;
 /// Longest wait for its end; it may be writing a dump.
-const PATIENCE_NS: u64 = 2_000_000_000;
+const PATIENCE_NS: u64 = 5_000_000_000;
 
 /// After a sample: starts the keeper once the process is worth one, and tells it when a dump is due.
-pub(crate) fn notice(interval_over: bool) {
+pub(crate) fn notice(interval_over: bool, new_maximum: bool) {
     let started = PROFILER.keeper_started.load(Ordering::Relaxed);
-    if started && !interval_over {
+    if started && !interval_over && !new_maximum {
         return;
     }
     let Some(settings) = PROFILER.settings() else { return };
@@ -44,8 +44,12 @@ pub(crate) fn notice(interval_over: bool) {
     if !settings.options.prof_keeper || !(is_significant || PROFILER.uptime_ns() >= SETTLED_NS) {
         return;
     }
-    if interval_over && is_significant && !settings.options.prof_prefix.is_empty() {
-        PROFILER.triggers.fetch_or(INTERVAL, Ordering::Release);
+    if PROFILER.may_not_open() {
+        return;
+    }
+    let wanted = u32::from(interval_over) * INTERVAL | u32::from(new_maximum) * MAXIMUM;
+    if wanted != 0 && is_significant && !settings.prefix().is_empty() {
+        PROFILER.triggers.fetch_or(wanted, Ordering::Release);
         sys::futex_wake(&PROFILER.triggers);
     }
     // A child of vfork has our memory and another pid: a thread of its own would be gone with its exec.
@@ -131,7 +135,7 @@ extern "C" fn run(_: *mut c_void) -> *mut c_void {
             rounds.end();
             return ptr::null_mut();
         }
-        rounds.turn(triggers & INTERVAL != 0);
+        rounds.turn(triggers & INTERVAL != 0, triggers & MAXIMUM != 0);
         sys::futex_wait(&PROFILER.triggers, 0, SLEEP_NS);
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod guard;
 pub(crate) mod jvm;
 pub(crate) mod keeper;
 pub(crate) mod lifecycle;
+pub(crate) mod mallctl;
 pub(crate) mod os;
 pub(crate) mod own_memory;
 pub(crate) mod profiler;

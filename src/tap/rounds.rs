@@ -34,13 +34,18 @@ impl Rounds {
         rounds
     }
 
-    /// One round. `interval_over`: so many bytes were allocated since the last dump of that kind.
-    pub(crate) fn turn(&mut self, interval_over: bool) {
+    /// One round. `interval_over`: so many bytes were allocated since the last dump of that kind; `new_maximum`:
+    /// the live bytes reached one.
+    pub(crate) fn turn(&mut self, interval_over: bool, new_maximum: bool) {
         if !self.announced && PROFILER.is_significant() {
             self.announced = true;
             PROFILER.announce();
         }
-        let reason = if interval_over { Some(Reason::Interval) } else { self.due() };
+        let reason = match (interval_over, new_maximum) {
+            (true, _) => Some(Reason::Interval),
+            (false, true) => Some(Reason::Gdump),
+            (false, false) => self.due(),
+        };
         if let Some(reason) = reason {
             self.dump(reason);
         }

@@ -2,10 +2,17 @@
 //!
 //! Floor 2. Read once, during the first call, before jemalloc may be called: options go into its conf as
 //! they are parsed, and only then are strings copied (programs overwrite their environment).
+//!
+//! # Safety
+//! The one pointer here is null or a leaked box.
+#![allow(unsafe_code)]
 
 use super::backend::Conf;
-use super::os::{environment::Environment, sys};
+use super::os::{environment::Environment, map, sys};
 use crate::wire::options::{self, Complaint, Options};
+use std::ffi::{CStr, CString};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// The settings of this process.
 #[derive(Debug)]
@@ -18,6 +25,9 @@ pub(crate) struct Settings {
     pub(crate) run_report: Option<&'static [u8]>,
     /// Where dumps go if the directory of `prof_prefix` cannot be written: in this order.
     pub(crate) fallback_directories: [Option<&'static [u8]>; 2],
+    prefix_text: &'static CStr,
+    /// What `prof.prefix` has put in place of `prof_prefix`; null: nothing.
+    new_prefix: AtomicPtr<&'static [u8]>,
     /// Random words from the kernel, new with each exec.
     pub(crate) random: [u64; 2],
 }
@@ -31,6 +41,10 @@ impl Settings {
         let readable = environment.filter(|found| !secure(found));
         let variable = |name: &[u8]| readable.and_then(|found| found.variable(name));
         let mut options = Options::DEFAULT;
+        if map::address_space_limit().is_some() {
+            // jemalloc keeps freed address space in pieces; under a limit a large request then fails for ever.
+            conf.add(b"retain", b"false");
+        }
         for name in [&b"MALLOC_CONF"[..], b"HEAPTAP_CONF"] {
             let text = variable(name).unwrap_or_default();
             let mut forward = |key: &[u8], value: &[u8]| {
@@ -46,8 +60,27 @@ impl Settings {
             run_pid: variable(b"HEAPTAP_RUN_PID").and_then(|pid| std::str::from_utf8(pid).ok()?.parse().ok()),
             run_report: variable(b"HEAPTAP_RUN_REPORT").map(copy),
             fallback_directories: [variable(b"HEAPTAP_DIR").map(copy), variable(b"TMPDIR").map(copy)],
+            prefix_text: CString::new(options.prof_prefix).map_or(c"", |text| Box::leak(text.into_boxed_c_str())),
+            new_prefix: AtomicPtr::new(ptr::null_mut()),
             random,
         }
+    }
+
+    /// First part of the names of dumps: `prof_prefix`, or what `prof.prefix` was set to.
+    pub(crate) fn prefix(&self) -> &'static [u8] {
+        let new = NonNull::new(self.new_prefix.load(Ordering::Acquire));
+        // SAFETY: a leaked box, put there by `set_prefix`.
+        new.map_or(self.options.prof_prefix, |new| *unsafe { new.as_ref() })
+    }
+
+    /// `prof_prefix` for C.
+    pub(crate) fn prefix_c_str(&self) -> &'static CStr {
+        self.prefix_text
+    }
+
+    /// Replaces the prefix. The old one stays where it is: somebody may be reading it.
+    pub(crate) fn set_prefix(&self, prefix: &[u8]) {
+        self.new_prefix.store(Box::into_raw(Box::new(copy(prefix))), Ordering::Release);
     }
 }
 

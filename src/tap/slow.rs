@@ -56,8 +56,8 @@ pub(crate) fn sample(request: &Request) -> Option<NonNull<c_void>> {
         // Before the sampling, so that whoever jumps out of it (siglongjmp) leaves a wait behind.
         PROFILER.draw(thread);
         let taken = PROFILER.sample(request, thread, wait);
-        if taken.interval_over || taken.is_check_due {
-            keeper::notice(taken.interval_over);
+        if taken.interval_over || taken.is_check_due || !PROFILER.keeper_started.load(Ordering::Relaxed) {
+            keeper::notice(taken.interval_over, PROFILER.is_new_maximum());
         }
         taken.block
     })
@@ -128,6 +128,27 @@ pub(crate) fn usable_size(block: *mut c_void) -> usize {
     }
 }
 
+/// An unsampled block, aligned as asked (`rallocx` may ask for that).
+fn plain_malloc(request: &Request) -> *mut c_void {
+    match request.alignment {
+        // SAFETY: any size may be asked for.
+        1 => unsafe { je::malloc(request.size) },
+        // SAFETY: the alignment is a power of two.
+        alignment => unsafe { je::mallocx(request.size, je::MALLOCX_ALIGN(alignment)) },
+    }
+}
+
+/// # Safety
+/// As for `realloc(3)`; `block` is not sampled.
+unsafe fn plain_realloc(block: NonNull<c_void>, request: &Request) -> *mut c_void {
+    match request.alignment {
+        // SAFETY: passed on to the caller.
+        1 => unsafe { je::realloc(block.as_ptr(), request.size) },
+        // SAFETY: passed on to the caller; the alignment is a power of two.
+        alignment => unsafe { je::rallocx(block.as_ptr(), request.size, je::MALLOCX_ALIGN(alignment)) },
+    }
+}
+
 /// `realloc` where the old block is sampled or the new one is due to be.
 ///
 /// # Safety
@@ -140,9 +161,8 @@ pub(crate) unsafe fn reallocate(block: NonNull<c_void>, request: &Request, due: 
     let fresh = match sampled {
         Some(fresh) => fresh.as_ptr(),
         // SAFETY: passed on to the caller.
-        None if !is_sampled(block.as_ptr()) => return unsafe { je::realloc(block.as_ptr(), size) },
-        // SAFETY: any size may be asked for.
-        None => unsafe { je::malloc(size) },
+        None if !is_sampled(block.as_ptr()) => return unsafe { plain_realloc(block, request) },
+        None => plain_malloc(request),
     };
     if fresh.is_null() {
         return ptr::null_mut();

@@ -115,7 +115,7 @@ fn group(snapshot: &Snapshot, accumulated: bool) -> Vec<Group<'_>> {
     if accumulated {
         for stack in snapshot.stacks.values() {
             entry(stack, &mut |group| {
-                group.ever.objects += stack.record.objects_x16 as f64 / 16.0;
+                group.ever.objects += stack.record.objects_ever();
                 group.ever.bytes += stack.record.bytes as f64;
             });
         }
@@ -149,7 +149,7 @@ impl Writer<'_> {
         let mut ever = Estimate::default();
         if self.around.accumulated {
             for stack in self.snapshot.stacks.values() {
-                ever.objects += stack.record.objects_x16 as f64 / 16.0;
+                ever.objects += stack.record.objects_ever();
                 ever.bytes += stack.record.bytes as f64;
             }
         }

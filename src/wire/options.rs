@@ -37,6 +37,15 @@ pub(crate) struct Options<'a> {
     pub(crate) prof_bt_max: usize,
     /// `prof_leak`: leak summary at the final dump.
     pub(crate) prof_leak: bool,
+    /// `prof_leak_error`: the process ends with 1 if anything is live at its end.
+    pub(crate) prof_leak_error: bool,
+    /// `prof_gdump`: dump at new maxima of live bytes.
+    pub(crate) prof_gdump: bool,
+    /// `prof_thread_active_init`: whether threads are sampled from their start.
+    pub(crate) prof_thread_active_init: bool,
+    /// `prof_sys_thread_name`: names of threads are the system's. Always so here; the key decides whether
+    /// `thread.prof.name` may be written.
+    pub(crate) prof_sys_thread_name: bool,
     /// `prof_min_seconds`: a process that lived that long is significant.
     pub(crate) prof_min_seconds: u64,
     /// `prof_min_bytes`: a process with that many live bytes is significant.
@@ -70,6 +79,10 @@ impl Options<'_> {
         lg_prof_interval: None,
         prof_bt_max: crate::wire::options::MAX_BT,
         prof_leak: false,
+        prof_leak_error: false,
+        prof_gdump: false,
+        prof_thread_active_init: true,
+        prof_sys_thread_name: false,
         prof_min_seconds: 10,
         prof_min_bytes: 64 << 20,
         prof_max_overhead: 2,
@@ -141,14 +154,21 @@ const KEYS: &[(&[u8], Setter)] = &[
             o.prof_region_bytes = n as usize;
         }),
     ),
-    (b"prof_gdump", Setter::Unsupported),
-    (b"prof_leak_error", Setter::Unsupported),
+    (b"prof_gdump", Setter::Bool(|o, on| o.prof_gdump = on)),
+    (
+        b"prof_leak_error",
+        Setter::Bool(|o, on| {
+            o.prof_leak_error = on;
+            o.prof_leak |= on;
+            o.prof |= on;
+        }),
+    ),
     (b"prof_log", Setter::Unsupported),
     (b"prof_pid_namespace", Setter::Unsupported),
     (b"prof_recent_alloc_max", Setter::Unsupported),
     (b"prof_stats", Setter::Unsupported),
-    (b"prof_sys_thread_name", Setter::Bool(|_, _| ())),
-    (b"prof_thread_active_init", Setter::Unsupported),
+    (b"prof_sys_thread_name", Setter::Bool(|o, on| o.prof_sys_thread_name = on)),
+    (b"prof_thread_active_init", Setter::Bool(|o, on| o.prof_thread_active_init = on)),
     (b"prof_time_resolution", Setter::Unsupported),
     (b"prof_unbias", Setter::Bool(|_, _| ())),
 ];

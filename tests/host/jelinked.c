@@ -18,6 +18,7 @@ int main(void) {
             CHECK(sallocx(block, 0) >= size && nallocx(size, lg) >= size);
             memset(block, 7, size);
             block = rallocx(block, size * 2, lg | ZERO);
+            CHECK((uintptr_t)block % (1 << lg) == 0);
             CHECK(block[0] == 7 && block[size - 1] == 7 && block[size * 2 - 1] == 0);
             CHECK(xallocx(block, size * 3, 0, lg) >= size * 2);
             lg % 2 ? dallocx(block, 0) : sdallocx(block, size * 2, lg);

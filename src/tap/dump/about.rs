@@ -33,7 +33,7 @@ pub(crate) fn text(reason: &str, occasion: &Occasion, settings: &Settings) -> Te
 fn process(reason: &str, occasion: &Occasion, settings: &Settings) -> Vec<(String, String)> {
     let exe = std::fs::read_link("/proc/self/exe").map_or_else(|_| "?".into(), |path| path.display().to_string());
     let rss = maps::resident_bytes().map_or_else(|| "?".into(), |bytes| bytes.to_string());
-    let prefix = Path::new(OsStr::from_bytes(settings.options.prof_prefix));
+    let prefix = Path::new(OsStr::from_bytes(settings.prefix()));
     let prefix = std::path::absolute(prefix).map_or_else(|_| "?".into(), |path| path.display().to_string());
     let pairs = [
         ("reason", reason.into()),

@@ -8,12 +8,16 @@
 use super::maps;
 use crate::tap::os::{clock, shared, sys};
 use crate::tap::settings::Settings;
-use crate::wire::live::Copies;
 use crate::wire::live::counters::Counter;
+use crate::wire::live::layout::{Head, Layout, SectionId};
 use crate::wire::live::snapshot::Snapshot;
+use crate::wire::live::text::Text;
+use crate::wire::live::{Copies, Words};
+use std::cell::RefCell;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// What a process left that nobody needs is removed after so long: `heaptap report` may want to see it.
@@ -47,34 +51,31 @@ impl Orphan {
 
 /// The regions that are ours to adopt.
 pub(super) fn orphans(settings: &Settings) -> impl Iterator<Item = Orphan> {
-    let own = std::path::absolute(Path::new(OsStr::from_bytes(settings.options.prof_prefix)));
+    let own = std::path::absolute(Path::new(OsStr::from_bytes(settings.prefix())));
     let own_directory = own.ok().and_then(|prefix| Some(prefix.parent()?.to_path_buf()));
     let entries = fs::read_dir(shared::Path::directory().as_str()).into_iter().flatten().flatten();
-    let orphans = entries.filter_map(|entry| orphan(entry.path(), settings));
-    orphans.filter(move |orphan| orphan.prefix.parent() == own_directory.as_deref())
+    entries.filter_map(move |entry| orphan(entry.path(), settings, own_directory.as_deref()))
 }
 
-fn orphan(path: PathBuf, settings: &Settings) -> Option<Orphan> {
+fn orphan(path: PathBuf, settings: &Settings, own_directory: Option<&Path>) -> Option<Orphan> {
     let pid = pid_of(&path)?;
     let metadata = fs::symlink_metadata(&path).ok().filter(|metadata| metadata.is_file())?;
     if metadata.len() > MOST_BYTES || maps::is_mapped(pid, &path) {
         return None;
     }
-    let words = read(&path)?;
-    // Nobody writes any more: one copy serves as both.
-    let mut snapshot = Snapshot::take(&Copies { second: words.clone(), first: words }).ok()?;
-    snapshot.tell("killed", snapshot.pulse_ns);
-    if snapshot.pid != pid || snapshot.pid_namespace != sys::pid_namespace() {
-        return None;
-    }
-    let prefix = snapshot.text.metadata.iter().find(|(key, _)| key == "prefix").map(|(_, value)| PathBuf::from(value));
-    if prefix.is_none() || !is_significant(&snapshot, settings) {
-        if clock::monotonic_ns().saturating_sub(snapshot.pulse_ns) > KEPT_NS {
+    let glance = Glance::at(&path, pid)?;
+    if glance.prefix.is_none() || !glance.is_significant(settings) {
+        if clock::monotonic_ns().saturating_sub(glance.pulse_ns) > KEPT_NS {
             remove(&path);
         }
         return None;
     }
-    Some(Orphan { path, snapshot, prefix: prefix? })
+    let prefix = glance.prefix.filter(|prefix| prefix.parent() == own_directory)?;
+    let words = read(&path)?;
+    // Nobody writes any more: one copy serves as both.
+    let mut snapshot = Snapshot::take(&Copies { second: words.clone(), first: words }).ok()?;
+    snapshot.tell("killed", snapshot.pulse_ns);
+    Some(Orphan { path, snapshot, prefix })
 }
 
 /// Removes a region, and the control file beside it.
@@ -83,11 +84,67 @@ fn remove(region: &Path) {
     let _ = fs::remove_file(region);
 }
 
-/// Whether it would have left a file at its end.
-fn is_significant(snapshot: &Snapshot, settings: &Settings) -> bool {
-    let seconds = snapshot.pulse_ns.saturating_sub(snapshot.start_monotonic_ns) / 1_000_000_000;
-    seconds >= settings.options.prof_min_seconds
-        || snapshot.counter(Counter::LiveBytes) >= settings.options.prof_min_bytes
+/// What a few pages of a region tell: enough to leave alone what is not ours to adopt, without reading 48 MiB.
+struct Glance {
+    prefix: Option<PathBuf>,
+    pulse_ns: u64,
+    lived_ns: u64,
+    live_bytes: u64,
+}
+
+impl Glance {
+    /// `None`: no region, or one of another pid or pid namespace.
+    fn at(path: &Path, pid: u32) -> Option<Glance> {
+        let file = File::open(path).ok()?;
+        let words = file.metadata().ok()?.len() as usize / 8;
+        let pages = Pages { file, words, last: RefCell::new((usize::MAX, [0; PAGE_WORDS])) };
+        let layout = Layout::read(&pages).ok()?;
+        let head = |head: Head| pages.word(head as usize);
+        if head(Head::Pid) != u64::from(pid) || head(Head::PidNamespace) != sys::pid_namespace() {
+            return None;
+        }
+        let text = Text::read(&pages, &layout);
+        let prefix = text.metadata.iter().find(|(key, _)| key == "prefix").map(|(_, value)| PathBuf::from(value));
+        let pulse_ns = head(Head::PulseNs);
+        let lived_ns = pulse_ns.saturating_sub(head(Head::StartMonotonicNs));
+        let live_bytes = pages.word(layout.section(SectionId::Counters).start + Counter::LiveBytes as usize);
+        Some(Glance { prefix, pulse_ns, lived_ns, live_bytes })
+    }
+
+    /// Whether it would have left a file at its end.
+    fn is_significant(&self, settings: &Settings) -> bool {
+        self.lived_ns / 1_000_000_000 >= settings.options.prof_min_seconds
+            || self.live_bytes >= settings.options.prof_min_bytes
+    }
+}
+
+const PAGE_WORDS: usize = 512;
+
+/// A region file, read page by page as it is asked for.
+struct Pages {
+    file: File,
+    words: usize,
+    last: RefCell<(usize, [u64; PAGE_WORDS])>,
+}
+
+impl Words for Pages {
+    fn len(&self) -> usize {
+        self.words
+    }
+
+    fn word(&self, index: usize) -> u64 {
+        let mut last = self.last.borrow_mut();
+        if last.0 != index / PAGE_WORDS {
+            let mut bytes = [0; PAGE_WORDS * 8];
+            // What cannot be read is zeros: no region at all.
+            let _ = self.file.read_at(&mut bytes, (index / PAGE_WORDS * PAGE_WORDS * 8) as u64);
+            last.0 = index / PAGE_WORDS;
+            for (word, bytes) in last.1.iter_mut().zip(bytes.chunks_exact(8)) {
+                *word = bytes.try_into().map_or(0, u64::from_ne_bytes);
+            }
+        }
+        last.1.get(index % PAGE_WORDS).copied().unwrap_or(0)
+    }
 }
 
 /// The pid in `<pid>.<token>.region`.

@@ -21,7 +21,7 @@ use crate::wire::live::snapshot::Snapshot;
 use crate::wire::live::text::Text;
 use crate::wire::sidecar;
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -34,13 +34,15 @@ const PATIENCE_NS: u64 = 2_000_000_000;
 pub(crate) enum Reason {
     /// So many bytes were allocated since the last one (`lg_prof_interval`).
     Interval,
+    /// A new maximum of live bytes, by 5 % at least (`prof_gdump`).
+    Gdump,
     /// So much time has passed (`prof_dump_seconds`).
     Seconds,
     /// The live bytes have grown (`prof_dump_growth`).
     Growth,
     /// Memory passed a mark (`prof_dump_watermark`).
     Watermark,
-    /// Somebody asked (`heaptap dump`).
+    /// Somebody asked (`heaptap dump`, `prof.dump`).
     Request,
     /// The process ends (`prof_final`).
     Final,
@@ -51,6 +53,7 @@ impl Reason {
     fn word(self) -> &'static str {
         match self {
             Reason::Interval => "interval",
+            Reason::Gdump => "gdump",
             Reason::Seconds => "seconds",
             Reason::Growth => "growth",
             Reason::Watermark => "watermark",
@@ -66,6 +69,7 @@ pub(crate) struct Dumper {
     busy: AtomicU32,
     seq: AtomicU64,
     intervals: AtomicU64,
+    maxima: AtomicU64,
     requests: AtomicU64,
     trouble_told: AtomicBool,
     place_told: AtomicBool,
@@ -90,6 +94,7 @@ impl Dumper {
             busy: AtomicU32::new(0),
             seq: AtomicU64::new(0),
             intervals: AtomicU64::new(0),
+            maxima: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             trouble_told: AtomicBool::new(false),
             place_told: AtomicBool::new(false),
@@ -100,6 +105,7 @@ impl Dumper {
     pub(crate) fn restart(&self) {
         self.seq.store(0, Ordering::Relaxed);
         self.intervals.store(0, Ordering::Relaxed);
+        self.maxima.store(0, Ordering::Relaxed);
         self.requests.store(0, Ordering::Relaxed);
         self.busy.store(0, Ordering::Release);
     }
@@ -123,6 +129,19 @@ impl Dumper {
         self.settle(store, settings, written)
     }
 
+    /// Writes a dump to a file that the program named, in place of what is there.
+    pub(crate) fn write_to(&self, store: &Store, settings: &Settings, path: &Path, occasion: &Occasion) -> Option<()> {
+        let _turn = self.turn()?;
+        let text = self.note(store, settings, Reason::Request.word(), occasion);
+        let snapshot = Snapshot::take(store.region()).ok()?;
+        let mut bytes = Vec::new();
+        let prefix = Path::new(OsStr::from_bytes(settings.prefix()));
+        let maps = maps_with_sidecar(&snapshot, &text, prefix);
+        let around = Surroundings { maps: &maps, metadata: &text.metadata, accumulated: settings.options.prof_accum };
+        heap_v2::write(&snapshot, &around, &mut bytes).ok()?;
+        file::replace(path, &bytes).ok()
+    }
+
     /// Brings the region's text up to date, so that whoever reads the region finds what a dump would say.
     pub(crate) fn refresh(&self, store: &Store, settings: &Settings, occasion: &Occasion) {
         if let Some(_turn) = self.turn() {
@@ -131,10 +150,11 @@ impl Dumper {
     }
 
     /// Writes the final dumps of processes of this user that were killed, and removes what they left.
-    pub(crate) fn adopt(&self, store: &Store, settings: &Settings) {
+    /// Ends early when `is_wanted` says that the keeper is.
+    pub(crate) fn adopt(&self, store: &Store, settings: &Settings, is_wanted: impl Fn() -> bool) {
         for orphan in adopt::orphans(settings) {
             // One turn for each: reading them takes long, and the final dump of this process may wait.
-            let Some(_turn) = self.turn() else { return };
+            let Some(_turn) = self.turn().filter(|_| !is_wanted()) else { return };
             let (snapshot, prefix) = (orphan.snapshot(), orphan.prefix());
             let name =
                 DumpName { prefix, pid: snapshot.pid, seq: snapshot.counter(Counter::Dumps), kind: DumpKind::Final };
@@ -189,7 +209,7 @@ impl Dumper {
 
     /// Writes a dump of the store to the first directory that takes it.
     fn write_own(&self, store: &Store, settings: &Settings, reason: Reason, text: &Text) -> Result<PathBuf, Failure> {
-        let prefix = Path::new(OsStr::from_bytes(settings.options.prof_prefix));
+        let prefix = Path::new(OsStr::from_bytes(settings.prefix()));
         let damaged = |error| (prefix.to_path_buf(), io::Error::other(format!("{error}")));
         let snapshot = Snapshot::take(store.region()).map_err(damaged)?;
         let kind = self.kind(reason);
@@ -219,6 +239,7 @@ impl Dumper {
             Reason::Interval | Reason::Seconds | Reason::Growth | Reason::Watermark => {
                 DumpKind::Interval(self.intervals.load(Ordering::Relaxed))
             }
+            Reason::Gdump => DumpKind::Gdump(self.maxima.load(Ordering::Relaxed)),
             Reason::Request => DumpKind::Manual(self.requests.load(Ordering::Relaxed)),
             Reason::Final => DumpKind::Final,
         }
@@ -228,7 +249,8 @@ impl Dumper {
         match kind {
             DumpKind::Interval(_) => self.intervals.fetch_add(1, Ordering::Relaxed),
             DumpKind::Manual(_) => self.requests.fetch_add(1, Ordering::Relaxed),
-            DumpKind::Gdump(_) | DumpKind::Final => 0,
+            DumpKind::Gdump(_) => self.maxima.fetch_add(1, Ordering::Relaxed),
+            DumpKind::Final => 0,
         };
     }
 
@@ -242,11 +264,21 @@ impl Dumper {
 
 /// Writes a snapshot with its side-car; returns the name that the dump got.
 fn write_file(snapshot: &Snapshot, text: &Text, name: DumpName, accumulated: bool) -> Result<DumpName, Failure> {
-    let mut maps = text.maps.clone();
-    maps.extend(write_sidecar(snapshot, &name.prefix));
+    let maps = maps_with_sidecar(snapshot, text, &name.prefix);
     let around = Surroundings { maps: &maps, metadata: &text.metadata, accumulated };
-    let mut write = |out: &mut dyn io::Write| heap_v2::write(snapshot, &around, &mut io::BufWriter::new(out));
+    let mut write = |out: &mut dyn io::Write| {
+        let mut out = io::BufWriter::new(out);
+        heap_v2::write(snapshot, &around, &mut out)?;
+        // Dropping it would hide the last error: a dump cut off by a full disk would pass for a whole one.
+        out.flush()
+    };
     file::create(name, &mut write).map_err(|(name, error)| (PathBuf::from(name.to_string()), error))
+}
+
+fn maps_with_sidecar(snapshot: &Snapshot, text: &Text, prefix: &Path) -> Vec<u8> {
+    let mut maps = text.maps.clone();
+    maps.extend(write_sidecar(snapshot, prefix));
+    maps
 }
 
 /// Writes the file that names Java frames for jeprof, before the dump that needs it, and returns the

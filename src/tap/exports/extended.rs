@@ -17,9 +17,10 @@ use tikv_jemalloc_sys as je;
 /// Bits of the flags that are the binary logarithm of the alignment.
 const LG_ALIGN: c_int = 0x3f;
 
-/// The sampling request of these flags; `None` if they ask for more than alignment and zeros.
+/// The sampling request of these flags; `None` if they ask for more than alignment, zeros and no thread cache
+/// (sampled blocks have none). Only what may be sampled is counted: the count's end must not be passed over.
 fn request(size: usize, flags: c_int) -> Option<Request> {
-    let plain = flags & !(LG_ALIGN | je::MALLOCX_ZERO) == 0 && size > 0;
+    let plain = flags & !(LG_ALIGN | je::MALLOCX_ZERO | je::MALLOCX_TCACHE_NONE) == 0 && size > 0;
     let alignment = 1usize.checked_shl((flags & LG_ALIGN) as u32)?;
     plain.then_some(Request { size, alignment, zeroed: flags & je::MALLOCX_ZERO != 0, entry: entry(), caller: None })
 }
@@ -27,8 +28,8 @@ fn request(size: usize, flags: c_int) -> Option<Request> {
 /// Allocates.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn mallocx(size: usize, flags: c_int) -> *mut c_void {
-    if slow::is_due(size)
-        && let Some(request) = request(size, flags)
+    if let Some(request) = request(size, flags)
+        && slow::is_due(size)
         && let Some(block) = slow::sample(&request)
     {
         return block.as_ptr();
@@ -40,9 +41,9 @@ unsafe extern "C" fn mallocx(size: usize, flags: c_int) -> *mut c_void {
 /// Changes the size of a block.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn rallocx(block: *mut c_void, size: usize, flags: c_int) -> *mut c_void {
-    let due = slow::is_due(size);
     let sampled = slow::is_sampled(block);
     let request = request(size, flags & !je::MALLOCX_ZERO);
+    let due = request.is_some() && slow::is_due(size);
     match (NonNull::new(block), request) {
         (Some(old), Some(request)) if due || sampled => {
             let before = slow::usable_size(block);
@@ -119,40 +120,6 @@ unsafe extern "C" fn sdallocx(block: *mut c_void, size: usize, flags: c_int) {
 unsafe extern "C" fn nallocx(size: usize, flags: c_int) -> usize {
     // SAFETY: passed on to the caller.
     unsafe { je::nallocx(size, flags) }
-}
-
-/// Reads or writes a control.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn mallctl(
-    name: *const c_char,
-    old: *mut c_void,
-    old_len: *mut usize,
-    new: *mut c_void,
-    new_len: usize,
-) -> c_int {
-    // SAFETY: passed on to the caller.
-    unsafe { je::mallctl(name, old, old_len, new, new_len) }
-}
-
-/// Looks a control's name up.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn mallctlnametomib(name: *const c_char, mib: *mut usize, len: *mut usize) -> c_int {
-    // SAFETY: passed on to the caller.
-    unsafe { je::mallctlnametomib(name, mib, len) }
-}
-
-/// Reads or writes a control by number.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn mallctlbymib(
-    mib: *const usize,
-    len: usize,
-    old: *mut c_void,
-    old_len: *mut usize,
-    new: *mut c_void,
-    new_len: usize,
-) -> c_int {
-    // SAFETY: passed on to the caller.
-    unsafe { je::mallctlbymib(mib, len, old, old_len, new, new_len) }
 }
 
 /// Prints statistics.

@@ -9,11 +9,13 @@
 
 mod extended;
 mod loader;
+mod mallctl;
 mod namespaces;
 mod statistics;
+mod syscalls;
 
 use super::backend;
-use super::lifecycle::exit;
+use super::lifecycle::{self, exit};
 use super::os::range::{GRANULE_SHIFT, TAG};
 use super::os::sys;
 use super::profiler::Request;
@@ -366,7 +368,10 @@ unsafe extern "C" fn free_aligned_sized(block: *mut c_void, _alignment: usize, _
 /// may have been given back.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn malloc_trim(_pad: usize) -> c_int {
-    sys::keep_errno(backend::purge);
+    sys::keep_errno(|| {
+        lifecycle::ensure_started();
+        backend::purge();
+    });
     1
 }
 

@@ -11,6 +11,7 @@
 use crate::tap::profiler::PROFILER;
 use crate::wire::live::counters::Counter;
 use std::ffi::c_int;
+use std::io::Write;
 use std::ptr;
 use tikv_jemalloc_sys as je;
 
@@ -85,8 +86,13 @@ unsafe extern "C" fn malloc_info(options: c_int, stream: *mut libc::FILE) -> c_i
         crate::tap::os::sys::set_errno(libc::EINVAL);
         return -1;
     }
-    let text = format!("<malloc version=\"1\">\n<system type=\"current\" size=\"{}\"/>\n</malloc>\n", live_bytes());
+    // On the stack: nothing of ours may fail for want of memory in the program's name.
+    let mut text = [0u8; 128];
+    let room = text.len();
+    let mut rest = &mut text[..];
+    let _ = write!(rest, "<malloc version=\"1\">\n<system type=\"current\" size=\"{}\"/>\n</malloc>\n", live_bytes());
+    let length = room - rest.len();
     // SAFETY: the text has that many bytes; the stream is the caller's.
-    let written = unsafe { libc::fwrite(text.as_ptr().cast(), 1, text.len(), stream) };
-    if written == text.len() { 0 } else { -1 }
+    let written = unsafe { libc::fwrite(text.as_ptr().cast(), 1, length, stream) };
+    if written == length { 0 } else { -1 }
 }

@@ -11,6 +11,7 @@
 //! Registers handlers that live as long as the process.
 #![allow(unsafe_code)]
 
+use super::leak;
 use crate::tap::dump::Reason;
 use crate::tap::guard::Guard;
 use crate::tap::keeper;
@@ -58,6 +59,9 @@ unsafe extern "C" fn main_thread_ends(_: *mut c_void) {
 /// The last thing that is done: the final dump, if one is wanted and this process is worth it; and the region
 /// goes, which is only for processes that end otherwise.
 pub(crate) fn finish() {
+    if PROFILER.may_not_open() {
+        return; // what this process leaves, its region, is adopted by the next one
+    }
     let pid = sys::process_id();
     // A vfork child shares our memory and must not act for its parent.
     if pid != PROFILER.pid() || FINISHED.swap(pid, Ordering::Relaxed) == pid {
@@ -68,7 +72,10 @@ pub(crate) fn finish() {
         let mut before = 0;
         // SAFETY: writing files is a cancellation point, and this thread may have been cancelled.
         unsafe { pthread_setcancelstate(CANCEL_DISABLE, &raw mut before) };
-        own_memory::without_jemalloc(|| PROFILER.dump(Reason::Final));
+        own_memory::without_jemalloc(|| {
+            PROFILER.dump(Reason::Final);
+            leak::report();
+        });
         // SAFETY: puts back what was found.
         unsafe { pthread_setcancelstate(before, ptr::null_mut()) };
     }
@@ -80,6 +87,6 @@ pub(crate) fn finish() {
 fn wants_final_dump() -> bool {
     PROFILER.settings().is_some_and(|settings| {
         let options = &settings.options;
-        options.prof && options.prof_final && !options.prof_prefix.is_empty() && PROFILER.is_significant()
+        options.prof && options.prof_final && !settings.prefix().is_empty() && PROFILER.is_significant()
     })
 }

@@ -3,6 +3,8 @@
 pub(crate) mod exit;
 mod first_call;
 mod fork;
+mod leak;
+pub(crate) mod sandbox;
 
 pub(crate) use first_call::ensure_started;
 

@@ -26,6 +26,11 @@ pub(crate) fn process_cpu_ns() -> u64 {
     now(libc::CLOCK_PROCESS_CPUTIME_ID)
 }
 
+/// Nanoseconds of processor time that this thread has used. A system call.
+pub(crate) fn thread_ns() -> u64 {
+    now(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
 /// Nanoseconds since 1970: a label only, it may jump.
 pub(crate) fn wall_ns() -> u64 {
     now(libc::CLOCK_REALTIME)

@@ -65,6 +65,11 @@ impl Life {
         true
     }
 
+    /// Makes everything that was recorded so far another life's, without being another process (`prof.reset`).
+    pub(crate) fn turn_over(&self) {
+        self.number.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Whether this is a child that has not begun its own life yet.
     pub(crate) fn is_over(&self) -> bool {
         self.wiped().is_some_and(|word| word.load(Ordering::Relaxed) == 0)

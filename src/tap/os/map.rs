@@ -14,12 +14,31 @@ pub(crate) fn page_size() -> usize {
     usize::try_from(size).unwrap_or(4096)
 }
 
-/// Address space that the process may have in all (RLIMIT_AS), `None` without a limit.
-pub(crate) fn address_space_limit() -> Option<usize> {
+/// A finite limit of the process.
+fn limit(of: libc::__rlimit_resource_t) -> Option<usize> {
     let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: writes one rlimit; on failure it stays infinite.
-    unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) };
+    unsafe { libc::getrlimit(of, &raw mut limit) };
     (limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur as usize)
+}
+
+/// Address space that the process may have in all (RLIMIT_AS), `None` without a limit.
+pub(crate) fn address_space_limit() -> Option<usize> {
+    limit(libc::RLIMIT_AS)
+}
+
+/// Memory that the process may lock (RLIMIT_MEMLOCK), `None` without a limit.
+pub(crate) fn locked_memory_limit() -> Option<usize> {
+    limit(libc::RLIMIT_MEMLOCK)
+}
+
+/// Address space that may be reserved under these limits. `mlockall` counts all that is mapped, without memory or
+/// not, so a large limit on locked memory counts like one on address space. A small one (8 MiB is usual) is no
+/// sign of a program that locks itself: it could not.
+pub(crate) fn most_reserved(address_space: Option<usize>, locked: Option<usize>) -> usize {
+    const LARGE: usize = 1 << 30;
+    let smallest = [address_space, locked.filter(|&limit| limit >= LARGE)].into_iter().flatten().min();
+    smallest.map_or(usize::MAX, |limit| limit / 16)
 }
 
 fn map(at: *mut u8, bytes: usize, protection: i32, flags: i32) -> Option<NonNull<u8>> {
@@ -76,4 +95,17 @@ pub(crate) unsafe fn discard(at: *mut u8, bytes: usize) -> bool {
 pub(crate) unsafe fn wipe_on_fork(at: *mut u8, bytes: usize) -> bool {
     // SAFETY: passed on to the caller.
     unsafe { libc::madvise(at.cast(), bytes, libc::MADV_WIPEONFORK) == 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::most_reserved;
+
+    #[test]
+    fn a_sixteenth_of_the_smallest_limit_is_reserved() {
+        assert_eq!(most_reserved(None, None), usize::MAX);
+        assert_eq!(most_reserved(None, Some(8 << 20)), usize::MAX);
+        assert_eq!(most_reserved(None, Some(64 << 30)), 4 << 30);
+        assert_eq!(most_reserved(Some(16 << 30), Some(64 << 30)), 1 << 30);
+    }
 }

@@ -45,6 +45,8 @@ pub(crate) struct ThreadBlock {
     pub(crate) record: Cell<u32>,
     /// Life of the process that `tid` and `record` belong to (a fork child is another life).
     pub(crate) life: Cell<u32>,
+    /// Its name as `thread.prof.name` set it, null: none.
+    pub(crate) name: Cell<*const std::ffi::c_char>,
     /// Whether the thread's allocations are not sampled.
     pub(crate) muted: Cell<bool>,
     /// Whether the thread has a descriptor table of its own: the keeper.
@@ -53,8 +55,8 @@ pub(crate) struct ThreadBlock {
     pub(crate) way_out: Cell<usize>,
     /// Whether the tap's own allocations on this thread must not go to jemalloc (`own_memory`).
     pub(crate) avoids_jemalloc: Cell<bool>,
-    /// Visits to the profiler since one that was the first of its round (see `Stopwatch`).
-    pub(crate) visits: Cell<u32>,
+    /// Visits to the profiler up to the next one whose time is measured; 0: not drawn yet (see `Stopwatch`).
+    pub(crate) unmeasured: Cell<u32>,
     /// Sampling period that the last wait was drawn with, bytes.
     pub(crate) period: Cell<u64>,
 }

@@ -20,6 +20,7 @@ use super::backend::{self, SampledBlock, SampledHeap};
 use super::dump::{Dumper, Occasion, Reason};
 use super::governor::{Governor, Spent};
 use super::jvm::Hotspot;
+use super::os::filter::Deadly;
 use super::os::life::Life;
 use super::os::tls::ThreadBlock;
 use super::os::{clock, map, signals, spare_stack, sys};
@@ -29,12 +30,14 @@ use super::stack::Registers;
 use super::store::{Identity, Region, Sampled, Store, StoreCell};
 use super::unwind;
 use crate::wire::live::counters::Counter;
+use crate::wire::live::snapshot::Snapshot;
 use capture::Capture;
 use once_cell::race::OnceBox;
 use scratch::ScratchPool;
+use std::collections::BTreeSet;
 use std::ffi::c_void;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use stopwatch::Stopwatch;
@@ -74,6 +77,9 @@ impl Wait {
     }
 }
 
+/// Bit of the keeper's triggers: it shall end.
+pub(crate) const STOP: u32 = 2;
+
 /// What became of a request whose turn it was.
 #[derive(Default)]
 pub(crate) struct Taken {
@@ -99,6 +105,14 @@ pub(crate) struct Profiler {
     life: Life,
     scratch: ScratchPool,
     hotspot: Hotspot,
+    /// A seccomp filter kills for what sampling does, or for what files need: never again, then.
+    deadly: [AtomicBool; 2],
+    /// Whether threads that start from now on are sampled.
+    pub(crate) thread_active: AtomicBool,
+    /// Whether new maxima of live bytes are dumped.
+    pub(crate) gdump: AtomicBool,
+    /// The live bytes at which the next of those is due.
+    next_maximum: AtomicU64,
     /// Binary logarithm of the bytes between two interval dumps; 64: none.
     lg_interval: AtomicU32,
     /// What the keeper shall do, as bits of its own; its futex.
@@ -122,6 +136,10 @@ impl Profiler {
             life: Life::new(),
             scratch: ScratchPool::new(),
             hotspot: Hotspot::new(),
+            deadly: [const { AtomicBool::new(false) }; 2],
+            thread_active: AtomicBool::new(true),
+            gdump: AtomicBool::new(false),
+            next_maximum: AtomicU64::new(1),
             lg_interval: AtomicU32::new(u64::BITS),
             triggers: AtomicU32::new(0),
             keeper_started: AtomicBool::new(false),
@@ -137,10 +155,12 @@ impl Profiler {
         self.life.begin(random);
         self.set_period(1 << options.lg_prof_sample);
         self.lg_interval.store(options.lg_prof_interval.unwrap_or(u64::BITS), Ordering::Relaxed);
+        self.thread_active.store(options.prof_thread_active_init, Ordering::Relaxed);
+        self.gdump.store(options.prof_gdump, Ordering::Relaxed);
         if !options.prof {
             return;
         }
-        if self.heap.reserve(map::address_space_limit().map_or(usize::MAX, |limit| limit / 16)) {
+        if self.heap.reserve(map::most_reserved(map::address_space_limit(), map::locked_memory_limit())) {
             self.active.store(options.prof_active, Ordering::Release);
         } else {
             sys::say(&[b"heaptap: no address space left (RLIMIT_AS?), profiling is off; the program is not affected"]);
@@ -181,7 +201,7 @@ impl Profiler {
     pub(crate) fn announce(&self) {
         let Some(settings) = self.settings() else { return };
         let exe = std::fs::read_link("/proc/self/exe").map_or_else(|_| "?".into(), |path| path.display().to_string());
-        let prefix = std::path::Path::new(std::ffi::OsStr::from_bytes(settings.options.prof_prefix));
+        let prefix = std::path::Path::new(std::ffi::OsStr::from_bytes(settings.prefix()));
         let prefix = std::path::absolute(prefix).unwrap_or_else(|_| prefix.to_path_buf());
         let (pid, period) = (self.pid(), self.period.load(Ordering::Relaxed));
         let text = format!(
@@ -196,9 +216,86 @@ impl Profiler {
         self.carefully(|| self.dumper.write(self.open_store()?, self.settings()?, reason, &self.occasion())).flatten()
     }
 
+    /// Writes a dump to this file, in place of what is there. Not for threads that are inside an allocation.
+    pub(crate) fn dump_to(&self, path: &Path) -> Option<()> {
+        let work = || self.dumper.write_to(self.open_store()?, self.settings()?, path, &self.occasion());
+        self.carefully(work).flatten()
+    }
+
+    /// Whether samples are taken.
+    pub(crate) fn is_active(&self) -> bool {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    /// A filter of system calls is about to be installed that kills for these.
+    pub(crate) fn forbid(&self, deadly: Deadly) {
+        let [sampling, files] = &self.deadly;
+        sampling.fetch_or(deadly.sampling, Ordering::Relaxed);
+        files.fetch_or(deadly.files, Ordering::Relaxed);
+    }
+
+    /// Whether taking samples would kill the process.
+    fn may_not_sample(&self) -> bool {
+        self.deadly[0].load(Ordering::Relaxed)
+    }
+
+    /// Whether opening files, or starting a thread, would kill the process.
+    pub(crate) fn may_not_open(&self) -> bool {
+        self.deadly[1].load(Ordering::Relaxed)
+    }
+
+    /// Mean bytes between two samples.
+    pub(crate) fn period(&self) -> u64 {
+        self.period.load(Ordering::Relaxed)
+    }
+
+    /// Bytes between two interval dumps, 0: none.
+    pub(crate) fn interval(&self) -> u64 {
+        1u64.checked_shl(self.lg_interval.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// Forgets all samples and goes on with another period. Other threads may still be writing to the old region,
+    /// which is therefore left where it is; blocks sampled before will be freed without being counted.
+    pub(crate) fn reset(&self, lg_period: u32) {
+        self.period.store(1 << lg_period.min(63), Ordering::Relaxed);
+        self.life.turn_over();
+        if let Some(store) = self.store() {
+            store.region().remove_own_file();
+        }
+        self.store.forget();
+    }
+
+    /// Estimated bytes, objects and call stacks of what is live. For the leak summary at the end.
+    pub(crate) fn live_totals(&self) -> Option<(u64, u64, usize)> {
+        let count = || {
+            let snapshot = Snapshot::take(self.store()?.region()).ok()?;
+            let samples = snapshot.samples.iter();
+            let (bytes, objects) = samples.fold((0, 0.0), |(bytes, objects), sample| {
+                (bytes + sample.weight_bytes, objects + sample.weight_objects())
+            });
+            let stacks: BTreeSet<u32> = snapshot.samples.iter().map(|sample| sample.stack).collect();
+            Some((bytes, objects.round() as u64, stacks.len()))
+        };
+        self.carefully(count).flatten()
+    }
+
+    /// Whether live bytes reached a new maximum that `prof_gdump` wants to see: 5 % above the last.
+    pub(crate) fn is_new_maximum(&self) -> bool {
+        if !self.gdump.load(Ordering::Relaxed) {
+            return false;
+        }
+        let live = self.store().map_or(0, |store| store.region().counter(Counter::LiveBytes));
+        let due = self.next_maximum.load(Ordering::Relaxed);
+        let next = live.saturating_add(live / 20).max(1);
+        live >= due && self.next_maximum.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
     /// Runs work that allocates and writes files: with room on the stack, giving up when there is no memory,
     /// and without the signals that writing may raise.
     fn carefully<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        if self.may_not_open() {
+            return None;
+        }
         let result = signals::shielded(|| spare_stack::with_room(work));
         if result.is_none() {
             self.dumper.let_go();
@@ -216,7 +313,7 @@ impl Profiler {
     /// Writes the dumps that killed processes of this user could not write. For the keeper.
     pub(crate) fn adopt(&self) {
         if let (Some(store), Some(settings)) = (self.store(), self.settings()) {
-            self.carefully(|| self.dumper.adopt(store, settings));
+            self.carefully(|| self.dumper.adopt(store, settings, || self.triggers.load(Ordering::Relaxed) & STOP != 0));
         }
     }
 
@@ -263,7 +360,7 @@ impl Profiler {
 
     /// Samples a request whose turn it is; `wait`: the wait whose end it is.
     pub(crate) fn sample(&'static self, request: &Request, thread: &ThreadBlock, wait: Wait) -> Taken {
-        if !self.active.load(Ordering::Acquire) || thread.muted.get() {
+        if !self.active.load(Ordering::Acquire) || thread.muted.get() || self.may_not_sample() {
             return Taken::default();
         }
         let Some(store) = self.open_store() else { return Taken::default() };
@@ -340,8 +437,8 @@ impl Profiler {
 
     #[inline]
     fn end_visit(&self, watch: Stopwatch, store: &Store) {
-        if let Some((now_ns, profiler_ns)) = watch.stop(store)
-            && self.governor.is_due(now_ns)
+        if let Some(profiler_ns) = watch.stop(store)
+            && self.governor.is_due(clock::tick_ns())
         {
             self.govern(profiler_ns);
         }
@@ -388,9 +485,12 @@ impl Profiler {
             wall_ns: clock::wall_ns().saturating_sub(self.uptime_ns()),
             monotonic_ns: self.life.start_ns(),
             period: self.period.load(Ordering::Relaxed),
-            pid_namespace: sys::pid_namespace(),
+            pid_namespace: if self.may_not_open() { 0 } else { sys::pid_namespace() },
         };
-        let region = Region::open(options.prof_region_bytes, &identity)?;
+        let bytes = options.prof_region_bytes;
+        let region =
+            if self.may_not_open() { Region::anonymous(bytes, &identity) } else { Region::open(bytes, &identity) };
+        let region = region?;
         Store::new(region, options.prof_accum)
     }
 
@@ -400,14 +500,23 @@ impl Profiler {
             self.begin_life();
         }
         let life = self.life.number();
-        if thread.life.get() != life {
+        if thread.life.get() != life && !self.may_not_sample() {
             thread.life.set(life);
             thread.tid.set(sys::thread_id());
             thread.record.set(0);
-            // jemalloc's own threads call malloc by way of pthread_create, while locks of its wait for them.
-            thread.muted.set(sys::thread_name().starts_with(b"jemalloc_bg_thd"));
+            if thread.random.get() == 0 {
+                self.greet(thread);
+            }
             self.seed(thread);
         }
+    }
+
+    /// Decides whether a new thread is sampled.
+    #[cold]
+    fn greet(&self, thread: &ThreadBlock) {
+        // jemalloc's own threads call malloc by way of pthread_create, while locks of its wait for them.
+        let is_jemallocs = sys::thread_name().starts_with(b"jemalloc_bg_thd");
+        thread.muted.set(is_jemallocs || !self.thread_active.load(Ordering::Relaxed));
     }
 
     /// In a child of `fork`: it starts a life of its own, and empty.

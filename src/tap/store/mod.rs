@@ -175,7 +175,7 @@ impl Store {
         let Some(at) = self.region.section(SectionId::Stacks).record(record.stack) else { return };
         let Some([samples, objects, bytes]) = self.region.record(at + records::STACK_SAMPLES) else { return };
         samples.fetch_add(1, Ordering::Relaxed);
-        objects.fetch_add((record.weight_objects() * 16.0) as u64, Ordering::Relaxed);
+        objects.fetch_add(records::scaled_objects(record.weight_objects()), Ordering::Relaxed);
         bytes.fetch_add(record.weight_bytes, Ordering::Relaxed);
     }
 

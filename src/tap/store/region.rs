@@ -149,11 +149,23 @@ impl Region {
     /// Removes the files of a shared region; the process goes on with the memory.
     pub(crate) fn remove_files(&self) {
         if self.backed.is_some() {
-            let head = |head: Head| self.at(head as usize).load(Ordering::Relaxed);
-            let (pid, token) = (head(Head::Pid) as u32, head(Head::Token));
+            let (pid, token) = self.identity();
             shared::remove(&shared::Path::region(pid, token));
             shared::remove(&shared::Path::control(pid, token));
         }
+    }
+
+    /// Removes the file of a shared region that another one of this process will take the place of.
+    pub(crate) fn remove_own_file(&self) {
+        if self.backed.is_some() {
+            let (pid, token) = self.identity();
+            shared::remove(&shared::Path::region(pid, token));
+        }
+    }
+
+    fn identity(&self) -> (u32, u64) {
+        let head = |head: Head| self.at(head as usize).load(Ordering::Relaxed);
+        (head(Head::Pid) as u32, head(Head::Token))
     }
 
     /// In a fork child: leaves the region to the parent. Whoever still holds a reference to it, such as a

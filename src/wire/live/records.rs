@@ -56,7 +56,7 @@ pub(crate) const AGE_BINS: usize = 32;
 /// One distinct call stack (32 words), with what was counted for it.
 ///
 /// Words: 0 state, 1 hash, 2 depth | end << 16 | first chunk << 32, 3 references,
-/// 4 samples ever, 5 objects ever (x16, estimated), 6 bytes ever (estimated), 16..32 age bins.
+/// 4 samples ever, 5 objects ever (x 2^16, estimated), 6 bytes ever (estimated), 16..32 age bins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct StackRecord {
     /// Number of frames.
@@ -67,8 +67,8 @@ pub(crate) struct StackRecord {
     pub(crate) first_chunk: u32,
     /// Samples ever taken on it.
     pub(crate) samples: u64,
-    /// Objects ever allocated on it, estimated, in sixteenths.
-    pub(crate) objects_x16: u64,
+    /// Objects ever allocated on it, estimated, scaled (see [`scaled_objects`]).
+    pub(crate) scaled_objects: u64,
     /// Bytes ever allocated on it, estimated.
     pub(crate) bytes: u64,
     /// Freed samples by age: bin [`age_bin`].
@@ -91,7 +91,18 @@ pub(crate) fn stack_shape(depth: u16, end: u8, first_chunk: u32) -> u64 {
     u64::from(depth) | u64::from(end) << 16 | u64::from(first_chunk) << 32
 }
 
+/// Objects that a sample stands for, as they are summed up: in units of 2^-16, because a sixteenth would be
+/// three percent of a weight near one.
+pub(crate) fn scaled_objects(weight: f64) -> u64 {
+    (weight * 65536.0).round() as u64
+}
+
 impl StackRecord {
+    /// Objects ever allocated on it, estimated.
+    pub(crate) fn objects_ever(&self) -> f64 {
+        self.scaled_objects as f64 / 65536.0
+    }
+
     /// Reads a record through `word(i)`, the i-th of its 32 words.
     pub(crate) fn unpack(word: impl Fn(usize) -> u64) -> StackRecord {
         let shape = word(STACK_SHAPE);
@@ -104,7 +115,7 @@ impl StackRecord {
             end: (shape >> 16) as u8,
             first_chunk: (shape >> 32) as u32,
             samples: word(STACK_SAMPLES),
-            objects_x16: word(STACK_SAMPLES + 1),
+            scaled_objects: word(STACK_SAMPLES + 1),
             bytes: word(STACK_SAMPLES + 2),
             ages,
         }

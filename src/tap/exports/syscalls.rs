@@ -1,0 +1,231 @@
+//! `syscall` and `prctl`, to see filters of system calls before the kernel does.
+//!
+//! Both are a few instructions in libc, and the same few here, so that nothing needs to be looked up. Calls that
+//! install a filter stop at `lifecycle::sandbox` first, with all registers kept.
+//!
+//! # Safety
+//! The calls are the caller's, passed on as they are. Filters are read by the contract of seccomp(2).
+#![allow(unsafe_code)]
+
+use crate::tap::lifecycle::sandbox;
+use crate::tap::os::sys;
+use std::arch::naked_asm;
+use std::ffi::{c_int, c_long, c_ulong};
+
+/// `SECCOMP_SET_MODE_FILTER` of linux/seccomp.h.
+const SET_MODE_FILTER: c_ulong = 1;
+/// `SECCOMP_MODE_FILTER`.
+const MODE_FILTER: c_ulong = 2;
+
+/// seccomp(operation, flags, program) is about to be called.
+unsafe extern "C" fn before_seccomp(operation: c_ulong, _flags: c_ulong, program: *const libc::sock_fprog) {
+    sys::keep_errno(|| match operation {
+        // SAFETY: passed on to the caller.
+        SET_MODE_FILTER => unsafe { sandbox::prepare(program) },
+        // SECCOMP_SET_MODE_STRICT; the others ask questions.
+        0 => sandbox::prepare_strict(),
+        _ => (),
+    });
+}
+
+/// prctl(PR_SET_SECCOMP, mode, program) is about to be called.
+unsafe extern "C" fn before_prctl(_option: c_ulong, mode: c_ulong, program: *const libc::sock_fprog) {
+    sys::keep_errno(|| match mode {
+        // SAFETY: passed on to the caller.
+        MODE_FILTER => unsafe { sandbox::prepare(program) },
+        _ => sandbox::prepare_strict(),
+    });
+}
+
+/// A system call failed: puts its error where libc puts it.
+extern "C" fn fail(result: c_long) -> c_long {
+    sys::set_errno(result.wrapping_neg() as c_int);
+    -1
+}
+
+/// An indirect system call (syscall(2)): variadic in C, registers and one word of the stack here.
+#[unsafe(no_mangle)]
+#[unsafe(naked)]
+#[cfg(target_arch = "x86_64")]
+unsafe extern "C" fn syscall(number: c_long) -> c_long {
+    naked_asm!(
+        "cmp rdi, {seccomp}",
+        "je 3f",
+        "cmp rdi, {prctl}",
+        "je 4f",
+        "2:",
+        "mov rax, rdi",
+        "mov rdi, rsi",
+        "mov rsi, rdx",
+        "mov rdx, rcx",
+        "mov r10, r8",
+        "mov r8, r9",
+        "mov r9, qword ptr [rsp + 8]",
+        "syscall",
+        "cmp rax, -4095",
+        "jae 5f",
+        "ret",
+        "4:",
+        "cmp esi, {set_seccomp}",
+        "jne 2b",
+        "lea rax, [rip + {before_prctl}]",
+        "jmp 6f",
+        "3:",
+        "lea rax, [rip + {before_seccomp}]",
+        "6:",
+        "push rdi",
+        "push rsi",
+        "push rdx",
+        "push rcx",
+        "push r8",
+        "push r9",
+        "sub rsp, 8",
+        "mov rdi, rsi",
+        "mov rsi, rdx",
+        "mov rdx, rcx",
+        "call rax",
+        "add rsp, 8",
+        "pop r9",
+        "pop r8",
+        "pop rcx",
+        "pop rdx",
+        "pop rsi",
+        "pop rdi",
+        "jmp 2b",
+        "5:",
+        "mov rdi, rax",
+        "jmp {fail}",
+        seccomp = const libc::SYS_seccomp,
+        prctl = const libc::SYS_prctl,
+        set_seccomp = const libc::PR_SET_SECCOMP,
+        before_seccomp = sym before_seccomp,
+        before_prctl = sym before_prctl,
+        fail = sym fail,
+    )
+}
+
+/// Operations on a process or thread (prctl(2)): variadic in C.
+#[unsafe(no_mangle)]
+#[unsafe(naked)]
+#[cfg(target_arch = "x86_64")]
+unsafe extern "C" fn prctl(option: c_int) -> c_int {
+    naked_asm!(
+        "cmp edi, {set_seccomp}",
+        "jne 2f",
+        "push rdi",
+        "push rsi",
+        "push rdx",
+        "push rcx",
+        "push r8",
+        "call {before_prctl}",
+        "pop r8",
+        "pop rcx",
+        "pop rdx",
+        "pop rsi",
+        "pop rdi",
+        "2:",
+        "mov eax, {prctl}",
+        "mov r10, rcx",
+        "syscall",
+        "cmp rax, -4095",
+        "jae 5f",
+        "ret",
+        "5:",
+        "mov rdi, rax",
+        "jmp {fail}",
+        prctl = const libc::SYS_prctl,
+        set_seccomp = const libc::PR_SET_SECCOMP,
+        before_prctl = sym before_prctl,
+        fail = sym fail,
+    )
+}
+
+/// As above (not run on hardware yet).
+#[unsafe(no_mangle)]
+#[unsafe(naked)]
+#[cfg(target_arch = "aarch64")]
+unsafe extern "C" fn syscall(number: c_long) -> c_long {
+    naked_asm!(
+        "cmp x0, #{seccomp}",
+        "b.eq 3f",
+        "cmp x0, #{prctl}",
+        "b.eq 4f",
+        "2:",
+        "mov x8, x0",
+        "mov x0, x1",
+        "mov x1, x2",
+        "mov x2, x3",
+        "mov x3, x4",
+        "mov x4, x5",
+        "mov x5, x6",
+        "svc #0",
+        "cmn x0, #4095",
+        "b.hs 5f",
+        "ret",
+        "4:",
+        "cmp w1, #{set_seccomp}",
+        "b.ne 2b",
+        "adrp x9, {before_prctl}",
+        "add x9, x9, :lo12:{before_prctl}",
+        "b 6f",
+        "3:",
+        "adrp x9, {before_seccomp}",
+        "add x9, x9, :lo12:{before_seccomp}",
+        "6:",
+        "stp x29, x30, [sp, #-80]!",
+        "stp x0, x1, [sp, #16]",
+        "stp x2, x3, [sp, #32]",
+        "stp x4, x5, [sp, #48]",
+        "str x6, [sp, #64]",
+        "mov x0, x1",
+        "mov x1, x2",
+        "mov x2, x3",
+        "blr x9",
+        "ldp x0, x1, [sp, #16]",
+        "ldp x2, x3, [sp, #32]",
+        "ldp x4, x5, [sp, #48]",
+        "ldr x6, [sp, #64]",
+        "ldp x29, x30, [sp], #80",
+        "b 2b",
+        "5:",
+        "b {fail}",
+        seccomp = const libc::SYS_seccomp,
+        prctl = const libc::SYS_prctl,
+        set_seccomp = const libc::PR_SET_SECCOMP,
+        before_seccomp = sym before_seccomp,
+        before_prctl = sym before_prctl,
+        fail = sym fail,
+    )
+}
+
+/// As above.
+#[unsafe(no_mangle)]
+#[unsafe(naked)]
+#[cfg(target_arch = "aarch64")]
+unsafe extern "C" fn prctl(option: c_int) -> c_int {
+    naked_asm!(
+        "cmp w0, #{set_seccomp}",
+        "b.ne 2f",
+        "stp x29, x30, [sp, #-64]!",
+        "stp x0, x1, [sp, #16]",
+        "stp x2, x3, [sp, #32]",
+        "str x4, [sp, #48]",
+        "bl {before_prctl}",
+        "ldp x0, x1, [sp, #16]",
+        "ldp x2, x3, [sp, #32]",
+        "ldr x4, [sp, #48]",
+        "ldp x29, x30, [sp], #64",
+        "2:",
+        "mov x8, #{prctl}",
+        "svc #0",
+        "cmn x0, #4095",
+        "b.hs 5f",
+        "ret",
+        "5:",
+        "b {fail}",
+        prctl = const libc::SYS_prctl,
+        set_seccomp = const libc::PR_SET_SECCOMP,
+        before_prctl = sym before_prctl,
+        fail = sym fail,
+    )
+}

@@ -1,0 +1,289 @@
+//! Asks a seccomp filter, before the kernel gets it, what it will do to us.
+//!
+//! A program may give up system calls on pain of death. What the tap does in its name must then stop: a dump
+//! that opens a file would end the program. There is no safe way to ask the kernel (the question is a system call,
+//! too), so the filter is run here, as the kernel will: a filter is a program of classic BPF that reads a
+//! `seccomp_data` and returns an action (seccomp(2), linux/bpf_common.h).
+//!
+//! # Safety
+//! The filter is read as the kernel is about to read it: a counted array, by the contract of seccomp(2).
+#![allow(unsafe_code)]
+
+use libc::{c_long, sock_filter, sock_fprog};
+
+/// Instructions that are run at most: the kernel allows 4096, and jumps go forward only.
+const MOST: usize = 4096;
+/// `seccomp_data` in words: number, architecture, instruction pointer, six arguments of two words.
+const DATA_WORDS: usize = 16;
+/// Words of BPF's scratch memory.
+const MEMORY: usize = 16;
+
+#[cfg(target_arch = "x86_64")]
+const ARCHITECTURE: u32 = 0xc000_003e;
+#[cfg(target_arch = "aarch64")]
+const ARCHITECTURE: u32 = 0xc000_00b7;
+
+/// What sampling calls for: see DESIGN, law 7.
+const SAMPLING: &[c_long] = &[
+    libc::SYS_mmap,
+    libc::SYS_munmap,
+    libc::SYS_madvise,
+    libc::SYS_gettid,
+    libc::SYS_getpid,
+    libc::SYS_prctl,
+    libc::SYS_rt_sigprocmask,
+];
+/// What opening the region, writing a dump and the keeper call for, besides. A filter that refuses some of these, with an
+/// error, does no harm.
+const FILES: &[c_long] = &[
+    libc::SYS_openat,
+    libc::SYS_close,
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_fstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_statfs,
+    libc::SYS_lseek,
+    libc::SYS_readlinkat,
+    libc::SYS_getcwd,
+    libc::SYS_linkat,
+    libc::SYS_unlinkat,
+    libc::SYS_renameat,
+    libc::SYS_mkdirat,
+    libc::SYS_ftruncate,
+    libc::SYS_fchmod,
+    libc::SYS_getdents64,
+    libc::SYS_geteuid,
+    libc::SYS_prlimit64,
+    libc::SYS_rt_sigpending,
+    libc::SYS_futex,
+    // The keeper's.
+    libc::SYS_clone3,
+    libc::SYS_close_range,
+    libc::SYS_pidfd_open,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_set_robust_list,
+];
+/// Older forms of some, which libc uses on x86-64.
+#[cfg(target_arch = "x86_64")]
+const OLD_FORMS: &[c_long] =
+    &[libc::SYS_readlink, libc::SYS_link, libc::SYS_unlink, libc::SYS_rename, libc::SYS_getrlimit];
+#[cfg(not(target_arch = "x86_64"))]
+const OLD_FORMS: &[c_long] = &[];
+
+/// What is deadly from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Deadly {
+    /// Taking samples.
+    pub(crate) sampling: bool,
+    /// Opening files, and so the region, dumps, and the keeper.
+    pub(crate) files: bool,
+}
+
+impl Deadly {
+    /// Nothing is.
+    const NOTHING: Deadly = Deadly { sampling: false, files: false };
+    /// Everything is: what the strict mode leaves is read, write and the end.
+    pub(crate) const EVERYTHING: Deadly = Deadly { sampling: true, files: true };
+}
+
+/// What this filter makes deadly.
+///
+/// # Safety
+/// `program` is null or what a caller of seccomp(2) passes.
+pub(crate) unsafe fn examine(program: *const sock_fprog) -> Deadly {
+    // SAFETY: passed on to the caller.
+    let Some(program) = (unsafe { program.as_ref() }) else { return Deadly::NOTHING };
+    if program.filter.is_null() {
+        return Deadly::NOTHING;
+    }
+    // SAFETY: the program has that many instructions, by its own count.
+    let code = unsafe { std::slice::from_raw_parts(program.filter, usize::from(program.len)) };
+    let any = |calls: &[c_long]| calls.iter().any(|&call| kills(code, call));
+    let sampling = any(SAMPLING);
+    Deadly { sampling, files: sampling || any(FILES) || any(OLD_FORMS) }
+}
+
+/// Whether the filter kills, or sends a signal, for this system call with arguments of zero. A filter that
+/// cannot be followed is taken to kill.
+fn kills(code: &[sock_filter], call: c_long) -> bool {
+    match run(code, call) {
+        Some(action) => !matches!(action & 0xffff_0000, SECCOMP_ALLOW | SECCOMP_LOG | SECCOMP_ERRNO | SECCOMP_NOTIFY),
+        None => true,
+    }
+}
+
+const SECCOMP_ALLOW: u32 = 0x7fff_0000;
+const SECCOMP_LOG: u32 = 0x7ffc_0000;
+const SECCOMP_NOTIFY: u32 = 0x7fc0_0000;
+const SECCOMP_ERRNO: u32 = 0x0005_0000;
+
+/// The state of the BPF machine.
+struct Machine {
+    accumulator: u32,
+    index: u32,
+    memory: [u32; MEMORY],
+    data: [u32; DATA_WORDS],
+}
+
+fn run(code: &[sock_filter], call: c_long) -> Option<u32> {
+    let mut data = [0; DATA_WORDS];
+    data[0] = call as u32;
+    data[1] = ARCHITECTURE;
+    let mut machine = Machine { accumulator: 0, index: 0, memory: [0; MEMORY], data };
+    let mut at = 0;
+    for _ in 0..MOST {
+        let instruction = code.get(at)?;
+        at += 1;
+        match u32::from(instruction.code) & 7 {
+            5 => at += machine.jump(instruction)?,
+            6 => {
+                return Some(if u32::from(instruction.code) & 0x18 == 0x10 {
+                    machine.accumulator
+                } else {
+                    instruction.k
+                });
+            }
+            _ => machine.step(instruction)?,
+        }
+    }
+    None
+}
+
+impl Machine {
+    /// BPF_LD, BPF_LDX, BPF_ST, BPF_STX, BPF_ALU and BPF_MISC.
+    fn step(&mut self, instruction: &sock_filter) -> Option<()> {
+        let (code, k) = (u32::from(instruction.code), instruction.k);
+        match code & 7 {
+            0 => self.accumulator = self.load(code, k)?,
+            1 => self.index = self.load(code, k)?,
+            2 => *self.memory.get_mut(k as usize)? = self.accumulator,
+            3 => *self.memory.get_mut(k as usize)? = self.index,
+            4 => self.accumulator = self.compute(code, k)?,
+            7 if code & 0xf8 == 0x80 => self.accumulator = self.index,
+            7 => self.index = self.accumulator,
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn load(&self, code: u32, k: u32) -> Option<u32> {
+        match code & 0xe0 {
+            0x00 => Some(k),
+            0x20 => self.data.get(k as usize / 4).copied().filter(|_| k.is_multiple_of(4)),
+            0x60 => self.memory.get(k as usize).copied(),
+            0x80 => Some(size_of::<[u32; DATA_WORDS]>() as u32),
+            _ => None,
+        }
+    }
+
+    fn operand(&self, code: u32, k: u32) -> u32 {
+        if code & 8 == 0 { k } else { self.index }
+    }
+
+    fn compute(&self, code: u32, k: u32) -> Option<u32> {
+        let (a, b) = (self.accumulator, self.operand(code, k));
+        Some(match code & 0xf0 {
+            0x00 => a.wrapping_add(b),
+            0x10 => a.wrapping_sub(b),
+            0x20 => a.wrapping_mul(b),
+            0x30 => a.checked_div(b)?,
+            0x40 => a | b,
+            0x50 => a & b,
+            0x60 => a.checked_shl(b).unwrap_or(0),
+            0x70 => a.checked_shr(b).unwrap_or(0),
+            0x80 => a.wrapping_neg(),
+            0x90 => a.checked_rem(b)?,
+            0xa0 => a ^ b,
+            _ => return None,
+        })
+    }
+
+    /// How far a jump goes.
+    fn jump(&self, instruction: &sock_filter) -> Option<usize> {
+        let (code, a) = (u32::from(instruction.code), self.accumulator);
+        let b = self.operand(code, instruction.k);
+        let holds = match code & 0xf0 {
+            0x00 => return Some(instruction.k as usize),
+            0x10 => a == b,
+            0x20 => a > b,
+            0x30 => a >= b,
+            0x40 => a & b != 0,
+            _ => return None,
+        };
+        Some(usize::from(if holds { instruction.jt } else { instruction.jf }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn statement(code: u16, k: u32) -> sock_filter {
+        sock_filter { code, jt: 0, jf: 0, k }
+    }
+
+    const fn jump(code: u16, k: u32, jt: u8, jf: u8) -> sock_filter {
+        sock_filter { code, jt, jf, k }
+    }
+
+    const LOAD_NUMBER: sock_filter = statement(0x20, 0);
+    const KILL: sock_filter = statement(0x06, 0x8000_0000);
+    const ALLOW: sock_filter = statement(0x06, SECCOMP_ALLOW);
+
+    fn deadly(code: &[sock_filter]) -> Deadly {
+        let program = sock_fprog { len: code.len() as u16, filter: code.as_ptr().cast_mut() };
+        // SAFETY: a program of that many instructions.
+        unsafe { examine(&raw const program) }
+    }
+
+    #[test]
+    fn elasticsearchs_filter_refuses_programs_and_is_not_deadly() {
+        // Refuses fork, vfork, execve and execveat with EACCES, allows all others; kills another architecture.
+        let code = [
+            statement(0x20, 4),
+            jump(0x15, ARCHITECTURE, 0, 7),
+            LOAD_NUMBER,
+            jump(0x35, 0x3fff_ffff, 5, 0),
+            jump(0x15, 57, 4, 0),
+            jump(0x15, 58, 3, 0),
+            jump(0x15, 59, 2, 0),
+            jump(0x15, 322, 1, 0),
+            ALLOW,
+            statement(0x06, SECCOMP_ERRNO | 13),
+        ];
+        assert_eq!(deadly(&code), Deadly { sampling: false, files: false });
+    }
+
+    #[test]
+    fn a_list_of_what_is_allowed_is_deadly_for_the_rest() {
+        let mut code = vec![LOAD_NUMBER];
+        for &call in SAMPLING {
+            code.extend([jump(0x15, call as u32, 0, 1), ALLOW]);
+        }
+        code.push(KILL);
+        assert_eq!(deadly(&code), Deadly { sampling: false, files: true });
+        assert_eq!(deadly(&[LOAD_NUMBER, jump(0x15, 1, 1, 0), KILL, ALLOW]), Deadly { sampling: true, files: true });
+        assert_eq!(deadly(&[ALLOW]), Deadly { sampling: false, files: false });
+    }
+
+    #[test]
+    fn programs_that_cannot_be_followed_are_deadly() {
+        for code in [&[][..], &[statement(0x20, 3)], &[jump(0x05, 9, 0, 0)], &[statement(0x34, 0)]] {
+            assert_eq!(deadly(code), Deadly { sampling: true, files: true });
+        }
+        // a = 2; m[0] = a; x = m[0]; a = a * x + 4; a == 8 ? allow : kill
+        let code = [
+            statement(0x00, 2),
+            statement(0x02, 0),
+            statement(0x61, 0),
+            statement(0x2c, 0),
+            statement(0x04, 4),
+            jump(0x15, 8, 1, 0),
+            KILL,
+            ALLOW,
+        ];
+        assert_eq!(deadly(&code), Deadly { sampling: false, files: false });
+    }
+}

@@ -1,0 +1,194 @@
+//! Where dumps cannot go, or would do damage: full, read-only, missing and removed folders, names that are taken,
+//! processes that share a pid. The program lives, at most one line says what is wrong, no file is cut off or
+//! overwritten.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use support::{Dump, Folder, HOWEVER_SHORT, HeapV2, collect_dumps, library, needs};
+
+/// A folder with the program in it.
+struct Scene {
+    folder: Folder,
+    program: PathBuf,
+}
+
+impl Scene {
+    fn new(purpose: &str) -> Scene {
+        let folder = Folder::new(purpose);
+        let program = folder.path().join("leaker");
+        let source = format!("{}/tests/host/leaker.c", env!("CARGO_MANIFEST_DIR"));
+        let status = Command::new("gcc").args(["-O1", "-fno-builtin", "-w", "-o"]).arg(&program).arg(source).status();
+        assert!(status.expect("gcc starts").success());
+        Scene { folder, program }
+    }
+
+    /// The shell with the tap's variables ready in `$TAP`, and the program in `$PROGRAM`.
+    fn shell(&self, script: &str, options: &str) -> Output {
+        let conf = format!("prof:true,lg_prof_sample:0,prof_final:true,{HOWEVER_SHORT}{options}");
+        let tap = format!("LD_PRELOAD={} MALLOC_CONF={conf}", library().display());
+        Command::new("sh")
+            .args(["-c", &script.replace("$TAP", &format!("env {tap}"))])
+            .current_dir(self.folder.path())
+            .env("PROGRAM", &self.program)
+            .env_remove("LD_PRELOAD")
+            .env_remove("TMPDIR")
+            .output()
+            .expect("sh starts")
+    }
+
+    /// The dumps of a folder below, without those of `env` itself.
+    fn dumps(&self, below: &str) -> Vec<Dump> {
+        let all = collect_dumps(&self.folder.path().join(below));
+        all.into_iter().filter(|dump| is_whole(&dump.path).metadata["exe"].ends_with("leaker")).collect()
+    }
+}
+
+fn is_whole(path: &Path) -> HeapV2 {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    HeapV2::parse(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn lines(output: &Output) -> Vec<String> {
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    text.lines().filter(|line| !line.starts_with("heaptap: profiling ")).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_missing_folder_falls_back_to_the_next_and_says_so_once() {
+    let scene = Scene::new("missing");
+    fs::create_dir(scene.folder.path().join("second")).unwrap();
+    let script = "HEAPTAP_DIR=second $TAP,prof_prefix:no/such/place,lg_prof_interval:16 $PROGRAM 2000";
+    let output = scene.shell(script, "");
+    assert!(output.status.success());
+    let told = lines(&output);
+    // `env` is a process of its own and says it, too.
+    let of_place = |line: &&String| line.contains("the directory of prof_prefix cannot be written; dumps go to ");
+    assert!(told.iter().filter(of_place).count() <= 2 && told.iter().all(|line| of_place(&line)), "{told:?}");
+    assert!(told.iter().any(|line| line.contains("/second/place.")), "{told:?}");
+    assert!(!scene.dumps("second").is_empty());
+}
+
+#[test]
+fn where_nothing_can_be_written_one_line_says_so() {
+    let scene = Scene::new("nowhere");
+    let output = scene.shell("$TAP,prof_prefix:/proc/nowhere,lg_prof_interval:16 $PROGRAM 2000", "");
+    assert!(output.status.success());
+    let told = lines(&output);
+    assert!(!told.is_empty() && told.len() <= 2, "{told:?}");
+    assert!(told.iter().all(|line| line.starts_with("heaptap: cannot write /proc/nowhere.")), "{told:?}");
+}
+
+#[test]
+fn a_removed_working_folder_is_no_harm() {
+    let scene = Scene::new("removed");
+    let output = scene.shell("mkdir gone && cd gone && rmdir ../gone && TMPDIR=.. $TAP $PROGRAM 100", "");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(lines(&output).len() <= 2, "{:?}", lines(&output));
+}
+
+#[test]
+fn a_full_disk_leaves_no_part_of_a_dump() {
+    let scene = Scene::new("full");
+    let small = scene.folder.subfolder("small");
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=12k", "none"]).arg(&small).output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: nothing can be mounted here (the hazard `fsize` stands for it)");
+        return;
+    }
+    let output = scene.shell("$TAP,prof_prefix:small/x,lg_prof_interval:14 $PROGRAM 5000", "");
+    let left: Vec<PathBuf> = fs::read_dir(&small).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let kept: Vec<&PathBuf> = left.iter().filter(|path| !path.to_string_lossy().ends_with(".java.so")).collect();
+    let checked: Vec<bool> =
+        kept.iter().map(|path| HeapV2::parse(&fs::read_to_string(path).unwrap_or_default()).is_ok()).collect();
+    let unmounted = Command::new("umount").arg(&small).status();
+    assert!(output.status.success() && unmounted.is_ok_and(|status| status.success()));
+    assert!(checked.iter().all(|&whole| whole), "{kept:?} {checked:?}");
+    let told = lines(&output);
+    assert!(!told.is_empty() && told.len() <= 2, "{told:?}");
+    assert!(told.iter().all(|line| line.contains("No space left on device")), "{told:?}");
+}
+
+#[test]
+fn names_that_are_taken_are_left_alone() {
+    let scene = Scene::new("taken");
+    let victim = scene.folder.write("victim", "precious");
+    fs::create_dir(scene.folder.path().join("dumps")).unwrap();
+    symlink(&victim, scene.folder.path().join("link")).unwrap();
+    // The shell knows the pid that the program will have, and puts a link, a file and a folder in the way.
+    let script = "cd dumps; ln -s ../victim x.$$.0.f.heap; echo mine > x.$$.1.f.heap; mkdir x.$$.2.f.heap
+        ln -s ../victim x.$$.0.f.heap.tmp; exec $TAP,prof_prefix:x $PROGRAM 100";
+    let output = scene.shell(script, "");
+    assert!(output.status.success(), "{:?}", lines(&output));
+    let pid = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let dumps = scene.folder.path().join("dumps");
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+    assert_eq!(fs::read_to_string(dumps.join(format!("x.{pid}.1.f.heap"))).unwrap(), "mine\n");
+    // `env` had the same pid before, but ended by exec, without a dump.
+    let heap = is_whole(&dumps.join(format!("x.{pid}.3.f.heap")));
+    assert!(heap.metadata["exe"].ends_with("leaker"));
+}
+
+#[test]
+fn two_processes_with_one_pid_on_one_volume_keep_their_files() {
+    let scene = Scene::new("pid-one");
+    fs::create_dir(scene.folder.path().join("dumps")).unwrap();
+    let probe = scene.shell("unshare --pid --fork true", "");
+    if !needs("unshare") || !probe.status.success() {
+        eprintln!("skipped: no pid namespaces here");
+        return;
+    }
+    let mut seen = Vec::new();
+    for count in [100, 200, 300] {
+        let output = scene.shell(&format!("unshare --pid --fork $TAP,prof_prefix:dumps/x $PROGRAM {count}"), "");
+        assert!(output.status.success(), "{:?}", lines(&output));
+        assert_eq!(output.stdout, b"1\n");
+        let dumps = scene.dumps("dumps");
+        assert_eq!(dumps.len(), seen.len() + 1);
+        for (path, text) in &seen {
+            assert_eq!(&fs::read_to_string(path).unwrap(), text);
+        }
+        seen = dumps.iter().map(|dump| (dump.path.clone(), dump.text())).collect();
+    }
+    let tokens: std::collections::BTreeSet<String> =
+        seen.iter().map(|(path, _)| is_whole(path).metadata["token"].clone()).collect();
+    assert_eq!(tokens.len(), 3, "each life has a token of its own");
+}
+
+#[test]
+fn short_processes_leave_nothing_by_default() {
+    let scene = Scene::new("short");
+    let tap = format!("LD_PRELOAD={}", library().display());
+    let conf = "MALLOC_CONF=prof:true,lg_prof_interval:30,lg_prof_sample:17,prof_final:true";
+    let script = format!(
+        "export {tap} {conf}; for n in $(seq 200); do /bin/true; done; for n in $(seq 20); do $PROGRAM 10; done"
+    );
+    let output = scene.shell(&script, "");
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let left: Vec<_> = fs::read_dir(scene.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["leaker"]);
+}
+
+#[test]
+fn the_leak_summary_is_jemallocs() {
+    let scene = Scene::new("leak");
+    let output = scene.shell("$TAP,prof_prefix:x,prof_leak:true $PROGRAM 77", "");
+    let told = lines(&output);
+    let expected = [
+        "<jemalloc>: Leak approximation summary: ~78848 bytes, ~77 objects, >= 1 context",
+        "<jemalloc>: Run jeprof on dump output for leak detail",
+    ];
+    assert!(told.ends_with(&expected.map(str::to_owned)), "{told:?}");
+    assert!(output.status.success());
+    let output = scene.shell("$TAP,prof_prefix:x,prof_leak_error:true $PROGRAM 1", "");
+    let told = lines(&output);
+    assert_eq!(output.status.code(), Some(1), "{told:?}");
+    let last = "<jemalloc>: Exiting with error code because memory leaks were detected";
+    assert_eq!(told.last().map(String::as_str), Some(last));
+    assert!(told.iter().any(|line| line.ends_with("~1024 bytes, ~1 object, >= 1 context")), "{told:?}");
+}
