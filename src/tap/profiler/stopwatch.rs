@@ -44,7 +44,8 @@ impl Stopwatch {
     /// Ends it. What was measured is counted for the visits that were not; then it is what was counted so far.
     #[inline]
     pub(super) fn stop(self, store: &Store) -> Option<u64> {
-        let took_ns = clock::thread_ns().saturating_sub(self.start_ns?);
+        let start_ns = self.start_ns?;
+        let took_ns = clock::thread_ns().saturating_sub(start_ns);
         Some(store.region().count(Counter::ProfilerNs, took_ns * u64::from(ONE_IN)))
     }
 }
