@@ -16,6 +16,7 @@ const TAP: &[&str] = &[
     "stack",
     "guard",
     "sampler",
+    "governor",
     "settings",
     "triggers",
     "control",
