@@ -111,7 +111,7 @@ fn pprof_files_are_read_by_go_tool_pprof_with_the_same_total() {
     let folder = Folder::new("pprof");
     for dump in [shop("2.f"), dumps().join("small.heap")] {
         let file = folder.path().join("x.pb.gz");
-        let output = heaptap(&["convert", "--to", "pprof", "-o", file.to_str().unwrap()], &[dump.clone()]);
+        let output = heaptap(&["convert", "--to", "pprof", "-o", file.to_str().unwrap()], std::slice::from_ref(&dump));
         assert!(output.status.success());
         let raw = Command::new("go")
             .args(["tool", "pprof", "-raw"])

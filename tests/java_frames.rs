@@ -17,10 +17,13 @@ const ALONE: &str = "prof_keeper:false";
 /// Room for stacks that are nearly all different.
 const LARGE_REGION: &str = "prof_region_bytes:1073741824";
 
+/// Leaf first: `class.method:line` for Java frames, `None` for native ones.
+type Frames = Vec<Option<String>>;
+
 /// A dump's stacks as text.
 struct JavaDump {
-    /// Leaf first: `class.method:line` for Java frames, `None` for native ones.
-    stacks: Vec<(Vec<Option<String>>, (u64, u64))>,
+    /// Each with its objects and bytes.
+    stacks: Vec<(Frames, (u64, u64))>,
     metadata: BTreeMap<String, String>,
 }
 

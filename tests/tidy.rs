@@ -35,6 +35,7 @@ const TAP: &[&str] = &[
 const CLI: &[&str] = &["profile", "symbolize", "analyze", "render", "attach", "commands"];
 /// Where unsafe code may stand, below `src/`.
 const UNSAFE: &[&str] = &[
+    "cli/attach/child.rs",
     "tap/backend.rs",
     "tap/control.rs",
     "tap/exports",

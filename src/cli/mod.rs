@@ -27,8 +27,10 @@ enum Command {
     Growth(commands::growth::Arguments),
     Leaks(commands::leaks::Arguments),
     Diff(commands::diff::Arguments),
+    Tree(commands::tree::Arguments),
+    Flame(commands::flame::Arguments),
+    Convert(commands::convert::Arguments),
     Ps(commands::ps::Arguments),
-    Recover(commands::recover::Arguments),
     /// Make running processes write a dump each
     Dump(commands::control::Processes),
     /// Make running processes sample
@@ -36,9 +38,7 @@ enum Command {
     /// Make running processes stop sampling; what is live stays recorded
     Stop(commands::control::Processes),
     Rate(commands::control::Rate),
-    Tree(commands::tree::Arguments),
-    Flame(commands::flame::Arguments),
-    Convert(commands::convert::Arguments),
+    Recover(commands::recover::Arguments),
 }
 
 /// Runs the command line and returns its exit status: 0 done, 1 a finding, 2 trouble.

@@ -28,7 +28,7 @@ const TRAILER: usize = 8;
 /// What blocks of more than eight bytes are aligned to without asking.
 const NATURAL_ALIGNMENT: usize = 16;
 /// Arenas of sampled blocks: one alone is a bottleneck, more than a few only cost memory.
-const ARENAS: usize = 8;
+const ARENAS: usize = 4;
 /// The index that stands for all arenas (MALLCTL_ARENAS_ALL in jemalloc.h).
 const ALL_ARENAS: u64 = 4096;
 /// Bytes that jemalloc's options may take, with the NUL.
@@ -113,7 +113,7 @@ pub(crate) fn purge() {
 #[inline]
 pub(crate) fn size_class(size: usize, alignment: usize) -> usize {
     if alignment <= NATURAL_ALIGNMENT
-        && let Some(class) = size_class::small(size)
+        && let Some(class) = size_class::of(size)
     {
         return class.bytes;
     }
@@ -217,7 +217,7 @@ impl SampledHeap {
     ) -> Option<SampledBlock> {
         // At least nine bytes, because the class of eight has not the natural alignment.
         let bytes = size.max(1).checked_add(TRAILER)?;
-        let class = if alignment <= NATURAL_ALIGNMENT { size_class::small(bytes) } else { None };
+        let class = if alignment <= NATURAL_ALIGNMENT { size_class::of(bytes) } else { None };
         let spare = class.and_then(|class| self.spares.take(class, hint));
         let start = match spare {
             Some(spare) => {
@@ -264,7 +264,7 @@ impl SampledHeap {
     /// # Safety
     /// `block` came from `allocate` and was not freed since.
     pub(crate) unsafe fn free(&self, block: SampledBlock, hint: usize) {
-        let surplus = match size_class::small(block.usable + TRAILER) {
+        let surplus = match size_class::of(block.usable + TRAILER) {
             Some(class) => self.spares.put(class, hint, block.start),
             None => Some(block.start),
         };

@@ -52,13 +52,13 @@ impl Sampler {
     /// Nearly all allocations are much smaller than R; for them the first terms of the series do, without the
     /// exponential (relative error below 1e-12 up to an eighth).
     pub(crate) fn weight(self, requested: u64) -> f64 {
-        let inverse = self.period as f64 / requested.max(1) as f64;
-        let x = 1.0 / inverse;
+        let (period, requested) = (self.period as f64, requested.max(1) as f64);
+        let x = requested / period;
         if x > 0.125 {
             return 1.0 / one_minus_exp(x);
         }
         let square = x * x;
-        inverse + 0.5 + x * (1.0 / 12.0 - square * (1.0 / 720.0 - square / 30240.0))
+        period / requested + 0.5 + x * (1.0 / 12.0 - square * (1.0 / 720.0 - square / 30240.0))
     }
 }
 

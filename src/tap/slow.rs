@@ -55,9 +55,11 @@ pub(crate) fn sample(request: &Request) -> Option<NonNull<c_void>> {
         let wait = Wait::of(thread);
         // Before the sampling, so that whoever jumps out of it (siglongjmp) leaves a wait behind.
         PROFILER.draw(thread);
-        let (block, interval_over) = PROFILER.sample(request, thread, wait);
-        keeper::notice(interval_over, PROFILER.is_new_maximum());
-        block
+        let taken = PROFILER.sample(request, thread, wait);
+        if taken.interval_over || taken.is_check_due || !PROFILER.keeper_started.load(Ordering::Relaxed) {
+            keeper::notice(taken.interval_over, PROFILER.is_new_maximum());
+        }
+        taken.block
     })
 }
 

@@ -82,6 +82,15 @@ impl StackTrace {
         }
     }
 
+    /// Adds outer frames as long as there is room; how many were added.
+    #[inline]
+    pub(crate) fn push_all(&mut self, pcs: impl Iterator<Item = u64>) -> usize {
+        let room = self.pcs.get_mut(self.depth..self.limit).unwrap_or(&mut []);
+        let added = room.iter_mut().zip(pcs).map(|(slot, pc)| *slot = pc).count();
+        self.depth += added;
+        added
+    }
+
     /// Records why the walk stopped.
     pub(crate) fn set_end(&mut self, end: StackEnd) {
         self.end = end;
@@ -108,6 +117,9 @@ mod tests {
         assert!(trace.push(1) && trace.push(2));
         assert!(!trace.push(3));
         assert_eq!((trace.pcs(), trace.end()), (&[1, 2][..], StackEnd::TooDeep));
+        trace.reset(4);
+        assert!(trace.push(1));
+        assert_eq!((trace.push_all(2..4), trace.push_all(4..9), trace.pcs()), (2, 1, &[1, 2, 3, 4][..]));
     }
 
     #[test]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import measure
-from bench.peers import QUIET, Peer
+from bench.peers import QUIET, Peer, with_conf
 from trial.steps import Trouble, say
 
 #: Frames above `main` in the figure of one sample.
@@ -135,8 +135,3 @@ class Figures:
 def base(peer: Peer) -> str:
     """What both heaptap and jemalloc need to profile, without final dumps."""
     return QUIET if peer.name.startswith("heaptap") else "prof:true"
-
-
-def with_conf(peer: Peer, conf: str) -> Peer:
-    """The same library with another setting."""
-    return Peer(peer.name, peer.about, peer.library, {"MALLOC_CONF": conf})

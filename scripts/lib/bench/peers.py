@@ -63,17 +63,22 @@ def jemalloc_profiles() -> list[Peer]:
     libgcc = attempt("jemalloc prof", lambda: jemalloc.build("prof"))
     libunwind = attempt("jemalloc prof, libunwind", lambda: jemalloc.build("prof-libunwind"))
     return [
-        with_conf(libgcc, "jeprof off", "jemalloc 5.3.1 --enable-prof, inactive", "prof:true,prof_active:false"),
-        with_conf(libgcc, "jeprof 19", "the same at 512 KiB (libgcc's unwinder)", "prof:true,lg_prof_sample:19"),
-        with_conf(libgcc, "jeprof 17", "the same at 128 KiB", "prof:true,lg_prof_sample:17"),
-        with_conf(libunwind, "jeprof-lu 19", "jemalloc 5.3.1 with libunwind, 512 KiB", "prof:true,lg_prof_sample:19"),
-        with_conf(libunwind, "jeprof-lu 17", "the same at 128 KiB", "prof:true,lg_prof_sample:17"),
+        named(libgcc, "jeprof off", "jemalloc 5.3.1 --enable-prof, inactive", "prof:true,prof_active:false"),
+        named(libgcc, "jeprof 19", "the same at 512 KiB (libgcc's unwinder)", "prof:true,lg_prof_sample:19"),
+        named(libgcc, "jeprof 17", "the same at 128 KiB", "prof:true,lg_prof_sample:17"),
+        named(libunwind, "jeprof-lu 19", "jemalloc 5.3.1 with libunwind, 512 KiB", "prof:true,lg_prof_sample:19"),
+        named(libunwind, "jeprof-lu 17", "the same at 128 KiB", "prof:true,lg_prof_sample:17"),
     ]
 
 
-def with_conf(found: Peer, name: str, about: str, conf: str) -> Peer:
-    """The same library under another name and setting."""
+def named(found: Peer, name: str, about: str, conf: str) -> Peer:
+    """A library that was found, under the name of a setting."""
     return Peer(name, about, found.library, {"MALLOC_CONF": conf}, skipped=found.skipped)
+
+
+def with_conf(peer: Peer, conf: str) -> Peer:
+    """The same library with another setting."""
+    return named(peer, peer.name, peer.about, conf)
 
 
 def glibc() -> Peer:

@@ -38,6 +38,8 @@ pub(crate) struct Report {
     pub(crate) rss_bytes: Option<u64>,
     /// Samples that the tap lost.
     pub(crate) lost_samples: u64,
+    /// How the recorded stacks ended: (reason, number of walks).
+    pub(crate) stack_ends: Vec<(&'static str, u64)>,
     /// Nanoseconds that the tap spent.
     pub(crate) profiler_ns: Option<u64>,
     /// Memory of the tap's tables.
@@ -169,6 +171,7 @@ impl Report {
             error_bytes: standard_error(total.bytes, period),
             rss_bytes: metadata.rss_bytes,
             lost_samples: metadata.lost_total(),
+            stack_ends: metadata.stack_ends.iter().map(|(end, number)| (end.word(), *number)).collect(),
             profiler_ns: metadata.profiler_ns,
             tables_bytes: metadata.tables_bytes,
             has_times: seconds.is_some(),

@@ -2,7 +2,7 @@
 //! and the Firefox Profiler. Names may hold blanks, as the number is after the last one.
 
 use super::Renderer;
-use crate::cli::analyze::tree::Tree;
+use crate::cli::analyze::tree::{Node, Tree};
 use crate::cli::profile::Profile;
 use crate::cli::profile::series::Series;
 use std::io::{self, Write};
@@ -21,26 +21,22 @@ impl Renderer<Series> for Folded {
 
 /// The paths of a tree that hold bytes of their own.
 pub(crate) fn lines(tree: &Tree, profile: &Profile) -> Vec<(String, f64)> {
-    let mut paths: Vec<String> = Vec::with_capacity(tree.nodes.len());
-    let mut lines = Vec::new();
-    for (index, node) in tree.nodes.iter().enumerate() {
-        let name = node
-            .function
-            .and_then(|id| profile.function(id))
-            .map_or(String::new(), |function| one_word(&function.name));
-        let parent = paths.get(node.parent as usize).filter(|_| index > 0).map_or("", String::as_str);
-        let path = match (parent.is_empty(), name.is_empty()) {
-            (true, _) => name,
-            (false, true) => parent.to_owned(),
-            (false, false) => format!("{parent};{name}"),
-        };
-        let own: f64 = node.own.iter().map(|own| own.bytes).sum();
-        if own >= 0.5 {
-            lines.push((if path.is_empty() { "[no stack]".to_owned() } else { path.clone() }, own));
-        }
-        paths.push(path);
+    let names: Vec<String> = profile.functions.iter().map(|function| one_word(&function.name)).collect();
+    let own = |node: &Node| node.own.iter().map(|own| own.bytes).sum::<f64>();
+    let holding = tree.nodes.iter().filter(|node| own(node) >= 0.5);
+    holding.map(|node| (path(tree, node, &names), own(node))).collect()
+}
+
+/// `root;…;leaf`. Made for nodes that hold something only: the paths of all would be quadratic.
+fn path(tree: &Tree, leaf: &Node, names: &[String]) -> String {
+    let mut frames: Vec<&str> = Vec::new();
+    let mut at = Some(leaf);
+    while let Some((node, function)) = at.and_then(|node| Some((node, node.function?))) {
+        frames.extend(names.get(function.index()).map(String::as_str).filter(|name| !name.is_empty()));
+        at = tree.nodes.get(node.parent as usize);
     }
-    lines
+    frames.reverse();
+    if frames.is_empty() { "[no stack]".to_owned() } else { frames.join(";") }
 }
 
 /// A name without what separates frames and lines in this format.

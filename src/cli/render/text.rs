@@ -239,10 +239,21 @@ fn tap_cost(report: &Report) -> String {
     if let Some(tables) = report.tables_bytes {
         parts.push(format!("{} of tables", bytes(tables as f64)));
     }
+    parts.extend(cut_stacks(report));
     if report.lost_samples > 0 {
         parts.push(format!("{} samples lost: live bytes are underestimated", count(report.lost_samples as f64)));
     }
     parts.join(", ")
+}
+
+/// How many walks ended before the thread's root, if it is more than one in a hundred.
+fn cut_stacks(report: &Report) -> Option<String> {
+    let all: u64 = report.stack_ends.iter().map(|(_, number)| number).sum();
+    let early = || report.stack_ends.iter().filter(|(word, number)| *word != "root" && *number > 0);
+    let cut: u64 = early().map(|(_, number)| number).sum();
+    let share_cut = cut as f64 / all.max(1) as f64;
+    let most = early().max_by_key(|(_, number)| *number).map_or("", |(word, _)| word);
+    (share_cut > 0.01).then(|| format!("{} of stacks end early (most: {most})", share(share_cut)))
 }
 
 /// A verdict as one word.

@@ -1,13 +1,13 @@
-//! jemalloc's small size classes, computed: four a doubling, at least 16 bytes apart.
+//! jemalloc's size classes up to those that its thread caches hold, computed: four a doubling, at least 16 bytes apart.
 //!
 //! Asking jemalloc costs a call each time and, for a block, a walk down its address tree; a sample needs a
 //! size class three times. The rule is that of jemalloc's `sc.h` for the usual quantum of 16 bytes and is
 //! checked against `nallocx` below. No calls, no state.
 
 /// Number of the classes computed here.
-pub(super) const CLASSES: usize = 29;
-/// Largest size whose class is computed here.
-const LARGEST: usize = 4096;
+pub(super) const CLASSES: usize = 41;
+/// Largest size whose class is computed here; beyond it, sizes are whole pages.
+const LARGEST: usize = 32 << 10;
 /// log2 of the smallest distance of two classes.
 const LG_QUANTUM: u32 = 4;
 
@@ -20,9 +20,9 @@ pub(super) struct SizeClass {
     pub(super) bytes: usize,
 }
 
-/// The class of a request of so many bytes, if it is a small one.
+/// The class of a request of so many bytes, if it is one of these.
 #[inline]
-pub(super) fn small(bytes: usize) -> Option<SizeClass> {
+pub(super) fn of(bytes: usize) -> Option<SizeClass> {
     if bytes > LARGEST {
         return None;
     }
@@ -42,10 +42,10 @@ mod tests {
 
     #[test]
     fn classes_are_numbered_without_gaps() {
-        let mut numbers: Vec<usize> = (0..=LARGEST).filter_map(|bytes| Some(small(bytes)?.index)).collect();
+        let mut numbers: Vec<usize> = (0..=LARGEST).filter_map(|bytes| Some(of(bytes)?.index)).collect();
         numbers.dedup();
         assert_eq!(numbers, (0..CLASSES).collect::<Vec<_>>());
-        assert_eq!(small(LARGEST + 1), None);
+        assert_eq!(of(LARGEST + 1), None);
     }
 
     #[test]
@@ -54,7 +54,7 @@ mod tests {
             // SAFETY: computes from numbers; the size is not zero.
             #[allow(unsafe_code)]
             let expected = unsafe { tikv_jemalloc_sys::nallocx(bytes, 0) };
-            assert_eq!(small(bytes).map(|class| class.bytes), Some(expected), "{bytes}");
+            assert_eq!(of(bytes).map(|class| class.bytes), Some(expected), "{bytes}");
         }
     }
 }

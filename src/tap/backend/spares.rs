@@ -1,9 +1,9 @@
-//! Freed sampled blocks kept for the next sample: at most one of each small size class in each shard.
+//! Freed sampled blocks kept for the next sample: at most one of each size class up to 32 KiB in each shard.
 //!
 //! Sampled blocks are few, so the arenas of their own often hold a single block of a class; freeing it would give
 //! its slab back, and the next sample would make one anew: some 2,500 instructions each time, against two
 //! exchanges here. No lock: a place is emptied and filled by one exchange each, so a signal handler or a
-//! fork child finds a block or none. At most a slab of each class and shard stays in memory for it.
+//! fork child finds a block or none. The blocks of a shard are 208 KiB at most, and keep a slab each in memory.
 
 use super::size_class::{CLASSES, SizeClass};
 use std::ffi::c_void;
@@ -11,7 +11,7 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// Threads are spread over so many shards.
-const SHARDS: usize = 8;
+const SHARDS: usize = 4;
 
 /// One shard: a place for each class. Shards begin at cache lines of their own.
 #[repr(align(64))]
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn a_place_keeps_the_newest_block_and_gives_it_once() {
         let spares = Spares::new();
-        let class = size_class::small(100).unwrap();
+        let class = size_class::of(100).unwrap();
         let [first, second] = [0x1000, 0x2000].map(|address| NonNull::new(address as *mut c_void).unwrap());
         assert_eq!(spares.take(class, 3), None);
         assert_eq!(spares.put(class, 3, first), None);

@@ -1,5 +1,6 @@
 //! How the walks of Java stacks ended, and what they cost beyond the ordinary.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::wire::stack_end::StackEnd;
@@ -8,11 +9,15 @@ use crate::wire::stack_end::StackEnd;
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     ends: [AtomicU64; StackEnd::ALL.len()],
+    /// Runs of Java frames.
     pub(super) walks: Counter,
-    pub(super) frames: Counter,
-    pub(super) new_methods: Counter,
+    /// Methods, or points in them, whose names were read.
+    pub(super) named: Counter,
+    /// Frames whose name could not be kept.
     pub(super) unnamed: Counter,
+    /// Compiled frames that were not in the cache.
     pub(super) decoded: Counter,
+    /// Stacks picked up again at a frame that the machine had noted.
     pub(super) recovered: Counter,
 }
 
@@ -39,8 +44,7 @@ impl Counters {
         Counters {
             ends: [const { AtomicU64::new(0) }; StackEnd::ALL.len()],
             walks: Counter::new(),
-            frames: Counter::new(),
-            new_methods: Counter::new(),
+            named: Counter::new(),
             unnamed: Counter::new(),
             decoded: Counter::new(),
             recovered: Counter::new(),
@@ -57,5 +61,14 @@ impl Counters {
     /// Walks that stopped for this reason.
     pub(super) fn ended(&self, end: StackEnd) -> u64 {
         self.ends.get(end as usize).map_or(0, |counter| counter.load(Ordering::Relaxed))
+    }
+}
+
+impl fmt::Display for Counters {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [walks, named, unnamed] = [&self.walks, &self.named, &self.unnamed].map(Counter::get);
+        let [decoded, recovered] = [&self.decoded, &self.recovered].map(Counter::get);
+        write!(out, "{walks} walks, {named} points named, {unnamed} frames unnamed, ")?;
+        write!(out, "{decoded} compiled frames decoded, {recovered} recovered")
     }
 }

@@ -177,3 +177,37 @@ fn boundaries<'a>(tables: &VmStructs, heaps: impl Iterator<Item = &'a CodeHeap>)
         Some((lowest.min(heap.object.read(low)?), highest.max(heap.object.read(high)?)))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 64-byte segments; low, high, segment map, log2 of the segment size; headers of 16 bytes.
+    const LAYOUT: HeapLayout = HeapLayout {
+        low: 0,
+        high: 8,
+        segments: 16,
+        log2_segment_size: 24,
+        block_header: 16,
+        block_length: 0,
+        length_is_short: false,
+        block_used: 8,
+    };
+
+    #[test]
+    fn a_pc_leads_to_the_start_of_its_block_and_no_further() {
+        // Segments 0-2: a used block. 3: free. 4-5: a block that was given back. 6: not committed.
+        let mut memory = vec![0_u64; 7 * 8];
+        (memory[0], memory[1]) = (3, 1);
+        (memory[4 * 8], memory[4 * 8 + 1]) = (2, 0);
+        let map = [0_u8, 1, 2, FREE, 0, 1, FREE];
+        let low = memory.as_ptr().expose_provenance();
+        let object = [low, low + 6 * 64, map.as_ptr().expose_provenance(), 6];
+        let heap = CodeHeap::open(object.as_ptr().expose_provenance(), &LAYOUT).unwrap();
+        let blob = |offset: usize| heap.blob_at(low + offset, &LAYOUT).map(|blob| blob.start() - low);
+        assert_eq!([16, 63, 64, 191].map(blob), [Some(16); 4]);
+        assert_eq!([0, 15].map(blob), [None; 2], "the header is no code");
+        assert_eq!([192, 256, 383, 384, 447].map(blob), [None; 5]);
+        assert!(heap.blob_at(low - 1, &LAYOUT).is_none());
+    }
+}

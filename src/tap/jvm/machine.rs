@@ -12,7 +12,7 @@ use super::interpreter::Interpreter;
 use super::memory::{self, Block, Copied};
 use super::method::MethodLayout;
 use super::nmethod::NmethodLayout;
-use super::quirks::{self, Quirks};
+use super::quirks;
 use super::thread::ThreadLayout;
 use super::unsigned5::Unsigned5;
 use super::vmstructs::VmStructs;
@@ -31,7 +31,6 @@ pub(super) enum Unfit {
 pub(super) struct Machine {
     /// Feature release: 8, 11, 17, …
     pub(super) release: i32,
-    pub(super) quirks: Quirks,
     /// The bytes of `libjvm.so`.
     pub(super) image: Block,
     pub(super) code: CodeHeaps,
@@ -57,19 +56,18 @@ impl Machine {
         let release = release(&tables, vm).ok_or(Unfit::Unknown)?;
         let quirks = quirks::of_release(release).ok_or(Unfit::Unknown)?;
         let numbers = Unsigned5::with_lowest(quirks.lowest_digit);
-        let checked = memory::copy(vm.start(), &mut [0_u8; 8]) != Copied::Refused;
-        if !checked && !quirks::TESTED.contains(&release) {
+        let tested = quirks::TESTED.contains(&release);
+        if !tested && memory::copy(vm.start(), &mut [0_u8; 8]) == Copied::Refused {
             return Err(Unfit::Unknown);
         }
         let call_stub = tables.address("StubRoutines", "_call_stub_return_address").ok_or(Unfit::Unknown)?;
         let call_stub_return = vm.read_at(call_stub).filter(|&pc| pc != 0).ok_or(Unfit::NotYet)?;
         Ok(Machine {
             release,
-            quirks,
             image: vm,
             blobs: BlobLayout::derive(&tables).ok_or(Unfit::Unknown)?,
             nmethods: NmethodLayout::derive(&tables, numbers).ok_or(Unfit::Unknown)?,
-            methods: MethodLayout::derive(&tables, numbers, checked).ok_or(Unfit::Unknown)?,
+            methods: MethodLayout::derive(&tables, numbers, tested).ok_or(Unfit::Unknown)?,
             code: CodeHeaps::find(&tables, vm).ok_or(Unfit::NotYet)?,
             interpreter: Interpreter::find(&tables, vm, &quirks).ok_or(Unfit::NotYet)?,
             call_stub_return,

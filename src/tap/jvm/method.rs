@@ -46,7 +46,7 @@ pub(super) struct MethodLayout {
     symbol_body: usize,
     symbol_hash: Option<usize>,
     numbers: Unsigned5,
-    checked: bool,
+    tested: bool,
 }
 
 /// How memory is read.
@@ -72,8 +72,8 @@ impl NameBuffer {
 }
 
 impl MethodLayout {
-    /// `checked`: whether the kernel lets us read through it.
-    pub(super) fn derive(tables: &VmStructs, numbers: Unsigned5, checked: bool) -> Option<MethodLayout> {
+    /// `tested`: whether plain loads may stand in for checked ones that the kernel refuses.
+    pub(super) fn derive(tables: &VmStructs, numbers: Unsigned5, tested: bool) -> Option<MethodLayout> {
         let constant = |field| tables.offset("ConstMethod", field);
         let bit = |name| tables.int(name).and_then(|bit| u16::try_from(bit).ok());
         let hash_and_refcount = tables.offset("Symbol", "_hash_and_refcount").map(|offset| offset + 2);
@@ -97,28 +97,28 @@ impl MethodLayout {
             symbol_body: tables.offset("Symbol", "_body").or_else(|| tables.offset("Symbol", "_body[0]"))?,
             symbol_hash: hash_and_refcount.or_else(|| tables.offset("Symbol", "_identity_hash")),
             numbers,
-            checked,
+            tested,
         })
     }
 
     /// Reads the names and the line of a method. `None`: it is no method, or `bci` is not in it.
     pub(super) fn describe<'a>(&self, scope: Scope, trust: Trust, buffer: &'a mut NameBuffer) -> Option<JavaFrame<'a>> {
-        let memory = Memory { checked: self.checked && trust == Trust::Checked };
-        let const_method = memory.read::<usize>(scope.method + self.const_method)?;
-        let native = memory.read::<u16>(scope.method + self.access_flags)? & ACC_NATIVE != 0;
-        let code_size = memory.read::<u16>(const_method + self.code_size)?;
+        let memory = Memory { trust, tested: self.tested };
+        let const_method = memory.read::<usize>(scope.method, self.const_method)?;
+        let native = memory.read::<u16>(scope.method, self.access_flags)? & ACC_NATIVE != 0;
+        let code_size = memory.read::<u16>(const_method, self.code_size)?;
         if !native && scope.bci >= i32::from(code_size) {
             return None;
         }
-        let constants = memory.read::<usize>(const_method + self.constants)?;
-        let name_index = usize::from(memory.read::<u16>(const_method + self.name_index)?);
-        let pool_length = usize::try_from(memory.read::<i32>(constants + self.pool_length)?).ok()?;
+        let constants = memory.read::<usize>(const_method, self.constants)?;
+        let name_index = usize::from(memory.read::<u16>(const_method, self.name_index)?);
+        let pool_length = usize::try_from(memory.read::<i32>(constants, self.pool_length)?).ok()?;
         if name_index == 0 || name_index >= pool_length {
             return None;
         }
-        let name = memory.read::<usize>(constants + self.pool_size + 8 * name_index)?;
-        let holder = memory.read::<usize>(constants + self.pool_holder)?;
-        let class = memory.read::<usize>(holder + self.class_name)?;
+        let name = memory.read::<usize>(constants, self.pool_size + 8 * name_index)?;
+        let holder = memory.read::<usize>(constants, self.pool_holder)?;
+        let class = memory.read::<usize>(holder, self.class_name)?;
         let line = if native { 0 } else { self.line(memory, const_method, code_size, scope.bci) };
         let kind = if native { FrameKind::NativeMethod } else { FrameKind::Method };
         let class = self.text(memory, class, &mut buffer.class)?;
@@ -151,14 +151,14 @@ impl MethodLayout {
     /// Where a method's bytecodes begin, and how many there are.
     #[inline]
     pub(super) fn bytecodes(&self, method: usize, trust: Trust) -> Option<(usize, u16)> {
-        let memory = Memory { checked: self.checked && trust == Trust::Checked };
-        let const_method = memory.read::<usize>(method + self.const_method)?;
-        Some((const_method + self.const_size, memory.read::<u16>(const_method + self.code_size)?))
+        let memory = Memory { trust, tested: self.tested };
+        let const_method = memory.read::<usize>(method, self.const_method)?;
+        Some((const_method + self.const_size, memory.read::<u16>(const_method, self.code_size)?))
     }
 
     fn line(&self, memory: Memory, const_method: usize, code_size: u16, bci: i32) -> u32 {
-        let flags = memory.read::<u16>(const_method + self.const_flags).unwrap_or(0);
-        let words = memory.read::<i32>(const_method + self.const_words).and_then(|words| usize::try_from(words).ok());
+        let flags = memory.read::<u16>(const_method, self.const_flags).unwrap_or(0);
+        let words = memory.read::<i32>(const_method, self.const_words).and_then(|words| usize::try_from(words).ok());
         let first = const_method + self.const_size + usize::from(code_size);
         let end = const_method + 8 * words.unwrap_or(0);
         if bci == NO_BCI || flags & self.has_lines == 0 || end <= first {
@@ -170,27 +170,39 @@ impl MethodLayout {
 
     /// Copies a symbol's text, cut to the buffer.
     fn text<'a>(&self, memory: Memory, symbol: usize, into: &'a mut [u8]) -> Option<&'a [u8]> {
-        let length = usize::from(memory.read::<u16>(symbol + self.symbol_length)?).min(into.len());
+        let length = usize::from(memory.read::<u16>(symbol, self.symbol_length)?).min(into.len());
         let into = into.get_mut(..length)?;
-        memory.copy(symbol + self.symbol_body, into).then_some(&*into)
+        memory.copy(symbol.wrapping_add(self.symbol_body), into).then_some(&*into)
     }
 }
 
 /// The machine's metadata, of methods on the running stack.
 #[derive(Clone, Copy, Debug)]
 struct Memory {
-    checked: bool,
+    trust: Trust,
+    /// Whether plain loads will do where the kernel refuses to check: on releases that we have tested.
+    tested: bool,
 }
 
 impl Memory {
     #[inline]
-    fn read<T: Plain>(self, address: usize) -> Option<T> {
-        if self.checked { memory::copy_value(address).ok() } else { vouched(address, size_of::<T>())?.read(0) }
+    fn read<T: Plain>(self, base: usize, offset: usize) -> Option<T> {
+        let address = base.wrapping_add(offset);
+        if self.trust == Trust::Checked {
+            match memory::copy_value(address) {
+                Err(Copied::Refused) if self.tested => {}
+                checked => return checked.ok(),
+            }
+        }
+        vouched(address, size_of::<T>())?.read(0)
     }
 
     fn copy(self, address: usize, into: &mut [u8]) -> bool {
-        if self.checked {
-            return memory::copy(address, into) == Copied::Whole;
+        if self.trust == Trust::Checked {
+            match memory::copy(address, into) {
+                Copied::Refused if self.tested => {}
+                checked => return checked == Copied::Whole,
+            }
         }
         let Some(block) = vouched(address, into.len()) else { return false };
         into.iter_mut().zip(memory::Bytes::new(block, 0)).for_each(|(into, byte)| *into = byte);

@@ -41,6 +41,7 @@ mod unsigned5;
 mod vmstructs;
 mod walk;
 
+use std::fmt;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
@@ -67,19 +68,6 @@ pub(crate) enum Walked {
 /// Where, below native code that called Java, the next outer Java frame stands; if there is one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outer(Option<Registers>);
-
-/// What is known about the virtual machine of this process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Status {
-    /// No Java frame has been met.
-    None,
-    /// A thread is looking at it right now.
-    Busy,
-    /// Java frames are walked; the feature release.
-    Ready(i32),
-    /// A virtual machine whose layout we do not know, or whose structures failed too many checks: native frames only.
-    Unsupported,
-}
 
 const NONE: u32 = 0;
 const BUSY: u32 = 1;
@@ -117,7 +105,14 @@ impl Hotspot {
         trace: &mut StackTrace,
         names: &impl JavaFrames,
     ) -> Walked {
-        let Some(machine) = self.machine() else { return Walked::NotJava };
+        let Some(machine) = self.machine() else {
+            if !matches!(self.state.load(Ordering::Relaxed), BUSY | READY) {
+                return Walked::NotJava;
+            }
+            // Another thread is finding out (or just has) what this pc is: it may be Java, so nobody shall guess.
+            trace.set_end(StackEnd::NotWalked);
+            return Walked::Ended;
+        };
         if !machine.code.contains(at.pc) {
             return Walked::NotJava;
         }
@@ -167,21 +162,6 @@ impl Hotspot {
         let _ = Walk::new(machine, &self.counters, names, stack_of(bounds), trace).push_compiling(method);
     }
 
-    /// What is known about the virtual machine.
-    pub(crate) fn status(&self) -> Status {
-        match self.state.load(Ordering::Relaxed) {
-            BUSY => Status::Busy,
-            READY => self.published().map_or(Status::None, |machine| Status::Ready(machine.release)),
-            UNSUPPORTED => Status::Unsupported,
-            _ => Status::None,
-        }
-    }
-
-    /// Walks that ended for this reason.
-    pub(crate) fn ended(&self, end: StackEnd) -> u64 {
-        self.counters.ended(end)
-    }
-
     fn published(&self) -> Option<&'static Machine> {
         // Acquire: pairs with the release in `start`, so that the machine's fields are seen.
         let machine = self.machine.load(Ordering::Acquire);
@@ -228,6 +208,17 @@ impl Hotspot {
         let failed = self.counters.ended(StackEnd::JavaImplausible);
         if failed > TOLERATED && failed > self.counters.walks.get() / 4 {
             self.state.store(UNSUPPORTED, Ordering::Relaxed);
+        }
+    }
+}
+
+/// For dumps: `none`, `hotspot 17 (…)` with what its walks have cost so far, or `unsupported`.
+impl fmt::Display for Hotspot {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.state.load(Ordering::Relaxed), self.published()) {
+            (UNSUPPORTED, _) => out.write_str("unsupported"),
+            (_, Some(machine)) => write!(out, "hotspot {} ({})", machine.release, self.counters),
+            _ => out.write_str("none"),
         }
     }
 }

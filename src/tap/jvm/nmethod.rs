@@ -291,4 +291,38 @@ mod tests {
         assert_eq!(scopes(0).count(), 0);
         assert_eq!(scopes(7).collect::<Vec<_>>(), [None], "a damaged stream ends the chain and says so");
     }
+
+    /// An nmethod of one word per field, with three debug records (pcs -1, 5, 40) of 16 bytes at offset 64.
+    const LAYOUT: NmethodLayout = NmethodLayout {
+        method: 0,
+        compile_id: 8,
+        pcs: Place::InBlob(16),
+        pcs_end: Place::InBlob(24),
+        scopes: Place::InBlob(16),
+        metadata: Place::InBlob(16),
+        immutable: None,
+        mutable: None,
+        deopt_handlers: [Some(Place::InBlob(32)), None],
+        orig_pc: 40,
+        pc_desc_size: 16,
+        pc_desc_pc: 0,
+        pc_desc_scope: 4,
+        numbers: Unsigned5::with_lowest(1),
+    };
+
+    #[test]
+    fn only_exact_pcs_have_records() {
+        let record = |pc: i32, scope: u64| [u64::from(pc.cast_unsigned()) | scope << 32, 0];
+        let mut words = vec![0x1000, 7, 64, 64 + 3 * 16, 200, 0, 0, 0];
+        words.extend([record(-1, 0), record(5, 11), record(40, 12)].concat());
+        // SAFETY: the words outlive the block.
+        let blob = unsafe { Block::vouched(words.as_ptr().expose_provenance(), 8 * words.len()) };
+        let nmethod = Nmethod::new(blob, blob.start() + 48, &LAYOUT);
+        let at = |offset: usize| nmethod.scopes_at(blob.start() + 48 + offset);
+        assert_eq!([5, 40].map(at), [Some(ScopesAt(11)), Some(ScopesAt(12))]);
+        assert_eq!([0, 4, 6, 39, 41, 4096].map(at), [None; 6]);
+        assert_eq!(nmethod.scopes_at(blob.start()), None, "before the code");
+        assert_eq!((nmethod.method(), nmethod.compile_id()), (Some(0x1000), Some(7)));
+        assert!(nmethod.is_deopt_handler(blob.start() + 200) && !nmethod.is_deopt_handler(blob.start()));
+    }
 }

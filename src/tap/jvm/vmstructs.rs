@@ -1,7 +1,7 @@
 //! The tables that HotSpot exports about itself: `gHotSpotVMStructs`, `…Types`, `…IntConstants`, `…LongConstants`.
 //!
 //! They were made for the serviceability agent and say where each field of the machine's C++ types lies. Read
-//! once, while [`super::layout`] is derived; nothing here allocates or locks.
+//! once, while [`super::machine`] is built; nothing here allocates or locks.
 
 use super::image::Image;
 use super::memory::Block;
@@ -139,5 +139,68 @@ impl VmStructs {
         let table = self.ints;
         let record = table.find(|record| table.says(record + table.name, name))?;
         table.memory.read_at::<i32>(record + self.int_value)
+    }
+}
+
+#[cfg(test)]
+#[allow(unsafe_code, reason = "a block over the test's own tables")]
+mod tests {
+    use super::*;
+    use std::ffi::CStr;
+
+    /// type name, field name, declared type, is static, offset, address: one 8-byte word each.
+    type Field = [usize; 6];
+
+    fn text(text: &'static CStr) -> usize {
+        text.as_ptr().expose_provenance()
+    }
+
+    fn tables(fields: &[Field], types: &[[usize; 2]], ints: &[[usize; 2]]) -> VmStructs {
+        // SAFETY: only addresses that stand in these tables are read, and all of them are alive.
+        let memory = unsafe { Block::vouched(0, usize::MAX) };
+        let table = |first: *const usize, words: usize| Table {
+            memory,
+            first: first.expose_provenance(),
+            stride: 8 * words,
+            name: 0,
+        };
+        VmStructs {
+            structs: table(fields.as_ptr().cast(), 6),
+            field_name: 8,
+            type_string: 16,
+            is_static: 24,
+            offset: 32,
+            address: 40,
+            types: table(types.as_ptr().cast(), 2),
+            size: 8,
+            ints: table(ints.as_ptr().cast(), 2),
+            int_value: 8,
+        }
+    }
+
+    #[test]
+    fn fields_are_found_by_type_and_name() {
+        let (method, blob) = (text(c"Method"), text(c"CodeBlob"));
+        let fields = [
+            [method, text(c"_name"), text(c"int"), 0, 8, 0],
+            [blob, text(c"_name"), text(c"const char*"), 0, 96, 0],
+            [blob, text(c"_heap"), 0, 1, 0, 0x7000],
+            [blob, text(c"_wild"), 0, 0, 1 << 20, 0],
+            [0; 6],
+            [blob, text(c"_behind"), 0, 0, 8, 0],
+        ];
+        let types = [[blob, 104], [0, 0]];
+        let ints = [[text(c"frame::x"), -6_i32 as u32 as usize], [0, 0]];
+        let tables = tables(&fields, &types, &ints);
+        assert_eq!((tables.offset("Method", "_name"), tables.offset("CodeBlob", "_name")), (Some(8), Some(96)));
+        assert_eq!((tables.address("CodeBlob", "_heap"), tables.offset("CodeBlob", "_heap")), (Some(0x7000), None));
+        assert_eq!((tables.address("CodeBlob", "_name"), tables.offset("Method", "_heap")), (None, None));
+        assert_eq!(tables.offset("CodeBlob", "_wild"), None, "no type is that large");
+        assert_eq!(tables.offset("CodeBlob", "_behind"), None, "behind the end");
+        assert!(
+            tables.is_of_type("CodeBlob", "_name", "const char*") && !tables.is_of_type("CodeBlob", "_name", "const")
+        );
+        assert_eq!((tables.size_of("CodeBlob"), tables.size_of("Method")), (Some(104), None));
+        assert_eq!((tables.int("frame::x"), tables.int("frame::y")), (Some(-6), None));
     }
 }

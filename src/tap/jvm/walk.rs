@@ -47,7 +47,7 @@ pub(super) struct Walk<'a, N> {
     trace: &'a mut StackTrace,
     generation: u32,
     /// Java methods pushed in this walk.
-    pushed: u64,
+    pushed: usize,
     /// The next frame is a compiled one that has just been entered: its frame is complete, but it has no debug record.
     entering: bool,
     /// Where Java was left for the native code that called the last Java frames.
@@ -68,9 +68,7 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
 
     /// Walks until native code calls. `at` is left at that native frame, or where the walk stopped.
     pub(super) fn run(&mut self, at: &mut Registers) -> Result<Option<Registers>, Stop> {
-        let result = self.steps(at);
-        self.counters.frames.add(self.pushed);
-        result.map(|()| self.outer)
+        self.steps(at).map(|()| self.outer)
     }
 
     /// Pushes the method that a compiler thread compiles, and the mark that says so.
@@ -317,7 +315,7 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
     fn new_slot_of(&self, scope: Scope, key: u64) -> Result<(u32, bool), Stop> {
         let mut buffer = NameBuffer::new();
         let frame = self.machine.methods.describe(scope, self.trust(scope.method), &mut buffer).ok_or(IMPLAUSIBLE)?;
-        self.counters.new_methods.add(1);
+        self.counters.named.add(1);
         if frame.kind == FrameKind::NativeMethod {
             self.machine.continuations.note_method(frame.class, frame.method, scope.method);
         }

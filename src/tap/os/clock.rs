@@ -21,6 +21,11 @@ pub(crate) fn tick_ns() -> u64 {
     now(libc::CLOCK_MONOTONIC_COARSE)
 }
 
+/// Nanoseconds of processor time that this thread has used. A system call.
+pub(crate) fn thread_ns() -> u64 {
+    now(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
 /// Nanoseconds since 1970: a label only, it may jump.
 pub(crate) fn wall_ns() -> u64 {
     now(libc::CLOCK_REALTIME)

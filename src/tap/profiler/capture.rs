@@ -6,6 +6,7 @@
 //! native code called Java. Nothing here allocates or locks.
 
 use super::Request;
+use super::scratch::Scratch;
 use crate::tap::jvm::frame::{JavaFrame, JavaFrames};
 use crate::tap::jvm::{Hotspot, Walked};
 use crate::tap::os::tls::ThreadBlock;
@@ -48,9 +49,10 @@ pub(crate) struct Capture<'a> {
 }
 
 impl Capture<'_> {
-    /// Fills `trace` with the stack that called one of the exports.
+    /// Fills the trace with the stack that called one of the exports.
     #[inline(never)]
-    pub(crate) fn take(&self, request: &Request, thread: &ThreadBlock, trace: &mut StackTrace) {
+    pub(crate) fn take(&self, request: &Request, thread: &ThreadBlock, scratch: &mut Scratch) {
+        let Scratch { trace, last_walk } = scratch;
         // One byte in: jeprof wants a pc inside the function.
         let _ = trace.push(request.entry as u64 + 1);
         // An export that calls another one is no caller.
@@ -66,37 +68,40 @@ impl Capture<'_> {
         if caller.is_none() && !unwind::leave_own_frames(&mut at, &bounds) {
             return trace.set_end(StackEnd::NoRule);
         }
-        self.walk(&mut at, &bounds, thread, trace);
-    }
-
-    /// Native and Java parts in turn, until one of them ends the trace.
-    fn walk(&self, at: &mut Registers, bounds: &StackBounds, thread: &ThreadBlock, trace: &mut StackTrace) {
+        let has_ended = last_walk.follow(&mut at, &bounds, trace);
         let names = Names { store: self.store, life: thread.life.get() };
-        let Some(hotspot) = self.hotspot else {
-            return walk_native(at, bounds, trace);
-        };
-        let mut outer = None;
-        loop {
-            match unwind::walk(at, bounds, trace, false) {
-                Stop::Ended => break,
-                Stop::Lost if hotspot.recover(at, bounds, outer) => {}
-                Stop::Lost if unwind::pass_lost(at, bounds, trace) => continue,
-                Stop::Lost => return,
-                Stop::Foreign => {}
-            }
-            match hotspot.walk(at, bounds, trace, &names) {
-                Walked::Native(next) => outer = Some(next),
-                Walked::Ended => return,
-                Walked::NotJava => {
-                    if !step_over(at, bounds, trace) && !hotspot.recover(at, bounds, outer) {
-                        return;
-                    }
+        match self.hotspot {
+            None if has_ended => {}
+            None => walk_native(&mut at, &bounds, trace),
+            Some(hotspot) if has_ended => hotspot.push_compiling(&bounds, trace, &names),
+            Some(hotspot) => walk_mixed(hotspot, &mut at, &bounds, trace, &names),
+        }
+    }
+}
+
+/// Native and Java parts in turn, until one of them ends the trace.
+fn walk_mixed(hotspot: &Hotspot, at: &mut Registers, bounds: &StackBounds, trace: &mut StackTrace, names: &Names<'_>) {
+    let mut outer = None;
+    loop {
+        match unwind::walk(at, bounds, trace, false) {
+            Stop::Ended => break,
+            Stop::Lost if hotspot.recover(at, bounds, outer) => {}
+            Stop::Lost if unwind::pass_lost(at, bounds, trace) => continue,
+            Stop::Lost => return,
+            Stop::Foreign => {}
+        }
+        match hotspot.walk(at, bounds, trace, names) {
+            Walked::Native(next) => outer = Some(next),
+            Walked::Ended => return,
+            Walked::NotJava => {
+                if !step_over(at, bounds, trace) && !hotspot.recover(at, bounds, outer) {
+                    return;
                 }
             }
         }
-        if outer.is_none() && trace.end() == StackEnd::Root {
-            hotspot.push_compiling(bounds, trace, &names);
-        }
+    }
+    if outer.is_none() && trace.end() == StackEnd::Root {
+        hotspot.push_compiling(bounds, trace, names);
     }
 }
 

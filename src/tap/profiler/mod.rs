@@ -18,7 +18,7 @@ mod stopwatch;
 
 use super::backend::{self, SampledBlock, SampledHeap};
 use super::dump::{Dumper, Occasion, Reason};
-use super::jvm::{Hotspot, Status};
+use super::jvm::Hotspot;
 use super::os::filter::Deadly;
 use super::os::life::Life;
 use super::os::tls::ThreadBlock;
@@ -78,6 +78,17 @@ impl Wait {
 
 /// Bit of the keeper's triggers: it shall end.
 pub(crate) const STOP: u32 = 2;
+
+/// What became of a request whose turn it was.
+#[derive(Default)]
+pub(crate) struct Taken {
+    /// The sampled block; `None`: to be allocated as if nothing had happened.
+    pub(crate) block: Option<NonNull<c_void>>,
+    /// An interval between dumps is over.
+    pub(crate) interval_over: bool,
+    /// True once in a while: time for what need not be looked at each time.
+    pub(crate) is_check_due: bool,
+}
 
 /// All state of the tap.
 pub(crate) struct Profiler {
@@ -307,12 +318,7 @@ impl Profiler {
         if unwind::objects_are_stale() {
             unwind::refresh_objects();
         }
-        let java = match self.hotspot.status() {
-            Status::None | Status::Busy => "none".into(),
-            Status::Ready(release) => format!("hotspot {release}"),
-            Status::Unsupported => "unsupported".into(),
-        };
-        Occasion { uptime_ns: self.uptime_ns(), java }
+        Occasion { uptime_ns: self.uptime_ns(), java: self.hotspot.to_string() }
     }
 
     /// Token of this life.
@@ -344,30 +350,25 @@ impl Profiler {
         thread.bytes_left.set(wait);
     }
 
-    /// Samples a request whose turn it is. `None`: allocate it as if nothing had happened.
-    /// `wait`: the wait whose end it is. `true` beside the block: an interval is over.
-    pub(crate) fn sample(
-        &'static self,
-        request: &Request,
-        thread: &ThreadBlock,
-        wait: Wait,
-    ) -> (Option<NonNull<c_void>>, bool) {
+    /// Samples a request whose turn it is; `wait`: the wait whose end it is.
+    pub(crate) fn sample(&'static self, request: &Request, thread: &ThreadBlock, wait: Wait) -> Taken {
         if !self.active.load(Ordering::Acquire) || thread.muted.get() || self.may_not_sample() {
-            return (None, false);
+            return Taken::default();
         }
-        let Some(store) = self.open_store() else { return (None, false) };
+        let Some(store) = self.open_store() else { return Taken::default() };
         let watch = Stopwatch::start(thread);
         let interval_over = self.count_allocated(store, wait.used);
         let hint = thread.tid.get() as usize;
         let Some(block) = self.heap.allocate(request.size, request.alignment, request.zeroed, hint) else {
             store.region().count(Counter::LostRange, 1);
-            return (None, interval_over);
+            return Taken { interval_over, ..Taken::default() };
         };
         if let Some(slot) = self.record(store, request, &block, thread, wait.period) {
             block.trailer().store(self.trailer(slot, &block), Ordering::Relaxed);
         }
+        let is_check_due = watch.is_running();
         watch.stop(store);
-        (Some(block.start()), interval_over)
+        Taken { block: Some(block.start()), interval_over, is_check_due }
     }
 
     fn record(
@@ -380,12 +381,12 @@ impl Profiler {
     ) -> Option<u32> {
         let (limit, java) =
             self.settings().map_or((0, false), |settings| (settings.options.prof_bt_max, settings.options.prof_java));
-        let Some(mut trace) = self.scratch.borrow(thread.tid.get() as usize, limit) else {
+        let Some(mut scratch) = self.scratch.borrow(thread.tid.get() as usize, limit) else {
             store.region().count(Counter::LostNested, 1);
             return None;
         };
-        Capture { store, hotspot: java.then_some(&self.hotspot) }.take(request, thread, &mut trace);
-        store.region().count_end(trace.end());
+        Capture { store, hotspot: java.then_some(&self.hotspot) }.take(request, thread, &mut scratch);
+        store.region().count_end(scratch.trace.end());
         let usable = backend::size_class(request.size, request.alignment) as u64;
         let sampler = Sampler::new(period);
         let sampled = Sampled {
@@ -396,7 +397,7 @@ impl Profiler {
             weight_bytes: (usable as f64 * sampler.weight(request.size as u64) + 0.5) as u64,
             period: sampler.period(),
         };
-        store.insert(&sampled, &trace, thread)
+        store.insert(&sampled, &scratch.trace, thread)
     }
 
     /// Takes back the record of a block that is about to be freed. Blocks that a parent sampled before fork have none here.

@@ -1,4 +1,4 @@
-//! Scratch space for traces: a small fixed pool, because a trace is too big for small stacks and for TLS.
+//! Scratch space for traces and walks: a small fixed pool, because a trace is too big for small stacks and for TLS.
 //!
 //! # Safety
 //! A place is handed out only by the swap of its flag from free to taken, and given back when the
@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 use crate::tap::stack::{MAX_FRAMES, StackTrace};
+use crate::tap::unwind::LastWalk;
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +16,22 @@ const PLACES: usize = 32;
 
 struct Place {
     taken: AtomicBool,
-    trace: UnsafeCell<StackTrace>,
+    scratch: UnsafeCell<Scratch>,
+}
+
+/// What a place holds.
+pub(crate) struct Scratch {
+    /// The trace of the sample that is being taken.
+    pub(crate) trace: StackTrace,
+    /// The walk of the sample before, likely of the same thread.
+    pub(crate) last_walk: LastWalk,
+}
+
+impl Place {
+    const fn new() -> Place {
+        let scratch = Scratch { trace: StackTrace::new(MAX_FRAMES), last_walk: LastWalk::new() };
+        Place { taken: AtomicBool::new(false), scratch: UnsafeCell::new(scratch) }
+    }
 }
 
 /// The pool.
@@ -23,16 +39,13 @@ pub(crate) struct ScratchPool {
     places: [Place; PLACES],
 }
 
-// SAFETY: `trace` is reached only through a loan, of which there is one at a time.
+// SAFETY: `scratch` is reached only through a loan, of which there is one at a time.
 unsafe impl Sync for ScratchPool {}
 
 impl ScratchPool {
     /// A pool with all places free.
     pub(crate) const fn new() -> ScratchPool {
-        ScratchPool {
-            places: [const { Place { taken: AtomicBool::new(false), trace: UnsafeCell::new(StackTrace::new(MAX_FRAMES)) } };
-                PLACES],
-        }
+        ScratchPool { places: [const { Place::new() }; PLACES] }
     }
 
     /// An empty trace of at most `limit` frames. `hint` spreads threads.
@@ -44,29 +57,29 @@ impl ScratchPool {
             free.then_some(place)
         })?;
         let mut loan = Loan { place };
-        loan.reset(limit);
+        loan.trace.reset(limit);
         Some(loan)
     }
 }
 
-/// A trace on loan.
+/// A place on loan.
 pub(crate) struct Loan<'a> {
     place: &'a Place,
 }
 
 impl Deref for Loan<'_> {
-    type Target = StackTrace;
+    type Target = Scratch;
 
-    fn deref(&self) -> &StackTrace {
+    fn deref(&self) -> &Scratch {
         // SAFETY: this loan is the place's only user.
-        unsafe { &*self.place.trace.get() }
+        unsafe { &*self.place.scratch.get() }
     }
 }
 
 impl DerefMut for Loan<'_> {
-    fn deref_mut(&mut self) -> &mut StackTrace {
+    fn deref_mut(&mut self) -> &mut Scratch {
         // SAFETY: this loan is the place's only user.
-        unsafe { &mut *self.place.trace.get() }
+        unsafe { &mut *self.place.scratch.get() }
     }
 }
 

@@ -113,11 +113,14 @@ impl Store {
     /// Takes the sample of a block back. `false`: there is no live sample of that address there.
     pub(crate) fn retire(&self, slot: u32, address: u64, now_ns: u64) -> bool {
         let Some(at) = self.region.section(SectionId::Samples).record(slot) else { return false };
-        let word = |offset: usize| self.region.at(at + offset).load(Ordering::Relaxed);
-        if !self.region.is_live(at) || word(1) != address {
+        let Some(words) = self.region.record::<7>(at + 1) else { return false };
+        if !self.region.is_live(at) {
             return false;
         }
-        let record = SampleRecord::unpack([1, 2, 3, 4, 5, 6, 7].map(word));
+        let record = SampleRecord::unpack(words.each_ref().map(|word| word.load(Ordering::Relaxed)));
+        if record.address != address {
+            return false;
+        }
         self.region.withdraw(at);
         self.count_death(&record, now_ns);
         self.stacks.release(&self.region, record.stack);
@@ -170,14 +173,10 @@ impl Store {
         self.region.count(Counter::Samples, 1);
         self.region.count(Counter::LiveBytes, record.weight_bytes);
         let Some(at) = self.region.section(SectionId::Stacks).record(record.stack) else { return };
-        let objects = records::scaled_objects(record.weight_objects());
-        for (word, amount) in [
-            (records::STACK_SAMPLES, 1),
-            (records::STACK_OBJECTS, objects),
-            (records::STACK_BYTES, record.weight_bytes),
-        ] {
-            self.region.at(at + word).fetch_add(amount, Ordering::Relaxed);
-        }
+        let Some([samples, objects, bytes]) = self.region.record(at + records::STACK_SAMPLES) else { return };
+        samples.fetch_add(1, Ordering::Relaxed);
+        objects.fetch_add(records::scaled_objects(record.weight_objects()), Ordering::Relaxed);
+        bytes.fetch_add(record.weight_bytes, Ordering::Relaxed);
     }
 
     fn count_death(&self, record: &SampleRecord, now_ns: u64) {
@@ -289,7 +288,7 @@ mod tests {
                 let (store, done) = (&store, &done);
                 scope.spawn(move || {
                     for round in 0..30_000u64 {
-                        let key = worker << 32 | round % 3000;
+                        let key = (worker << 32) | (round % 3000);
                         let slot = store.insert(&sampled(key), &trace([key, key + 1, key + 2]), tls::thread());
                         if let Some(slot) = slot {
                             assert!(store.retire(slot, key, 0));

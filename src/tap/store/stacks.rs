@@ -159,18 +159,59 @@ impl Stacks {
     }
 }
 
-/// A 64-bit hash of the frames and the reason they end: two lanes of multiply and fold, so that the
-/// multiplications of neighbouring frames overlap.
+/// A 64-bit hash of the frames and the reason they end. Each pair of frames is multiplied with each other under
+/// keys of its place; the products do not wait for one another.
 fn hash(trace: &StackTrace) -> u64 {
     const ODD: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xd1b5_4a32_d192_ed03];
-    let mut lanes = ODD;
+    let mut key = ODD[0];
+    let mut sum = 0u64;
     let mut pairs = trace.pcs().chunks_exact(2);
     for pair in &mut pairs {
         if let [first, second] = pair {
-            lanes = [fold(lanes[0] ^ first, ODD[0]), fold(lanes[1] ^ second, ODD[1])];
+            sum = sum.wrapping_add(fold(first ^ key, second ^ key.rotate_left(23)));
+            key = key.wrapping_add(ODD[1]);
         }
     }
     let last = pairs.remainder().first().copied().unwrap_or(0);
     let shape = (trace.pcs().len() as u64) << 8 | trace.end() as u64;
-    fold(fold(lanes[0] ^ last, ODD[1]) ^ lanes[1].rotate_left(32) ^ shape, ODD[0])
+    fold(fold(sum ^ last, ODD[1]) ^ shape, ODD[0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::stack_end::StackEnd;
+    use std::collections::HashSet;
+
+    #[test]
+    fn hashes_of_alike_stacks_differ() {
+        let base: Vec<u64> = (0..31).map(|n| 0x7f00_1234_5000 + n * 37).collect();
+        let hash_of = |pcs: &[u64]| {
+            let mut trace = StackTrace::new(512);
+            assert_eq!(trace.push_all(pcs.iter().copied()), pcs.len());
+            trace.set_end(StackEnd::Root);
+            hash(&trace)
+        };
+        let mut hashes = HashSet::from([hash_of(&base)]);
+        let mut stacks = 1;
+        for place in 0..base.len() {
+            for change in 1..64 {
+                let mut pcs = base.clone();
+                pcs[place] ^= change;
+                hashes.insert(hash_of(&pcs));
+                stacks += 1;
+            }
+            for other in 0..place {
+                let mut pcs = base.clone();
+                pcs.swap(place, other);
+                hashes.insert(hash_of(&pcs));
+                stacks += 1;
+            }
+            hashes.insert(hash_of(&base[..place]));
+            stacks += 1;
+        }
+        assert_eq!(hashes.len(), stacks);
+        let low: HashSet<u64> = hashes.iter().map(|hash| hash % 65_536).collect();
+        assert!(low.len() > stacks * 9 / 10, "{} of {stacks}", low.len());
+    }
 }

@@ -193,6 +193,12 @@ impl Rule {
     /// bounds: so it remains to check that they lie in the frame and not below the bounds.
     #[inline(always)]
     pub(super) fn plain_step(self, at: &Registers, bounds: &StackBounds) -> Option<Registers> {
+        self.plain_step_at(at, bounds).map(|(caller, ..)| caller)
+    }
+
+    /// The same, with the addresses that the return address and the frame pointer were read from (0: it was not).
+    #[inline(always)]
+    pub(super) fn plain_step_at(self, at: &Registers, bounds: &StackBounds) -> Option<(Registers, usize, usize)> {
         let base = if self.0 & ON_FRAME != 0 { at.fp } else { at.sp };
         let sp = base.wrapping_add(self.signed(36, 28));
         let return_offset = if CPU.has_link_register { self.return_offset() } else { -WORD as usize };
@@ -205,8 +211,8 @@ impl Rule {
         let pc = unsafe { (return_at as *const usize).read_volatile() };
         // SAFETY: as above.
         let saved = unsafe { (frame_at as *const usize).read_volatile() };
-        let fp = if self.0 & (7 << FRAME_AT) == 0 { at.fp } else { saved };
-        Some(Registers { pc: bare_return_address(pc), sp, fp })
+        let (fp, saved_at) = if self.0 & (7 << FRAME_AT) == 0 { (at.fp, 0) } else { (saved, frame_at) };
+        Some((Registers { pc: bare_return_address(pc), sp, fp }, return_at, saved_at))
     }
 
     /// The caller's registers. `link` is the link register, known only where a signal interrupted.

@@ -21,6 +21,11 @@ impl Rules {
         Rules { generation: RULES.generation() }
     }
 
+    /// Which rules these are: another number, and none of them may hold any more.
+    pub(super) fn generation(self) -> u64 {
+        self.generation
+    }
+
     /// The rule at a look-up address, from the cache or from the tables; `None`: it belongs to no object.
     #[inline(always)]
     pub(super) fn get(self, pc: usize) -> Option<Rule> {

@@ -81,12 +81,8 @@ pub(crate) const STACK_REFERENCES: usize = 3;
 pub(crate) const STACK_HASH: usize = 1;
 /// Word of a stack record with depth, end and first chunk.
 pub(crate) const STACK_SHAPE: usize = 2;
-/// Word of a stack record that counts samples ever.
+/// Word of a stack record that counts samples ever; objects ever, in sixteenths, and bytes ever follow.
 pub(crate) const STACK_SAMPLES: usize = 4;
-/// Word of a stack record that counts objects ever, scaled.
-pub(crate) const STACK_OBJECTS: usize = 5;
-/// Word of a stack record that counts bytes ever.
-pub(crate) const STACK_BYTES: usize = 6;
 /// First word of the age bins, two bins to a word.
 pub(crate) const STACK_AGES: usize = 16;
 
@@ -119,8 +115,8 @@ impl StackRecord {
             end: (shape >> 16) as u8,
             first_chunk: (shape >> 32) as u32,
             samples: word(STACK_SAMPLES),
-            scaled_objects: word(STACK_OBJECTS),
-            bytes: word(STACK_BYTES),
+            scaled_objects: word(STACK_SAMPLES + 1),
+            bytes: word(STACK_SAMPLES + 2),
             ages,
         }
     }
