@@ -134,6 +134,24 @@ fn no_program_notices_the_tap() {
     report(results.into_inner().unwrap());
 }
 
+/// jemalloc's boot starts a thread, whose making allocates, from the first call that ever comes: a constructor's, a
+/// constructor's of the program, or none but the thread's own.
+#[test]
+fn jemallocs_background_threads_start_and_end() {
+    let build = Folder::new("host-background");
+    libraries(build.path());
+    for name in ["aliases", "preinit", "fork_chain"] {
+        let hazard = HAZARDS.iter().find(|hazard| hazard.name == name).expect("in the table");
+        let subject = Subject::new(compile(hazard, build.path())).deadline(DEADLINE);
+        let plain = subject.run_plain();
+        for conf in [DEFAULT, EVERYTHING, "prof:false"] {
+            check(&subject.run_tapped(&format!("{conf},background_thread:true")), &plain, name);
+        }
+    }
+    let quiet = Subject::new("true").deadline(DEADLINE);
+    check(&quiet.run_tapped(&format!("{DEFAULT},background_thread:true")), &quiet.run_plain(), "true");
+}
+
 /// Prints the table and fails if a hazard did.
 fn report(mut results: Vec<(&str, Verdict, Duration)>) {
     results.sort_by_key(|(name, ..)| HAZARDS.iter().position(|hazard| hazard.name == *name));

@@ -5,6 +5,7 @@
 //! same thread does not get here (the guard).
 
 use crate::tap::backend::Conf;
+use crate::tap::guard::Guard;
 use crate::tap::os::stderr;
 use crate::tap::profiler::PROFILER;
 use crate::tap::settings::Settings;
@@ -27,6 +28,9 @@ pub(crate) fn ensure_started() {
 fn start() {
     match STATE.compare_exchange(NEW, STARTING, Ordering::Acquire, Ordering::Acquire) {
         Ok(_) => {
+            // Not every caller holds one, and jemalloc's boot may come back to us: with `background_thread:true`
+            // it starts a thread, and pthread_create allocates.
+            let _guard = Guard::enter();
             stderr::remember();
             // SAFETY: the exchange lets one thread in, once, and no export calls jemalloc before READY.
             #[allow(unsafe_code)]
