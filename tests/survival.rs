@@ -124,6 +124,8 @@ fn killed_at_any_instant_everything_is_there() {
         let is_named = kill % 5 != 0;
         if is_named {
             churn.wait_for_note();
+        } else {
+            wait_for("the first leaks", || churn.leaked() > 100);
         }
         thread::sleep(Duration::from_micros(1_000 + (kill * 7919) % 80_000));
         churn.kill();

@@ -16,6 +16,7 @@ const TAP: &[&str] = &[
     "stack",
     "guard",
     "sampler",
+    "governor",
     "settings",
     "triggers",
     "control",
@@ -273,7 +274,8 @@ fn the_tap_is_small() {
     output("strip", &["-o", stripped.to_str().unwrap(), support::library().to_str().unwrap()]);
     let bytes = fs::metadata(&stripped).unwrap().len();
     fs::remove_file(&stripped).unwrap();
-    let most = if is_release() { 5 << 18 } else { 4 << 20 };
+    // A third of it is the initial value of the profiler: pools and caches that are mostly zeros.
+    let most = if is_release() { 2 << 20 } else { 4 << 20 };
     assert!(bytes < most, "{bytes} bytes stripped");
 }
 

@@ -461,6 +461,11 @@ mod tests {
 
     #[test]
     fn size_classes_are_those_of_jemalloc() {
+        for bytes in 1..=40 << 10 {
+            // SAFETY: computes from numbers; the size is not zero.
+            let expected = unsafe { je::nallocx(bytes, 0) };
+            assert_eq!(size_class(bytes, 1), expected, "{bytes}");
+        }
         assert_eq!([0, 1, 100, 4096, 4097].map(|size| size_class(size, 1)), [8, 8, 112, 4096, 5120]);
         assert_eq!(size_class(100, 128), 128);
     }

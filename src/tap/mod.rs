@@ -5,6 +5,7 @@ pub(crate) mod control;
 pub(crate) mod dump;
 #[cfg(not(test))]
 mod exports;
+pub(crate) mod governor;
 pub(crate) mod guard;
 pub(crate) mod jvm;
 pub(crate) mod keeper;

@@ -26,11 +26,11 @@ impl Rounds {
     /// The first round: the region explains itself, and what others left is taken care of.
     pub(crate) fn begin() -> Rounds {
         PROFILER.refresh();
-        PROFILER.adopt();
         let triggers = PROFILER.settings().map_or_else(Triggers::default, |settings| Triggers::of(&settings.options));
         let control = Control::open(PROFILER.pid(), PROFILER.token());
         let mut rounds = Rounds { control, triggers, last: Last::default(), loads: loads::count(), announced: false };
         rounds.last.note(&rounds.measure());
+        PROFILER.adopt();
         rounds
     }
 

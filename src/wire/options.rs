@@ -52,6 +52,8 @@ pub(crate) struct Options<'a> {
     pub(crate) prof_min_seconds: u64,
     /// `prof_min_bytes`: a process with that many live bytes is significant.
     pub(crate) prof_min_bytes: u64,
+    /// `prof_max_overhead`: most percent of the process's CPU time that sampling may cost; 0: no limit.
+    pub(crate) prof_max_overhead: u64,
     /// `prof_java`: walk Java frames.
     pub(crate) prof_java: bool,
     /// `prof_keeper`: whether the helper thread may start.
@@ -86,6 +88,7 @@ impl Options<'_> {
         prof_sys_thread_name: false,
         prof_min_seconds: 10,
         prof_min_bytes: 64 << 20,
+        prof_max_overhead: 2,
         prof_java: true,
         prof_keeper: true,
         prof_dump_seconds: 0,
@@ -138,6 +141,10 @@ const KEYS: &[(&[u8], Setter)] = &[
     (b"prof_min_bytes", Setter::Number(0, i64::MAX, "a number of bytes", |o, n| o.prof_min_bytes = n as u64)),
     (b"prof_java", Setter::Bool(|o, on| o.prof_java = on)),
     (b"prof_keeper", Setter::Bool(|o, on| o.prof_keeper = on)),
+    (
+        b"prof_max_overhead",
+        Setter::Number(0, 100, "a percentage from 1 to 100, or 0 for no limit", |o, n| o.prof_max_overhead = n as u64),
+    ),
     (b"prof_dump_seconds", Setter::Number(0, i64::MAX, "a number of seconds", |o, n| o.prof_dump_seconds = n as u64)),
     (b"prof_dump_growth", Setter::Number(0, i64::MAX, "a number of bytes", |o, n| o.prof_dump_growth = n as u64)),
     (

@@ -7,7 +7,7 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 
-from bench import instructions, measure, peers, table, workloads
+from bench import elasticsearch, instructions, measure, peers, table, workloads
 from bench.figures import Figures
 from bench.rounds import Rounds
 from trial import folders
@@ -18,6 +18,8 @@ QUICK_WORKLOADS = ("pair", "working set", "deep")
 QUICK_PEERS = ("jemalloc", "heaptap off", "heaptap 19", "heaptap 17", "jeprof-lu 17")
 QUICK_SECONDS = 60
 ROUNDS = 25
+#: How often each figure is measured.
+QUICK_REPEATS, REPEATS = 1, 3
 #: No round is begun after this.
 ROUNDS_SECONDS = 900
 
@@ -102,7 +104,7 @@ class Bench:
 
     def measure_figures(self) -> None:
         with self.steps.step("One sample, memory, dumps, scaling"):
-            figures = Figures(self.programs, self.result.peers, 1 if self.options.quick else 5)
+            figures = Figures(self.programs, self.result.peers, QUICK_REPEATS if self.options.quick else REPEATS)
             figures.sample_cost()
             figures.leak()
             if not self.options.quick:
@@ -114,9 +116,8 @@ class Bench:
         self.note_load()
 
     def measure_elasticsearch(self) -> None:
-        from bench import elasticsearch
         with self.steps.step(f"Elasticsearch, {self.options.elasticsearch} rounds"):
-            self.result.figures += elasticsearch.measure_all(self.result.peers, self.options.elasticsearch, self.out)
+            self.result.figures += elasticsearch.measure_all(self.chosen_peers(None), self.options.elasticsearch, self.out)
         self.note_load()
 
     def chosen_workloads(self) -> list[workloads.Workload]:

@@ -73,9 +73,13 @@ class Started:
     def end(self) -> Run:
         """Waits for its end; a bad status is Trouble."""
         alarm = threading.Timer(SECONDS, self.process.kill)
+        # Interrupted, we end without waiting for it.
+        alarm.daemon = True
         alarm.start()
-        _, status, usage = os.wait4(self.process.pid, 0)
-        alarm.cancel()
+        try:
+            _, status, usage = os.wait4(self.process.pid, 0)
+        finally:
+            alarm.cancel()
         self.process.returncode = os.waitstatus_to_exitcode(status)
         self.output.seek(0)
         text = self.output.read().decode(errors="replace")

@@ -4,7 +4,7 @@ import platform
 import shutil
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench import jemalloc
@@ -13,8 +13,12 @@ from trial.steps import Trouble
 
 ASYNC_PROFILER = "tools.profiler:async-profiler:4.5:jar"
 
-#: Settings of every run of heaptap: no files, as in the other profilers' runs.
-QUIET = "prof:true,prof_final:false"
+#: Where the settings are compared that say little about whole programs.
+STRESS = ("pair", "working set", "deep")
+
+#: Settings of every run of heaptap: no files, as in the other profilers' runs, and no limit to what sampling costs:
+#: with the usual one of 2 % the stress workloads would be sampled less.
+QUIET = "prof:true,prof_final:false,prof_max_overhead:0"
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,8 @@ class Peer:
     skipped: str = ""
     #: Many times slower than the floor: run with a part of the work, in few rounds.
     slow: bool = False
-    #: What it does only shows in this workload.
-    only: str = ""
+    #: Run in these workloads only; empty: in all.
+    only: tuple[str, ...] = ()
 
     def environment(self) -> dict[str, str]:
         """Variables for a program under this peer."""
@@ -62,18 +66,20 @@ def jemalloc_profiles() -> list[Peer]:
     """jemalloc's own profiler, with both of its unwinders."""
     libgcc = attempt("jemalloc prof", lambda: jemalloc.build("prof"))
     libunwind = attempt("jemalloc prof, libunwind", lambda: jemalloc.build("prof-libunwind"))
+    def stress(peer: Peer) -> Peer:
+        return replace(peer, only=STRESS)
     return [
         named(libgcc, "jeprof off", "jemalloc 5.3.1 --enable-prof, inactive", "prof:true,prof_active:false"),
-        named(libgcc, "jeprof 19", "the same at 512 KiB (libgcc's unwinder)", "prof:true,lg_prof_sample:19"),
+        stress(named(libgcc, "jeprof 19", "the same at 512 KiB (libgcc's unwinder)", "prof:true,lg_prof_sample:19")),
         named(libgcc, "jeprof 17", "the same at 128 KiB", "prof:true,lg_prof_sample:17"),
-        named(libunwind, "jeprof-lu 19", "jemalloc 5.3.1 with libunwind, 512 KiB", "prof:true,lg_prof_sample:19"),
+        stress(named(libunwind, "jeprof-lu 19", "jemalloc 5.3.1 with libunwind, 512 KiB", "prof:true,lg_prof_sample:19")),
         named(libunwind, "jeprof-lu 17", "the same at 128 KiB", "prof:true,lg_prof_sample:17"),
     ]
 
 
 def named(found: Peer, name: str, about: str, conf: str) -> Peer:
     """A library that was found, under the name of a setting."""
-    return Peer(name, about, found.library, {"MALLOC_CONF": conf}, skipped=found.skipped)
+    return Peer(name, about, found.library, {"MALLOC_CONF": conf}, skipped=found.skipped, only=found.only)
 
 
 def with_conf(peer: Peer, conf: str) -> Peer:
@@ -90,7 +96,7 @@ def tcmalloc() -> list[Peer]:
     found = attempt("tcmalloc", lambda: debian_library("libtcmalloc.so.4"))
     rate = {"TCMALLOC_SAMPLE_PARAMETER": str(1 << 17)}
     return [Peer("tcmalloc", "gperftools 2.10, not sampling", found.library, skipped=found.skipped),
-            Peer("tcmalloc 17", "the same, a sample every 128 KiB", found.library, rate, skipped=found.skipped)]
+            Peer("tcmalloc 17", "the same, a sample every 128 KiB", found.library, rate, skipped=found.skipped, only=STRESS)]
 
 
 def heaptrack() -> Peer:
@@ -113,7 +119,7 @@ def async_profiler() -> Peer:
     found = attempt("async-profiler", async_profiler_library)
     options = (f"-agentpath:{found.library}=start,nativemem={1 << 17},collapsed,file=/dev/null",)
     return Peer("async-profiler 17", "async-profiler 4.5 nativemem=128k, over jemalloc", jemalloc.build("plain"),
-                java_options=options, skipped=found.skipped, only="java")
+                java_options=options, skipped=found.skipped, only=("java",))
 
 
 def async_profiler_library() -> Path:

@@ -9,7 +9,7 @@ from bench.workloads import Workload
 from trial.steps import Trouble, say
 
 #: Rounds of slow peers: their ratios are far from 1.
-SLOW_ROUNDS = 3
+SLOW_ROUNDS = 1
 
 
 class Rounds:
@@ -17,7 +17,7 @@ class Rounds:
 
     def __init__(self, workloads: list[Workload], peers: list[Peer]) -> None:
         self.pairs = [(workload, peer) for workload in workloads for peer in peers
-                      if not workload.skipped and not peer.skipped and peer.only in ("", workload.name)
+                      if not workload.skipped and not peer.skipped and (not peer.only or workload.name in peer.only)
                       and peer.name not in workload.without]
         self.peers = peers
         self.costs: dict[str, dict[str, list[float | None]]] = {}

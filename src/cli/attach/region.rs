@@ -6,12 +6,13 @@
 
 use crate::wire::heap_v2::{self, Surroundings};
 use crate::wire::live::Copies;
-use crate::wire::live::layout::MAGIC;
+use crate::wire::live::layout::{HEADER_WORDS, Layout, MAGIC, SectionId};
 use crate::wire::live::snapshot::Snapshot;
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Largest region that is read, bytes.
@@ -152,10 +153,26 @@ fn words(path: &Path) -> Result<Vec<u64>> {
     if !metadata.is_file() || metadata.len() > MOST_BYTES {
         bail!("{} is not a region: not a regular file, or too large", path.display());
     }
-    let mut bytes = Vec::with_capacity(metadata.len() as usize);
-    file.take(MOST_BYTES).read_to_end(&mut bytes).with_context(context)?;
-    let word = |chunk: &[u8]| chunk.try_into().map(u64::from_ne_bytes).unwrap_or(0);
-    Ok(bytes.chunks_exact(8).map(word).collect())
+    let mut words = vec![0; usize::try_from(metadata.len())? / 8];
+    read_into(&file, &mut words, 0..HEADER_WORDS).with_context(context)?;
+    let layout = Layout::read(words.as_slice()).with_context(context)?;
+    for id in SectionId::ALL {
+        let range = layout.used(words.as_slice(), id);
+        read_into(&file, &mut words, range).with_context(context)?;
+    }
+    Ok(words)
+}
+
+/// Reads some words of the file; what a short file lacks stays zero. The rest of a region, nearly all of it, is
+/// holes, which would take longest.
+fn read_into(file: &File, words: &mut [u64], range: Range<usize>) -> Result<()> {
+    let Some(place) = words.get_mut(range.clone()) else { return Ok(()) };
+    let mut bytes = vec![0; place.len() * 8];
+    file.read_exact_at(&mut bytes, range.start as u64 * 8)?;
+    for (word, chunk) in place.iter_mut().zip(bytes.chunks_exact(8)) {
+        *word = chunk.try_into().map(u64::from_ne_bytes).unwrap_or(0);
+    }
+    Ok(())
 }
 
 /// CLOCK_MONOTONIC, nanoseconds: what regions measure time in.
@@ -169,7 +186,7 @@ fn monotonic_ns() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::live::layout::{Layout, MIN_BYTES};
+    use crate::wire::live::layout::MIN_BYTES;
 
     fn file(name: &str, bytes: &[u8]) -> PathBuf {
         let path = std::env::temp_dir().join(format!("heaptap-region-{name}-{}", std::process::id()));

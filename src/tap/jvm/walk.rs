@@ -48,7 +48,7 @@ pub(super) struct Walk<'a, N> {
     generation: u32,
     /// Java methods pushed in this walk.
     pushed: usize,
-    /// The next frame is a compiled one that has just been entered: its frame is complete, but it has no debug record.
+    /// The next frame has just been entered: it is complete, but its pc has no debug record.
     entering: bool,
     /// Where Java was left for the native code that called the last Java frames.
     outer: Option<Registers>,
@@ -101,7 +101,9 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
             return Ok((self.sender_by_fp(at)?, true));
         }
         let blob = machine.code.blob_at(at.pc).ok_or(Stop::End(StackEnd::JavaUnknownBlob))?;
+        let entering = std::mem::take(&mut self.entering);
         match machine.blobs.kind(blob).ok_or(IMPLAUSIBLE)? {
+            Kind::Compiled if entering => Ok((self.entered(at, blob)?, false)),
             Kind::Compiled => Ok((self.compiled(at, blob)?, false)),
             Kind::Wrapper => Ok((self.wrapper(at, blob)?, false)),
             Kind::Stub => Ok((self.sized_stub(at, blob)?, true)),
@@ -138,13 +140,8 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
         let machine = self.machine;
         let code_begin = machine.blobs.code_begin(blob).ok_or(IMPLAUSIBLE)?;
         let nmethod = Nmethod::new(blob, code_begin, &machine.nmethods);
-        let deoptimised = nmethod.is_deopt_handler(at.pc);
-        if deoptimised {
+        if nmethod.is_deopt_handler(at.pc) {
             at.pc = self.pc_before_deopt(at, nmethod).filter(|&pc| blob.contains(pc)).ok_or(IMPLAUSIBLE)?;
-        }
-        if std::mem::take(&mut self.entering) {
-            self.push_method(Scope { method: nmethod.method().ok_or(IMPLAUSIBLE)?, bci: -1 })?;
-            return self.sender_by_size(at, machine.blobs.frame_bytes(blob).ok_or(IMPLAUSIBLE)?);
         }
         let compile_id = u64::from(nmethod.compile_id().ok_or(IMPLAUSIBLE)?);
         let identity = Hash::new().with(at.pc as u64).with(blob.start() as u64);
@@ -157,6 +154,14 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
             None => self.decode(at.pc, blob, nmethod, identity)?,
         };
         self.sender_by_size(at, frame.bytes as usize)
+    }
+
+    /// A method whose code stands before its first bytecode: it has just been entered, or it is native.
+    fn entered(&mut self, at: Registers, blob: Block) -> Result<Registers, Stop> {
+        let code_begin = self.machine.blobs.code_begin(blob).ok_or(IMPLAUSIBLE)?;
+        let method = Nmethod::new(blob, code_begin, &self.machine.nmethods).method().ok_or(IMPLAUSIBLE)?;
+        self.push_method(Scope { method, bci: -1 })?;
+        self.sender_by_size(at, self.machine.blobs.frame_bytes(blob).ok_or(IMPLAUSIBLE)?)
     }
 
     /// The pc that a deoptimised frame had.
@@ -189,8 +194,7 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
         let code_begin = self.machine.blobs.code_begin(blob).ok_or(IMPLAUSIBLE)?;
         let method = Nmethod::new(blob, code_begin, &self.machine.nmethods).method().ok_or(IMPLAUSIBLE)?;
         self.machine.continuations.note_frame(method, at.pc);
-        self.push_method(Scope { method, bci: -1 })?;
-        self.sender_by_size(at, self.machine.blobs.frame_bytes(blob).ok_or(IMPLAUSIBLE)?)
+        self.entered(at, blob)
     }
 
     /// A stub with frames of one size. When the one that deoptimises seems to be called by the interpreter, it is

@@ -21,6 +21,11 @@ pub(crate) fn tick_ns() -> u64 {
     now(libc::CLOCK_MONOTONIC_COARSE)
 }
 
+/// CPU time that this process has used so far, nanoseconds. A system call.
+pub(crate) fn process_cpu_ns() -> u64 {
+    now(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
 /// Nanoseconds of processor time that this thread has used. A system call.
 pub(crate) fn thread_ns() -> u64 {
     now(libc::CLOCK_THREAD_CPUTIME_ID)

@@ -55,7 +55,7 @@ pub(crate) struct ThreadBlock {
     pub(crate) way_out: Cell<usize>,
     /// Whether the tap's own allocations on this thread must not go to jemalloc (`own_memory`).
     pub(crate) avoids_jemalloc: Cell<bool>,
-    /// Visits to the profiler until the next one whose time is measured.
+    /// Visits to the profiler up to the next one whose time is measured; 0: not drawn yet (see `Stopwatch`).
     pub(crate) unmeasured: Cell<u32>,
     /// Sampling period that the last wait was drawn with, bytes.
     pub(crate) period: Cell<u64>,

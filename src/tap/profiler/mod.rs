@@ -18,6 +18,7 @@ mod stopwatch;
 
 use super::backend::{self, SampledBlock, SampledHeap};
 use super::dump::{Dumper, Occasion, Reason};
+use super::governor::{Governor, Spent};
 use super::jvm::Hotspot;
 use super::os::filter::Deadly;
 use super::os::life::Life;
@@ -100,6 +101,7 @@ pub(crate) struct Profiler {
     active: AtomicBool,
     /// Mean bytes between two samples, in force for the next wait that is drawn.
     period: AtomicU64,
+    governor: Governor,
     life: Life,
     scratch: ScratchPool,
     hotspot: Hotspot,
@@ -130,6 +132,7 @@ impl Profiler {
             store: StoreCell::new(),
             active: AtomicBool::new(false),
             period: AtomicU64::new(1 << 19),
+            governor: Governor::new(),
             life: Life::new(),
             scratch: ScratchPool::new(),
             hotspot: Hotspot::new(),
@@ -150,7 +153,7 @@ impl Profiler {
         let random = settings.random;
         let _ = self.settings.set(Box::new(settings));
         self.life.begin(random);
-        self.period.store(1 << options.lg_prof_sample, Ordering::Relaxed);
+        self.set_period(1 << options.lg_prof_sample);
         self.lg_interval.store(options.lg_prof_interval.unwrap_or(u64::BITS), Ordering::Relaxed);
         self.thread_active.store(options.prof_thread_active_init, Ordering::Relaxed);
         self.gdump.store(options.prof_gdump, Ordering::Relaxed);
@@ -333,6 +336,11 @@ impl Profiler {
 
     /// Samples with another mean from now on; samples keep the period that they were taken with.
     pub(crate) fn set_period(&self, period: u64) {
+        self.governor.want(period);
+        self.put_period(period);
+    }
+
+    fn put_period(&self, period: u64) {
         self.period.store(period, Ordering::Relaxed);
         if let Some(store) = self.store() {
             store.region().set_period(period);
@@ -366,8 +374,8 @@ impl Profiler {
         if let Some(slot) = self.record(store, request, &block, thread, wait.period) {
             block.trailer().store(self.trailer(slot, &block), Ordering::Relaxed);
         }
-        let is_check_due = watch.is_running();
-        watch.stop(store);
+        let is_check_due = watch.is_check_due();
+        self.end_visit(watch, store);
         Taken { block: Some(block.start()), interval_over, is_check_due }
     }
 
@@ -415,7 +423,7 @@ impl Profiler {
             if !store.retire(slot, address, now) {
                 store.region().count(Counter::TrailerLost, 1);
             }
-            return watch.stop(store);
+            return self.end_visit(watch, store);
         }
         if trailer >> 48 == check(address) {
             return; // sampled by another life of the process, before a fork
@@ -424,6 +432,29 @@ impl Profiler {
         let found = store.find(address).is_some_and(|slot| store.retire(slot, address, now));
         if !found {
             store.region().count(Counter::TrailerLost, 1);
+        }
+    }
+
+    #[inline]
+    fn end_visit(&self, watch: Stopwatch, store: &Store) {
+        if let Some(profiler_ns) = watch.stop(store)
+            && self.governor.is_due(clock::tick_ns())
+        {
+            self.govern(profiler_ns);
+        }
+    }
+
+    /// Raises the period where sampling costs too much, and lowers it again where it does not any more.
+    #[cold]
+    #[inline(never)]
+    fn govern(&self, profiler_ns: u64) {
+        let Some(settings) = self.settings() else { return };
+        let spent = Spent { cpu_ns: clock::process_cpu_ns(), profiler_ns };
+        let period = self.period.load(Ordering::Relaxed);
+        if let Some(next) = self.governor.judge(spent, settings.options.prof_max_overhead, period)
+            && next != period
+        {
+            self.put_period(next);
         }
     }
 
@@ -495,6 +526,7 @@ impl Profiler {
             self.keeper_started.store(false, Ordering::Relaxed);
             self.keeper_thread.store(0, Ordering::Relaxed);
             self.dumper.restart();
+            self.governor.restart();
             self.store.forget();
         }
     }

@@ -7,17 +7,18 @@
 use super::Store;
 use crate::tap::os::spare_stack;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 /// The place.
 pub(crate) struct StoreCell {
     store: AtomicPtr<Store>,
+    opening: AtomicBool,
 }
 
 impl StoreCell {
     /// An empty place.
     pub(crate) const fn new() -> StoreCell {
-        StoreCell { store: AtomicPtr::new(ptr::null_mut()) }
+        StoreCell { store: AtomicPtr::new(ptr::null_mut()), opening: AtomicBool::new(false) }
     }
 
     /// The store, if there is one.
@@ -35,21 +36,23 @@ impl StoreCell {
         self.get().or_else(|| spare_stack::with_room(|| self.open(open)).flatten())
     }
 
-    /// Losers of a race throw their store away.
+    /// One thread opens it; others go without meanwhile, for a region has one file.
     #[cold]
     #[inline(never)]
     fn open(&self, open: impl FnOnce() -> Option<Store>) -> Option<&'static Store> {
-        let store = Box::into_raw(Box::new(open()?));
-        let null = ptr::null_mut();
-        if self.store.compare_exchange(null, store, Ordering::AcqRel, Ordering::Acquire).is_err() {
-            // SAFETY: made above, and given to nobody.
-            drop(unsafe { Box::from_raw(store) });
+        if self.opening.swap(true, Ordering::Acquire) {
+            return None;
         }
+        if let Some(store) = self.get().is_none().then(open).flatten() {
+            self.store.store(Box::into_raw(Box::new(store)), Ordering::Release);
+        }
+        self.opening.store(false, Ordering::Release);
         self.get()
     }
 
     /// Empties the place, in a fork child: what the parent recorded is not its own.
     pub(crate) fn forget(&self) {
+        self.opening.store(false, Ordering::Release);
         if let Some(parents) = self.get() {
             self.store.store(ptr::null_mut(), Ordering::Release);
             parents.region().leave();

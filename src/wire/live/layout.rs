@@ -174,6 +174,17 @@ impl Layout {
         self.sections.get(id as usize).copied().unwrap_or_default()
     }
 
+    /// The words of a section that may hold anything, by the header in `words`.
+    pub(crate) fn used(&self, words: &(impl Words + ?Sized), id: SectionId) -> std::ops::Range<usize> {
+        let section = self.section(id);
+        let used = match id {
+            SectionId::Counters | SectionId::Text => section.capacity,
+            _ => usize::try_from(words.word(Layout::used_word(id)))
+                .map_or(section.capacity, |used| used.min(section.capacity)),
+        };
+        section.start..section.start + used * section.record_words
+    }
+
     /// The header words that describe this layout, as (index, value) pairs.
     pub(crate) fn header(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
         let fixed = [(Head::Version as usize, VERSION), (Head::Words as usize, self.words as u64)];
