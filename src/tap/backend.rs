@@ -101,6 +101,16 @@ pub(crate) fn boot() {
     let _ = unsafe { raw::read::<c_uint>(b"arenas.narenas\0") };
 }
 
+/// Gives this thread an arena that no other thread allocates from. A child of a raw `clone` runs no handler of
+/// fork and finds the locks as they were: those of an arena that only the keeper uses are nothing to it.
+pub(crate) fn settle_apart() {
+    // SAFETY: reads the index of the new arena, an `unsigned`, under a NUL-terminated name.
+    if let Ok(arena) = unsafe { raw::read::<c_uint>(b"arenas.create\0") } {
+        // SAFETY: the control takes the index of an arena.
+        let _ = unsafe { raw::write(b"thread.arena\0", arena) };
+    }
+}
+
 /// Gives unused memory of all arenas back to the system.
 pub(crate) fn purge() {
     let mut name = Name::new();

@@ -1,44 +1,50 @@
 //! A program with a malloc of its own (linked in: tcmalloc, jemalloc, mimalloc): ours is never called.
 //!
 //! The dynamic linker asks the program first, so everything in the process uses the program's. Nothing is
-//! profiled then, and that is said, rather than leaving an empty profile to wonder about.
+//! profiled then, and that is said, rather than leaving an empty profile to wonder about. Whether it is so is tried
+//! and not looked up: addresses of functions lie in programs at fixed addresses, which have stubs of their own.
 //!
 //! # Safety
-//! Questions to the dynamic linker, answered in memory of this frame.
+//! Calls `malloc` and `free` as the whole process does.
 #![allow(unsafe_code)]
 
 use crate::tap::os::filter::Deadly;
-use crate::tap::os::{environment::Environment, sys};
+use crate::tap::os::{sys, tls};
 use crate::tap::profiler::PROFILER;
-use std::ffi::c_void;
-use std::mem::MaybeUninit;
+use std::ffi::{CStr, c_void};
+
+/// A wait that no thread has.
+const MARK: u64 = 1 << 60;
 
 /// Steps back if the program has its own. From the constructor: earlier the linker cannot be asked.
 pub(super) fn yield_to() {
     let profiling = PROFILER.settings().is_some_and(|settings| settings.options.prof);
-    if profiling && is_the_programs() {
+    if profiling && !reaches_us() {
         PROFILER.forbid(Deadly::EVERYTHING);
         sys::say(&[b"heaptap: this program has a malloc of its own, so nothing is profiled"]);
     }
 }
 
-/// Whether `malloc` means a function of the program itself.
-fn is_the_programs() -> bool {
-    // SAFETY: looks a NUL-terminated name up.
-    let malloc = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"malloc".as_ptr()) };
-    let headers = Environment::initial().and_then(|found| found.auxiliary(libc::AT_PHDR as usize));
-    headers.is_some_and(|headers| {
-        let program = object_of(headers as *const c_void);
-        program.is_some() && program == object_of(malloc)
-    })
+/// Whether a `malloc` of the process counts down this thread's wait.
+fn reaches_us() -> bool {
+    let (Some(malloc), Some(free)) = (find(c"malloc"), find(c"free")) else { return true };
+    // SAFETY: the functions of these names have these types.
+    let malloc: extern "C" fn(usize) -> *mut c_void = unsafe { std::mem::transmute(malloc) };
+    // SAFETY: as above.
+    let free: unsafe extern "C" fn(*mut c_void) = unsafe { std::mem::transmute(free) };
+    let left = &tls::thread().bytes_left;
+    let before = left.replace(MARK);
+    let block = malloc(1);
+    let is_counted = left.get() != MARK;
+    left.set(before);
+    // SAFETY: from the malloc beside it.
+    unsafe { free(block) };
+    is_counted
 }
 
-/// Start of the loaded object that this address belongs to.
-fn object_of(address: *const c_void) -> Option<usize> {
-    let mut info = MaybeUninit::<libc::Dl_info>::zeroed();
-    // SAFETY: fills the struct if it returns something else than 0.
-    let found = unsafe { libc::dladdr(address, info.as_mut_ptr()) } != 0;
-    // SAFETY: zeros, or filled.
-    let info = unsafe { info.assume_init() };
-    found.then_some(info.dli_fbase as usize)
+/// What the process means by this name.
+fn find(name: &CStr) -> Option<*mut c_void> {
+    // SAFETY: looks a NUL-terminated name up.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+    (!found.is_null()).then_some(found)
 }
