@@ -224,6 +224,28 @@ mod tests {
     }
 
     #[test]
+    fn threads_that_meet_the_same_methods_agree_on_their_slots() {
+        let store = store(MIN_BYTES);
+        let methods = || (0..400_u32).map(|n| (format!("org/example/Class{}", n % 40), format!("method{n}")));
+        let intern = || -> Vec<u32> {
+            methods()
+                .map(|(class, method)| store.intern_method(class.as_bytes(), method.as_bytes(), 7).unwrap())
+                .collect()
+        };
+        let all = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(intern)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert!(all.iter().all(|slots| *slots == all[0]));
+        let snapshot = Snapshot::take(store.region()).unwrap();
+        for (slot, (class, method)) in all[0].iter().zip(methods()) {
+            let (number, line) = java_pc::parts(java_pc::pc(*slot)).unwrap();
+            let known = &snapshot.java_methods[&number];
+            assert_eq!((&known.class[..], &known.method[..], line), (class.as_bytes(), method.as_bytes(), 7));
+        }
+    }
+
+    #[test]
     fn a_snapshot_holds_what_is_live_with_its_stacks() {
         let store = store(MIN_BYTES);
         let deep: Vec<u64> = (1..=100).collect();
