@@ -125,7 +125,7 @@ class Figures:
             return
         try:
             raw = [measured(peer) for _ in range(repeat or self.repeat)]
-        except Trouble as trouble:
+        except (Trouble, ValueError) as trouble:
             say(f"      {name}, {peer_name}: {trouble}")
             return
         self.lines.append(Figure(name, peer_name, form.format(statistics.median(raw)), raw))

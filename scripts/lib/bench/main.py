@@ -105,6 +105,7 @@ class Bench:
     def measure_figures(self) -> None:
         with self.steps.step("One sample, memory, dumps, scaling"):
             figures = Figures(self.programs, self.result.peers, QUICK_REPEATS if self.options.quick else REPEATS)
+            self.result.figures = figures.lines
             figures.sample_cost()
             figures.leak()
             if not self.options.quick:
@@ -112,7 +113,6 @@ class Bench:
                 figures.live_samples()
                 figures.threads()
                 figures.stall()
-            self.result.figures = figures.lines
         self.note_load()
 
     def measure_elasticsearch(self) -> None:
@@ -131,14 +131,16 @@ class Bench:
         return [peer for number, peer in enumerate(self.result.peers) if number == 0 or names is None or peer.name in names]
 
     def note_load(self) -> None:
+        """After each part; what was measured so far is kept."""
         self.result.loads.append(os.getloadavg()[0])
+        (self.out / "bench.md").write_text(self.result.markdown())
+        (self.out / "bench.json").write_text(json.dumps(self.result.raw(), indent=1))
 
     def show(self) -> int:
         """The table, and where it and the raw data are."""
         with self.steps.step("Result") as notes:
+            self.note_load()
             text = self.result.markdown()
-            (self.out / "bench.md").write_text(text)
-            (self.out / "bench.json").write_text(json.dumps(self.result.raw(), indent=1))
             notes.append(f"{self.out / 'bench.md'} and bench.json (raw data)")
         say(f"\n{text}\n{self.steps.seconds():.0f} s in all")
         return 0

@@ -18,10 +18,11 @@ SECONDS = 300
 
 @dataclass(frozen=True)
 class Run:
-    """What a run cost, and what it printed."""
+    """What a run cost, and what it printed to stdout and stderr."""
     cpu_seconds: float
     resident_kib: int
     output: str
+    errors: str
 
 
 def run(peer: Peer, words: list[str], variables: dict[str, str] | None = None) -> Run:
@@ -48,9 +49,9 @@ class Started:
         self.what = f"{' '.join(words)} under {peer.name}"
         self.temporary = tempfile.TemporaryDirectory(prefix="heaptap-bench-")
         self.folder = Path(self.temporary.name)
-        self.output = tempfile.TemporaryFile()
+        self.streams = [tempfile.TemporaryFile(), tempfile.TemporaryFile()]
         self.process = subprocess.Popen(words, cwd=self.folder, env=peer.environment() | variables,
-                                        stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT)
+                                        stdin=subprocess.DEVNULL, stdout=self.streams[0], stderr=self.streams[1])
 
     def __enter__(self) -> "Started":
         return self
@@ -59,7 +60,8 @@ class Started:
         if self.process.returncode is None:
             self.process.kill()
             self.process.wait()
-        self.output.close()
+        for stream in self.streams:
+            stream.close()
         self.temporary.cleanup()
 
     def wait_for(self, name: str) -> None:
@@ -81,18 +83,19 @@ class Started:
         finally:
             alarm.cancel()
         self.process.returncode = os.waitstatus_to_exitcode(status)
-        self.output.seek(0)
-        text = self.output.read().decode(errors="replace")
+        for stream in self.streams:
+            stream.seek(0)
+        output, errors = (stream.read().decode(errors="replace") for stream in self.streams)
         if self.process.returncode != 0:
-            raise Trouble(f"{self.what} ended with status {self.process.returncode}: {text[-300:]}")
-        return Run(usage.ru_utime + usage.ru_stime, usage.ru_maxrss, text)
+            raise Trouble(f"{self.what} ended with status {self.process.returncode}: {(output + errors)[-300:]}")
+        return Run(usage.ru_utime + usage.ru_stime, usage.ru_maxrss, output, errors)
 
 
 def instructions(peer: Peer, words: list[str]) -> int:
     """Instructions of a whole run, as callgrind counts them."""
     # --trace-children: not needed, the program is started directly and starts none.
     valgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={os.devnull}"]
-    text = run(peer, valgrind + words).output
+    text = run(peer, valgrind + words).errors
     found = re.search(r"Collected : (\d+)", text)
     if not found:
         raise Trouble(f"callgrind counted nothing:\n{text[-500:]}")
