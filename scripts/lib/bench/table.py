@@ -73,7 +73,9 @@ class Result:
             ratios = [self.rounds.ratio(workload, peer) for workload in workloads]
             if any(ratios):
                 rows.append([peer.name, *(ratio.text() if ratio else "" for ratio in ratios)])
-        title = f"CPU time over jemalloc's, median of {self.rounds.done} rounds (95 % interval of the median):\n\n"
+        # With five rounds or fewer, even their whole range holds the true median less often.
+        interval = "95 % interval of the median" if self.rounds.done > 5 else "range"
+        title = f"CPU time over jemalloc's, median of {self.rounds.done} rounds ({interval}):\n\n"
         return title + grid(["", *(work.name for work in workloads)], rows)
 
     def figure_table(self) -> str:
