@@ -8,14 +8,15 @@
 use super::maps;
 use crate::tap::os::{clock, shared, sys};
 use crate::tap::settings::Settings;
+use crate::wire::live::Words;
 use crate::wire::live::counters::Counter;
-use crate::wire::live::layout::{Head, Layout, SectionId};
+use crate::wire::live::layout::{HEADER_WORDS, Head, Layout, SectionId};
 use crate::wire::live::snapshot::Snapshot;
 use crate::wire::live::text::Text;
-use crate::wire::live::{Copies, Words};
 use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -72,8 +73,8 @@ fn orphan(path: PathBuf, settings: &Settings, own_directory: Option<&Path>) -> O
     }
     let prefix = glance.prefix.filter(|prefix| prefix.parent() == own_directory)?;
     let words = read(&path)?;
-    // Nobody writes any more: one copy serves as both.
-    let mut snapshot = Snapshot::take(&Copies { second: words.clone(), first: words }).ok()?;
+    // Nobody writes any more: what is read once is settled.
+    let mut snapshot = Snapshot::take(words.as_slice()).ok()?;
     snapshot.tell("killed", snapshot.pulse_ns);
     Some(Orphan { path, snapshot, prefix })
 }
@@ -153,10 +154,30 @@ fn pid_of(path: &Path) -> Option<u32> {
     name.split_once('.')?.0.parse().ok()
 }
 
+/// The parts of a region that hold anything; the rest, nearly all of it, stays untouched zeros.
 fn read(path: &Path) -> Option<Vec<u64>> {
-    let bytes = fs::read(path).ok()?;
-    let word = |chunk: &[u8]| chunk.try_into().map(u64::from_ne_bytes).unwrap_or(0);
-    Some(bytes.chunks_exact(8).map(word).collect())
+    let file = File::open(path).ok()?;
+    let mut words = vec![0; file.metadata().ok()?.len() as usize / 8];
+    read_into(&file, &mut words, 0..HEADER_WORDS)?;
+    let layout = Layout::read(words.as_slice()).ok()?;
+    for id in SectionId::ALL {
+        let range = layout.used(words.as_slice(), id);
+        read_into(&file, &mut words, range)?;
+    }
+    Some(words)
+}
+
+fn read_into(file: &File, words: &mut [u64], range: Range<usize>) -> Option<()> {
+    let mut bytes = [0; PAGE_WORDS * 8];
+    for start in range.clone().step_by(PAGE_WORDS) {
+        let place = words.get_mut(start..range.end.min(start + PAGE_WORDS))?;
+        let bytes = bytes.get_mut(..place.len() * 8)?;
+        file.read_exact_at(bytes, start as u64 * 8).ok()?;
+        for (word, chunk) in place.iter_mut().zip(bytes.chunks_exact(8)) {
+            *word = chunk.try_into().map_or(0, u64::from_ne_bytes);
+        }
+    }
+    Some(())
 }
 
 #[cfg(test)]
