@@ -6,7 +6,8 @@ mod support;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 use support::{Folder, cli, under_tap};
@@ -21,6 +22,8 @@ const CONF: &str = "prof:true,lg_prof_sample:13,prof_final:true";
 struct Churn {
     child: Child,
     folder: Folder,
+    /// What it wrote to stderr so far.
+    told: Arc<Mutex<String>>,
 }
 
 impl Churn {
@@ -36,13 +39,18 @@ impl Churn {
             assert!(built.unwrap().success());
         }
         let mut command = Command::new(&program);
-        command.arg(folder.path().join("leaked")).current_dir(folder.path()).stdout(Stdio::piped());
+        command
+            .arg(folder.path().join("leaked"))
+            .current_dir(folder.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         under_tap(&mut command, conf, folder.path());
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(line, "running\n");
-        Churn { child, folder }
+        let told = collect(child.stderr.take().unwrap());
+        Churn { child, folder, told }
     }
 
     fn pid(&self) -> String {
@@ -55,11 +63,10 @@ impl Churn {
         u64::from_ne_bytes(bytes.try_into().unwrap())
     }
 
-    /// Waits until the keeper has noted which program this is, and where its dumps go.
+    /// Waits until the keeper has noted which program this is, and where its dumps go: it tells so after that,
+    /// where the process is significant from the start.
     fn wait_for_note(&self) {
-        let pid = self.pid();
-        let is_noted = |line: &str| line.trim_start().starts_with(&pid) && line.contains("churn");
-        wait_for("the keeper's note", || self.ask(&["ps"]).lines().any(is_noted));
+        wait_for("the keeper's note", || self.told.lock().unwrap().contains("heaptap: profiling pid"));
     }
 
     fn kill(&mut self) {
@@ -85,6 +92,18 @@ impl Churn {
             serde_json::from_str(&self.ask(&["report", "--json", "-n", "50", input])).unwrap();
         sites(&json).iter().filter(|(frames, _)| frames.contains("leak_one")).map(|(_, bytes)| bytes).sum()
     }
+}
+
+/// Reads a child's stderr as it comes.
+fn collect(stderr: ChildStderr) -> Arc<Mutex<String>> {
+    let told = Arc::new(Mutex::new(String::new()));
+    let here = Arc::clone(&told);
+    thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            here.lock().unwrap().push_str(&(line + "\n"));
+        }
+    });
+    told
 }
 
 impl Drop for Churn {
