@@ -1,10 +1,12 @@
 //! Floor 3 of the CLI: from a named profile to answers. Pure: numbers and names in, tables out.
 
+pub(crate) mod callers;
 pub(crate) mod culprits;
 pub(crate) mod frames;
 pub(crate) mod groups;
 pub(crate) mod growth;
 pub(crate) mod report;
 pub(crate) mod sites;
+pub(crate) mod top;
 pub(crate) mod tree;
 pub(crate) mod trend;

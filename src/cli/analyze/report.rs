@@ -9,7 +9,7 @@ use super::trend::Trend;
 use crate::cli::profile::location::Origin;
 use crate::cli::profile::sample::standard_error;
 use crate::cli::profile::series::{Dump, Series};
-use crate::cli::symbolize::{Module, Source};
+use crate::cli::symbolize::Module;
 use serde::Serialize;
 
 /// Sites kept of a profile of any size.
@@ -242,12 +242,6 @@ fn site_facts(series: &Series, culprits: &Culprits, site: &Site, times: &[f64]) 
 }
 
 fn module_facts(module: &Module) -> ModuleFacts {
-    let source = match &module.source {
-        Source::SymbolTable => "symbol table".to_owned(),
-        Source::Exports => "exported symbols only (stripped)".to_owned(),
-        Source::DebugFile(path) => format!("debug file {}", path.display()),
-        Source::Metadata => "recorded in the dump".to_owned(),
-        Source::Nothing(why) => format!("none: {why}"),
-    };
+    let source = module.source.to_string();
     ModuleFacts { path: module.path.clone(), places: module.places, named: module.named, source }
 }

@@ -1,32 +1,37 @@
 //! `heaptap ps`: the tapped processes of this machine, alive and killed, one line each.
 
+use super::output::Output;
 use crate::cli::attach::region::{self, Found};
 use crate::cli::render::units;
 use crate::wire::live::counters::Counter;
 use crate::wire::live::snapshot::Snapshot;
 use anyhow::Result;
-use std::io::Write;
 use std::process::ExitCode;
 
 /// List tapped processes: those that live, and those that were killed and can be recovered
 #[derive(clap::Args, Debug)]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    output: Output,
+}
 
 /// Runs the command.
-pub(crate) fn run(_: &Arguments) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let found = region::all();
     if found.is_empty() {
         eprintln!("heaptap: no tapped process, and nothing left by one (short-lived ones leave nothing)");
         return Ok(ExitCode::SUCCESS);
     }
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{:>8}  {:<7} {:>10} {:>9}  program", "pid", "state", "live", "samples")?;
-    for found in found {
-        match region::snapshot(&found.path) {
-            Ok(snapshot) => writeln!(out, "{}", line(&found, &snapshot))?,
-            Err(error) => eprintln!("heaptap: {error:#}"),
+    arguments.output.write(|out| {
+        writeln!(out, "{:>8}  {:<7} {:>10} {:>9}  program", "pid", "state", "live", "samples")?;
+        for found in &found {
+            match region::snapshot(&found.path) {
+                Ok(snapshot) => writeln!(out, "{}", line(found, &snapshot))?,
+                Err(error) => eprintln!("heaptap: {error:#}"),
+            }
         }
-    }
+        Ok(())
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
