@@ -3,12 +3,14 @@
 pub(crate) mod callers;
 pub(crate) mod flame;
 pub(crate) mod folded;
+pub(crate) mod gperftools;
 pub(crate) mod growth;
 pub(crate) mod info;
 pub(crate) mod json;
 pub(crate) mod layout;
 pub(crate) mod leaks;
 pub(crate) mod pprof;
+pub(crate) mod profile_json;
 pub(crate) mod speedscope;
 pub(crate) mod svg;
 pub(crate) mod symbols;
