@@ -101,7 +101,8 @@ fn encode(profile: &Profile, time: Option<f64>, kept: &[&Sample], rest: &[&Sampl
     if !rest.is_empty() {
         encode_rest(rest, &used, &mut strings, &mut message);
     }
-    message.number(9, time.map_or(0, |seconds| (seconds * 1e9) as u64));
+    // Seconds as f64 hold microseconds.
+    message.number(9, time.map_or(0, |seconds| (seconds * 1e6).round() as u64 * 1000));
     message.nested(11, value_type(&mut strings, "space", "bytes"));
     message.number(12, profile.period_bytes);
     let default = strings.id("inuse_space");
