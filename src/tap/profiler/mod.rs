@@ -33,7 +33,7 @@ use crate::wire::live::counters::Counter;
 use crate::wire::live::snapshot::Snapshot;
 use capture::Capture;
 use once_cell::race::OnceBox;
-use scratch::ScratchPool;
+use scratch::SCRATCH;
 use std::collections::BTreeSet;
 use std::ffi::c_void;
 use std::os::unix::ffi::OsStrExt;
@@ -103,7 +103,6 @@ pub(crate) struct Profiler {
     period: AtomicU64,
     governor: Governor,
     life: Life,
-    scratch: ScratchPool,
     hotspot: Hotspot,
     /// A seccomp filter kills for what sampling does, or for what files need: never again, then.
     deadly: [AtomicBool; 2],
@@ -134,7 +133,6 @@ impl Profiler {
             period: AtomicU64::new(1 << 19),
             governor: Governor::new(),
             life: Life::new(),
-            scratch: ScratchPool::new(),
             hotspot: Hotspot::new(),
             deadly: [const { AtomicBool::new(false) }; 2],
             thread_active: AtomicBool::new(true),
@@ -389,7 +387,7 @@ impl Profiler {
     ) -> Option<u32> {
         let (limit, java) =
             self.settings().map_or((0, false), |settings| (settings.options.prof_bt_max, settings.options.prof_java));
-        let Some(mut scratch) = self.scratch.borrow(thread.tid.get() as usize, limit) else {
+        let Some(mut scratch) = SCRATCH.borrow(thread.tid.get() as usize, limit) else {
             store.region().count(Counter::LostNested, 1);
             return None;
         };
