@@ -9,7 +9,7 @@ use super::maps;
 use crate::tap::os::{clock, shared, sys};
 use crate::tap::settings::Settings;
 use crate::wire::live::Words;
-use crate::wire::live::counters::Counter;
+use crate::wire::live::counters::{self, Counter};
 use crate::wire::live::layout::{HEADER_WORDS, Head, Layout, SectionId};
 use crate::wire::live::snapshot::Snapshot;
 use crate::wire::live::text::Text;
@@ -108,7 +108,7 @@ impl Glance {
         let prefix = text.metadata.iter().find(|(key, _)| key == "prefix").map(|(_, value)| PathBuf::from(value));
         let pulse_ns = head(Head::PulseNs);
         let lived_ns = pulse_ns.saturating_sub(head(Head::StartMonotonicNs));
-        let live_bytes = pages.word(layout.section(SectionId::Counters).start + Counter::LiveBytes as usize);
+        let live_bytes = counters::sum(&pages, &layout, Counter::LiveBytes as usize);
         Some(Glance { prefix, pulse_ns, lived_ns, live_bytes })
     }
 

@@ -363,7 +363,8 @@ impl Profiler {
         }
         let Some(store) = self.open_store() else { return Taken::default() };
         let watch = Stopwatch::start(thread);
-        let interval_over = self.count_allocated(store, wait.used);
+        let lg_interval = self.lg_interval.load(Ordering::Relaxed);
+        let interval_over = store.count_allocated(wait.used, lg_interval, thread);
         let hint = thread.tid.get() as usize;
         let Some(block) = self.heap.allocate(request.size, request.alignment, request.zeroed, hint) else {
             store.region().count(Counter::LostRange, 1);
@@ -392,7 +393,7 @@ impl Profiler {
             return None;
         };
         Capture { store, hotspot: java.then_some(&self.hotspot) }.take(request, thread, &mut scratch);
-        store.region().count_end(scratch.trace.end());
+        store.region().count_end(thread.tid.get() as usize, scratch.trace.end());
         let usable = backend::size_class(request.size, request.alignment) as u64;
         let sampler = Sampler::new(period);
         let sampled = Sampled {
@@ -418,7 +419,7 @@ impl Profiler {
         let watch = Stopwatch::start(thread);
         let now = clock::tick_ns();
         if trailer == self.trailer(slot, block) {
-            if !store.retire(slot, address, now) {
+            if !store.retire(slot, address, now, thread) {
                 store.region().count(Counter::TrailerLost, 1);
             }
             return self.end_visit(watch, store);
@@ -427,7 +428,7 @@ impl Profiler {
             return; // sampled by another life of the process, before a fork
         }
         store.region().count(Counter::TrailerDamaged, 1);
-        let found = store.find(address).is_some_and(|slot| store.retire(slot, address, now));
+        let found = store.find(address).is_some_and(|slot| store.retire(slot, address, now, thread));
         if !found {
             store.region().count(Counter::TrailerLost, 1);
         }
@@ -460,14 +461,6 @@ impl Profiler {
     fn trailer(&self, slot: u32, block: &SampledBlock) -> u64 {
         let life = u64::from(self.life.number() & 0xffff);
         check(block.start().as_ptr() as u64) << 48 | life << 32 | u64::from(slot)
-    }
-
-    /// Counts what a thread allocated since its last draw. Whether an interval ended with it.
-    fn count_allocated(&self, store: &Store, since_draw: u64) -> bool {
-        let after = store.region().count(Counter::AllocatedBytes, since_draw);
-        let before = after.wrapping_sub(since_draw);
-        let lg_interval = self.lg_interval.load(Ordering::Relaxed);
-        (after ^ before).checked_shr(lg_interval).is_some_and(|crossed| crossed != 0)
     }
 
     /// The live profile, made now if there is none yet.

@@ -223,24 +223,30 @@ impl Region {
         self.at(Layout::used_word(id)).fetch_max(u64::from(count), Ordering::Release);
     }
 
-    /// Adds to a counter (wrapping; subtract by adding the two's complement).
+    /// Adds to a counter (wrapping; subtract by adding the two's complement). What rarely happens.
+    pub(crate) fn count(&self, counter: Counter, amount: u64) {
+        self.count_apart(0, counter, amount);
+    }
+
+    /// The same for what happens with each sample; `hint` spreads threads. What this set of counters has then.
     #[inline]
-    pub(crate) fn count(&self, counter: Counter, amount: u64) -> u64 {
-        self.counter_word(counter as usize).fetch_add(amount, Ordering::Relaxed).wrapping_add(amount)
+    pub(crate) fn count_apart(&self, hint: usize, counter: Counter, amount: u64) -> u64 {
+        self.counter_word(hint, counter as usize).fetch_add(amount, Ordering::Relaxed).wrapping_add(amount)
     }
 
     /// A counter's value.
     pub(crate) fn counter(&self, counter: Counter) -> u64 {
-        self.counter_word(counter as usize).load(Ordering::Relaxed)
+        counters::sum(self, &self.layout, counter as usize)
     }
 
     /// Counts one stack that ended this way.
-    pub(crate) fn count_end(&self, end: StackEnd) {
-        self.counter_word(counters::stack_end_index(end)).fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn count_end(&self, hint: usize, end: StackEnd) {
+        self.counter_word(hint, counters::stack_end_index(end)).fetch_add(1, Ordering::Relaxed);
     }
 
-    fn counter_word(&self, index: usize) -> &AtomicU64 {
-        self.at(self.section(SectionId::Counters).start + index)
+    fn counter_word(&self, hint: usize, index: usize) -> &AtomicU64 {
+        let shard = hint % counters::SHARDS * counters::SHARD_WORDS;
+        self.at(self.section(SectionId::Counters).start + shard + index)
     }
 
     /// Writes a record so that a reader sees it whole or not at all. `at` is its state word, and the

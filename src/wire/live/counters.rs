@@ -1,6 +1,16 @@
-//! What the tap counts about itself: one word each in the region's first section.
+//! What the tap counts about itself: words in the region's first section.
+//!
+//! There are [`SHARDS`] sets of all counters, and a counter's value is the sum (wrapping) over them: threads count in
+//! different sets, or the cache line of one set would go to and fro between processors with every sample.
 
+use super::Words;
+use super::layout::{Layout, SectionId};
 use crate::wire::stack_end::StackEnd;
+
+/// Sets of counters.
+pub(crate) const SHARDS: usize = 8;
+/// Words of a set.
+pub(crate) const SHARD_WORDS: usize = 64;
 
 /// A counter. Sums since the region was made, unless it says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +64,13 @@ pub(crate) const NAMED: [(Counter, &str); 13] = [
     (Counter::TrailerLost, "trailer_lost"),
 ];
 
-/// Index, within the counters section, of the counter of stacks that ended this way.
+/// The value of the counter at this index of the sets.
+pub(crate) fn sum(words: &(impl Words + ?Sized), layout: &Layout, index: usize) -> u64 {
+    let start = layout.section(SectionId::Counters).start;
+    (0..SHARDS).fold(0, |sum: u64, shard| sum.wrapping_add(words.word(start + shard * SHARD_WORDS + index)))
+}
+
+/// Index, within a set, of the counter of stacks that ended this way.
 pub(crate) fn stack_end_index(end: StackEnd) -> usize {
     STACK_ENDS_AT + end as usize
 }

@@ -6,7 +6,7 @@ use crate::wire::java_pc;
 /// First word of a region: "HEAPTAP\1" read as a little-endian number.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"HEAPTAP\x01");
 /// Version of everything in this folder; readers refuse another one.
-pub(crate) const VERSION: u64 = 1;
+pub(crate) const VERSION: u64 = 2;
 /// Words of the header; the first section starts behind it.
 pub(crate) const HEADER_WORDS: usize = 512;
 /// Bytes of a region when nobody asks for another size.
@@ -51,7 +51,7 @@ const SECTION_WORDS: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum SectionId {
-    /// One word per [`Counter`](super::counters::Counter).
+    /// Sets of one word per [`Counter`](super::counters::Counter).
     Counters = 0,
     /// What dumps say besides samples: code mappings and metadata (see `text`).
     Text = 1,

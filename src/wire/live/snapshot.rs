@@ -6,11 +6,12 @@
 //! further than to be a number. Tables are trees: a hash map wants random bytes from the kernel, which a
 //! sandbox may refuse.
 
+use super::Words;
+use super::counters::{self, Counter};
 use super::layout::{Head, Layout, LayoutError, Section, SectionId};
 use super::records::{CHUNK_FRAMES, JavaMethodRecord, SampleRecord, StackRecord, StringRef, ThreadRecord};
 use super::state::{self, LIVE};
 use super::text::Text;
-use super::{Words, counters::Counter};
 use crate::wire::time;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -111,7 +112,7 @@ impl Snapshot {
         self.counter_at(counter as usize)
     }
 
-    /// The counter at an index of the counters section.
+    /// The counter at an index of the sets of counters.
     pub(crate) fn counter_at(&self, index: usize) -> u64 {
         self.counters.get(index).copied().unwrap_or(0)
     }
@@ -137,8 +138,8 @@ impl<W: Words + ?Sized> Reader<'_, W> {
         self.snapshot.pid_namespace = head(Head::PidNamespace);
         self.snapshot.pulse_ns = head(Head::PulseNs);
         self.snapshot.text = Text::read(self.words, &self.layout);
-        let counters = self.layout.section(SectionId::Counters);
-        self.snapshot.counters = (0..counters.capacity).map(|n| self.words.word(counters.start + n)).collect();
+        let sum = |index| counters::sum(self.words, &self.layout, index);
+        self.snapshot.counters = (0..counters::SHARD_WORDS).map(sum).collect();
     }
 
     /// Indices that may hold a record of this section, with the word each begins at.
