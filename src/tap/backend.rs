@@ -201,9 +201,9 @@ impl SampledHeap {
         }
     }
 
-    /// Reserves the address range, at most `most` bytes. `false`: none can be had.
-    pub(crate) fn reserve(&'static self, most: usize) -> bool {
-        self.range.reserve(most)
+    /// Reserves the address range, at most `most` bytes, at an address that `random` decides. `false`: none can be had.
+    pub(crate) fn reserve(&'static self, most: usize, random: u64) -> bool {
+        self.range.reserve(most, random)
     }
 
     /// Whether there is a range.
@@ -431,7 +431,7 @@ mod tests {
 
     #[test]
     fn sampled_blocks_lie_in_the_range_and_keep_their_trailer() {
-        assert!(HEAP.reserve(1 << 40));
+        assert!(HEAP.reserve(1 << 40, 1 << 33));
         for size in [0, 1, 8, 9, 4096, 100_000, 3 << 20] {
             for alignment in [1, 16, 64, 4096, 1 << 21] {
                 let block = HEAP.allocate(size, alignment, true, size).unwrap();

@@ -158,7 +158,10 @@ impl Profiler {
         if !options.prof {
             return;
         }
-        if self.heap.reserve(map::most_reserved(map::address_space_limit(), map::locked_memory_limit())) {
+        let most = map::most_reserved(map::address_space_limit(), map::locked_memory_limit());
+        // Mixed: these are also the words that libc guards stacks and pointers with.
+        let (_, place) = sampler::next_random((random[0] ^ random[1].rotate_left(29)) | 1);
+        if self.heap.reserve(most, place) {
             self.active.store(options.prof_active, Ordering::Release);
         } else {
             sys::say(&[b"heaptap: no address space left (RLIMIT_AS?), profiling is off; the program is not affected"]);
