@@ -47,7 +47,7 @@ impl Range {
     /// Called once.
     pub(crate) fn reserve(&self, most: usize, random: u64) -> bool {
         let low = PLACES.iter().find_map(|&(start, room, largest)| {
-            let start = start + (random as usize % room & !(ALIGNMENT - 1));
+            let start = start + ((random as usize % room) & !(ALIGNMENT - 1));
             largest_of(most.min(largest), |bytes| map::reserve_at(start as *mut u8, bytes))
         });
         let Some((base, bytes)) = low.or_else(|| largest_of(most.min(LARGEST), map::reserve)) else { return false };
