@@ -83,7 +83,7 @@ impl Region {
             shared::create(&shared::Path::region(identity.pid, identity.token), layout.words() * 8, 0o400)?.cast();
         let backed = Some(SectionId::ALL.map(|id| AtomicUsize::new(layout.section(id).start)));
         let region = Region { words, layout, backed };
-        if !region.back(SectionId::Counters, region.section(SectionId::Counters).capacity as u32 - 1) {
+        if !region.back(SectionId::Counters, counters::WORDS as u32 - 1) {
             shared::remove(&shared::Path::region(identity.pid, identity.token));
             return None;
         }

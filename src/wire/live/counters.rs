@@ -64,6 +64,9 @@ pub(crate) const NAMED: [(Counter, &str); 13] = [
     (Counter::TrailerLost, "trailer_lost"),
 ];
 
+/// Words of all sets together; what else the section has is not used.
+pub(crate) const WORDS: usize = SHARDS * SHARD_WORDS;
+
 /// The value of the counter at this index of the sets.
 pub(crate) fn sum(words: &(impl Words + ?Sized), layout: &Layout, index: usize) -> u64 {
     let start = layout.section(SectionId::Counters).start;

@@ -1,6 +1,7 @@
 //! Where each section of a region lies, and the header that says so.
 
 use super::Words;
+use super::counters;
 use crate::wire::java_pc;
 
 /// First word of a region: "HEAPTAP\1" read as a little-endian number.
@@ -178,7 +179,8 @@ impl Layout {
     pub(crate) fn used(&self, words: &(impl Words + ?Sized), id: SectionId) -> std::ops::Range<usize> {
         let section = self.section(id);
         let used = match id {
-            SectionId::Counters | SectionId::Text => section.capacity,
+            SectionId::Counters => counters::WORDS.min(section.capacity),
+            SectionId::Text => section.capacity,
             _ => usize::try_from(words.word(Layout::used_word(id)))
                 .map_or(section.capacity, |used| used.min(section.capacity)),
         };
