@@ -15,6 +15,7 @@ mod statistics;
 mod syscalls;
 
 use super::backend;
+use super::keeper;
 use super::lifecycle::{self, exit};
 use super::os::range::{GRANULE_SHIFT, TAG};
 use super::os::sys;
@@ -371,6 +372,7 @@ unsafe extern "C" fn malloc_trim(_pad: usize) -> c_int {
     sys::keep_errno(|| {
         lifecycle::ensure_started();
         backend::purge();
+        keeper::trimmed();
     });
     1
 }
