@@ -73,11 +73,11 @@ mod tests {
     use crate::wire::live::layout::{LayoutError, MIN_BYTES};
     use crate::wire::{crc::Crc, java_pc};
 
-    /// A store with 400 samples of 100 stacks in 30 Java methods, half of them freed again.
+    /// A store with 100 samples of 100 stacks in 30 Java methods, half of them freed again.
     fn store() -> Store {
         let identity = Identity { pid: 7, token: 8, wall_ns: 9, monotonic_ns: 10, period: 1024, pid_namespace: 0 };
         let store = Store::new(Region::anonymous(MIN_BYTES, &identity).unwrap(), false).unwrap();
-        for n in 0..400u64 {
+        for n in 0..100u64 {
             let mut trace = StackTrace::new(512);
             let method = store.intern_method(b"org/example/A", format!("m{}", n % 30).as_bytes(), n as u32).unwrap();
             assert!(trace.push(java_pc::pc(method)));
@@ -117,7 +117,7 @@ mod tests {
         mirror::write(&snapshot, &mut bytes).unwrap();
         assert!(bytes.len() < MIN_BYTES / 3, "{}", bytes.len());
         let mirrored = read(&bytes).unwrap().unwrap();
-        assert!(mirrored.is_mirror && mirrored.samples.len() == 200);
+        assert!(mirrored.is_mirror && mirrored.samples.len() == 50);
         assert_eq!(heap_v2(&mirrored), heap_v2(&snapshot));
     }
 
@@ -135,7 +135,7 @@ mod tests {
             (state >> 11) as usize % below
         };
         let mut readable = 0;
-        for round in 0..600 {
+        for round in 0..300 {
             let mut bytes = sound.clone();
             for _ in 0..1 + random(20) {
                 let at = if round % 3 == 0 { 8 + random(1000) } else { 8 + random(bytes.len() - 16) };
@@ -157,7 +157,7 @@ mod tests {
                 mirror::write(&snapshot, &mut io::sink()).unwrap();
             }
         }
-        assert!(readable > 100, "{readable}: the damage is so great that nothing is tried");
+        assert!(readable > 50, "{readable}: the damage is so great that nothing is tried");
     }
 
     #[test]

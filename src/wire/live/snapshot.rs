@@ -12,6 +12,7 @@ use super::state::{self, LIVE};
 use super::text::Text;
 use super::{Words, counters::Counter, mirror};
 use crate::wire::life_name::LifeName;
+use crate::wire::options::Options;
 use crate::wire::time;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -110,6 +111,12 @@ impl Snapshot {
         let reason = if self.is_ending { "ended" } else { "killed" };
         self.tell(reason, self.pulse_ns);
         self.set("source", if self.is_mirror { "mirror" } else { "region" });
+    }
+
+    /// Whether the process would have left a file at its end: it said so, or it held much when it was killed before it
+    /// could.
+    pub(crate) fn is_worth_a_file(&self) -> bool {
+        self.is_significant || self.counter(Counter::LiveBytes) >= Options::DEFAULT.prof_min_bytes
     }
 
     /// Wall clock of the last sign of life, nanoseconds since 1970: of a mirror, when it was written.
