@@ -4,7 +4,7 @@
 //! program), directories, files of several processes in one glob. A file that cannot be read costs
 //! a note, not the report.
 
-use super::region;
+use super::{lives, region};
 use crate::cli::profile::heap_v2;
 use crate::cli::profile::series::{Life, Series, SeriesBuilder};
 use crate::wire::dump_name::DumpName;
@@ -51,7 +51,7 @@ fn expand(arguments: &[PathBuf], notes: &mut Vec<String>) -> Result<Vec<PathBuf>
     for (index, argument) in arguments.iter().enumerate() {
         let pid = argument.to_str().and_then(|text| text.parse().ok());
         if let Some(pid) = pid.filter(|_| !argument.exists()) {
-            paths.push(region::of_process(pid)?.path);
+            paths.push(lives::of_process(pid, &lives::usual_folders())?.path);
         } else if argument.is_dir() {
             paths.extend(dumps_in(argument)?);
         } else if index == 0 && arguments.len() > 1 && is_program(argument) {
@@ -77,10 +77,19 @@ fn is_program(path: &Path) -> bool {
 fn dumps_in(directory: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(directory).with_context(|| format!("listing {}", directory.display()))?;
     let mut dumps: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    dumps.retain(|path| path.extension().is_some_and(|extension| extension == "heap"));
+    dumps.retain(|path| path.extension().is_some_and(|extension| extension == "heap" || extension == "live"));
     dumps.sort();
+    for path in &mut dumps {
+        // What still is in memory is newer than its mirror.
+        if let Some(region) = lives::region_of(path) {
+            *path = region;
+        }
+    }
     if dumps.is_empty() {
-        bail!("{} holds no *.heap file: name the directory that `prof_prefix` points to", directory.display());
+        bail!(
+            "{} holds no *.heap and no *.live file: name the directory that `prof_prefix` points to",
+            directory.display()
+        );
     }
     Ok(dumps)
 }
@@ -89,7 +98,9 @@ fn read_one(path: &Path, lives: &mut BTreeMap<Life, Vec<SeriesBuilder>>, notes: 
     let (profile, modified) = if path == Path::new("-") {
         (heap_v2::parse(BufReader::new(io::stdin().lock()))?, Some(SystemTime::now()))
     } else if region::is_region(path) {
-        (heap_v2::parse(region::dump(path)?.as_slice())?, Some(SystemTime::now()))
+        let (dump, told) = region::dump(&lives::of_file(path))?;
+        notes.extend(told);
+        (heap_v2::parse(dump.as_slice())?, Some(SystemTime::now()))
     } else {
         let file = File::open(path)?;
         let meta = file.metadata()?;

@@ -14,5 +14,6 @@ pub(crate) mod recover;
 pub(crate) mod report;
 pub(crate) mod run;
 mod shell;
+pub(crate) mod status;
 mod terminal;
 pub(crate) mod tree;

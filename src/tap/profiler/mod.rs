@@ -17,7 +17,7 @@ mod scratch;
 mod stopwatch;
 
 use super::backend::{self, SampledBlock, SampledHeap};
-use super::dump::{Dumper, Occasion, Reason};
+use super::dump::{Dumper, Mirror, Occasion, Reason};
 use super::governor::{Governor, Spent};
 use super::jvm::Hotspot;
 use super::os::filter::Deadly;
@@ -103,6 +103,8 @@ pub(crate) struct Profiler {
     period: AtomicU64,
     governor: Governor,
     life: Life,
+    /// Number of the life that is worth a file.
+    significant: AtomicU32,
     hotspot: Hotspot,
     /// A seccomp filter kills for what sampling does, or for what files need: never again, then.
     deadly: [AtomicBool; 2],
@@ -133,6 +135,7 @@ impl Profiler {
             period: AtomicU64::new(1 << 19),
             governor: Governor::new(),
             life: Life::new(),
+            significant: AtomicU32::new(0),
             hotspot: Hotspot::new(),
             deadly: [const { AtomicBool::new(false) }; 2],
             thread_active: AtomicBool::new(true),
@@ -188,14 +191,26 @@ impl Profiler {
         clock::monotonic_ns().saturating_sub(self.life.start_ns())
     }
 
-    /// Whether this process is worth a file: it lived long enough, holds enough, or was asked for.
+    /// Whether this process is worth a file: it lived long enough, held enough, or was asked for. Once it is, it stays so.
     pub(crate) fn is_significant(&self) -> bool {
+        let life = self.life.number();
+        if self.significant.load(Ordering::Relaxed) == life {
+            return true;
+        }
+        let is_now = self.becomes_significant();
+        if is_now {
+            self.significant.store(life, Ordering::Relaxed);
+        }
+        is_now
+    }
+
+    fn becomes_significant(&self) -> bool {
         let Some(settings) = self.settings() else { return false };
         let options = &settings.options;
         settings.run_pid == Some(self.pid())
             || options.prof_leak
-            || self.uptime_ns() / 1_000_000_000 >= options.prof_min_seconds
             || self.store().map_or(0, |store| store.region().counter(Counter::LiveBytes)) >= options.prof_min_bytes
+            || is_long_life(self.uptime_ns(), clock::process_cpu_ns, options.prof_min_seconds)
     }
 
     /// Says once in a life what is profiled and where the dumps go.
@@ -315,6 +330,20 @@ impl Profiler {
     pub(crate) fn adopt(&self) {
         if let (Some(store), Some(settings)) = (self.store(), self.settings()) {
             self.carefully(|| self.dumper.adopt(store, settings, || self.triggers.load(Ordering::Relaxed) & STOP != 0));
+        }
+    }
+
+    /// Writes the mirror, if one is due. For the keeper.
+    pub(crate) fn mirror(&self, mirror: &mut Mirror) {
+        if let (Some(store), Some(settings)) = (self.store(), self.settings()) {
+            self.carefully(|| self.dumper.mirror(store, settings, mirror));
+        }
+    }
+
+    /// Removes what is only for processes that end without their final dump.
+    pub(crate) fn leave_nothing(&self) {
+        if let (Some(store), Some(settings)) = (self.store(), self.settings()) {
+            self.carefully(|| self.dumper.leave_nothing(store, settings));
         }
     }
 
@@ -522,6 +551,9 @@ impl Profiler {
             self.dumper.restart();
             self.governor.restart();
             self.store.forget();
+            if self.settings().is_some_and(|settings| !settings.options.prof_fork) {
+                self.forbid(Deadly::EVERYTHING);
+            }
         }
     }
 
@@ -534,7 +566,28 @@ impl Profiler {
     }
 }
 
+/// Whether a process lived that long: so many seconds, half of which it used on a processor, or six times as many
+/// whatever it did. On an overloaded machine a helper of a start script lives for ten seconds, too, but does not
+/// use five; an idle server is waited for a minute.
+fn is_long_life(uptime_ns: u64, cpu_ns: impl FnOnce() -> u64, seconds: u64) -> bool {
+    let enough = seconds.saturating_mul(1_000_000_000);
+    uptime_ns >= enough.saturating_mul(6) || uptime_ns >= enough && cpu_ns() >= enough / 2
+}
+
 /// Fifteen bits that a trailer must share with its block's address.
 fn check(address: u64) -> u64 {
     (address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) & 0x7fff
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_long_life;
+
+    #[test]
+    fn time_counts_with_work_or_six_times_over() {
+        let second = 1_000_000_000;
+        let is = |uptime: u64, cpu: u64| is_long_life(uptime * second, || cpu * second, 10);
+        assert_eq!([is(9, 9), is(10, 4), is(10, 5), is(59, 0), is(60, 0)], [false, false, true, false, true]);
+        assert!(is_long_life(0, || 0, 0) && !is_long_life(u64::MAX - 1, || 0, u64::MAX));
+    }
 }

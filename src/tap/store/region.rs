@@ -9,12 +9,14 @@
 #![allow(unsafe_code)]
 
 use crate::tap::os::{map, shared};
+use crate::wire::life_name::LifeName;
 use crate::wire::live::Words;
 use crate::wire::live::counters::{self, Counter};
 use crate::wire::live::layout::{Head, Layout, MAGIC, MIN_BYTES, Section, SectionId};
 use crate::wire::live::state::{self, BUSY, FREE, LIVE};
 use crate::wire::live::text;
 use crate::wire::stack_end::StackEnd;
+use std::path::PathBuf;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 
@@ -139,6 +141,23 @@ impl Region {
     /// Says which sampling period is in force.
     pub(crate) fn set_period(&self, period: u64) {
         self.at(Head::Period as usize).store(period, Ordering::Relaxed);
+    }
+
+    /// Says something that is 0 or 1 (`Guarded`, `Significant`, `Ending`).
+    pub(crate) fn set_flag(&self, flag: Head, value: bool) {
+        self.at(flag as usize).store(u64::from(value), Ordering::Release);
+    }
+
+    /// The names of this life's files, without a prefix.
+    pub(crate) fn life(&self) -> LifeName {
+        let (pid, token) = self.identity();
+        LifeName { prefix: PathBuf::new(), pid, token }
+    }
+
+    /// The file of a shared region.
+    pub(crate) fn path(&self) -> Option<shared::Path> {
+        let (pid, token) = self.identity();
+        self.backed.is_some().then(|| shared::Path::region(pid, token))
     }
 
     /// Says that the process lives.

@@ -67,10 +67,11 @@ pub(crate) const NAMED: [(Counter, &str); 13] = [
 /// Words of all sets together; what else the section has is not used.
 pub(crate) const WORDS: usize = SHARDS * SHARD_WORDS;
 
-/// The value of the counter at this index of the sets.
+/// The value of the counter at this index of the sets. A mirror has one set only, and that may be cut short.
 pub(crate) fn sum(words: &(impl Words + ?Sized), layout: &Layout, index: usize) -> u64 {
-    let start = layout.section(SectionId::Counters).start;
-    (0..SHARDS).fold(0, |sum: u64, shard| sum.wrapping_add(words.word(start + shard * SHARD_WORDS + index)))
+    let section = layout.section(SectionId::Counters);
+    let places = (0..SHARDS).map(|shard| shard * SHARD_WORDS + index).take_while(|&at| at < section.capacity);
+    places.fold(0, |sum: u64, at| sum.wrapping_add(words.word(section.start + at)))
 }
 
 /// Index, within a set, of the counter of stacks that ended this way.
