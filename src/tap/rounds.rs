@@ -57,6 +57,9 @@ impl Rounds {
         } else if let Some(store) = PROFILER.store() {
             store.region().beat(clock::monotonic_ns());
         }
+        if let Some(store) = PROFILER.store() {
+            store.tidy_methods(clock::monotonic_ns());
+        }
     }
 
     /// The last round.

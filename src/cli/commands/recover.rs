@@ -68,8 +68,8 @@ fn regions(processes: &[PathBuf]) -> Result<Vec<PathBuf>> {
 fn write(snapshot: &Snapshot, directory: Option<&Path>) -> Result<PathBuf> {
     let prefix = prefix(snapshot, directory);
     let mut maps = snapshot.text.maps.clone();
-    if let Some(bytes) = sidecar::bytes(snapshot) {
-        let path = PathBuf::from(format!("{}.{}.{:016x}.java.so", prefix.display(), snapshot.pid, snapshot.token));
+    let path = PathBuf::from(format!("{}.{}.{:016x}.java.so", prefix.display(), snapshot.pid, snapshot.token));
+    if let Some(bytes) = sidecar::bytes(snapshot, &fs::read(&path).unwrap_or_default()) {
         fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
         let path = path.canonicalize().unwrap_or(path);
         maps.extend(sidecar::maps_line(snapshot, &path).unwrap_or_default().into_bytes());

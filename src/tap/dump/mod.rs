@@ -282,10 +282,11 @@ fn maps_with_sidecar(snapshot: &Snapshot, text: &Text, prefix: &Path) -> Vec<u8>
 }
 
 /// Writes the file that names Java frames for jeprof, before the dump that needs it, and returns the
-/// line of the maps that leads to it. Names only grow within a token, so the newest serves all dumps.
+/// line of the maps that leads to it. The newest serves all dumps of a token.
 fn write_sidecar(snapshot: &Snapshot, prefix: &Path) -> Vec<u8> {
-    let Some(bytes) = sidecar::bytes(snapshot) else { return Vec::new() };
     let path = PathBuf::from(format!("{}.{}.{:016x}.java.so", prefix.display(), snapshot.pid, snapshot.token));
+    let older = file::read(&path).unwrap_or_default();
+    let Some(bytes) = sidecar::bytes(snapshot, &older) else { return Vec::new() };
     if file::replace(&path, &bytes).is_err() {
         return Vec::new();
     }

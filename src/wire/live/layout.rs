@@ -6,7 +6,7 @@ use crate::wire::java_pc;
 /// First word of a region: "HEAPTAP\1" read as a little-endian number.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"HEAPTAP\x01");
 /// Version of everything in this folder; readers refuse another one.
-pub(crate) const VERSION: u64 = 1;
+pub(crate) const VERSION: u64 = 2;
 /// Words of the header; the first section starts behind it.
 pub(crate) const HEADER_WORDS: usize = 512;
 /// Bytes of a region when nobody asks for another size.
@@ -59,8 +59,8 @@ pub(crate) enum SectionId {
     Threads = 2,
     /// [`JavaMethodRecord`](super::records::JavaMethodRecord)s.
     JavaMethods = 3,
-    /// Bytes of names, eight to a word; records refer to them by byte offset and length.
-    Strings = 4,
+    /// The names of the methods, [`CHUNK_BYTES`](super::records::CHUNK_BYTES) to a chunk.
+    Names = 4,
     /// [`StackRecord`](super::records::StackRecord)s.
     Stacks = 5,
     /// The frames of the stacks, [`CHUNK_FRAMES`](super::records::CHUNK_FRAMES) to a chunk.
@@ -76,7 +76,7 @@ impl SectionId {
         SectionId::Text,
         SectionId::Threads,
         SectionId::JavaMethods,
-        SectionId::Strings,
+        SectionId::Names,
         SectionId::Stacks,
         SectionId::Chunks,
         SectionId::Samples,
@@ -85,9 +85,9 @@ impl SectionId {
     /// Words of one record of this section.
     pub(crate) const fn record_words(self) -> usize {
         match self {
-            SectionId::Counters | SectionId::Text | SectionId::Strings => 1,
+            SectionId::Counters | SectionId::Text => 1,
             SectionId::JavaMethods => 4,
-            SectionId::Threads | SectionId::Samples => 8,
+            SectionId::Threads | SectionId::Names | SectionId::Samples => 8,
             SectionId::Stacks => 32,
             SectionId::Chunks => 16,
         }
@@ -108,7 +108,7 @@ impl SectionId {
             SectionId::Text => 3,
             SectionId::Threads => 3,
             SectionId::JavaMethods => 8,
-            SectionId::Strings => 25,
+            SectionId::Names => 25,
             SectionId::Stacks => 56,
             SectionId::Chunks => 96,
             SectionId::Samples => 64,
