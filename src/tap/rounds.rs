@@ -85,6 +85,9 @@ impl Rounds {
         if self.announced {
             PROFILER.mirror(&mut self.mirror);
         }
+        if let Some(store) = PROFILER.store() {
+            store.tidy_methods(clock::monotonic_ns());
+        }
     }
 
     /// The last round: from now on nobody can say whether the process lives.

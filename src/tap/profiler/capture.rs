@@ -13,7 +13,6 @@ use crate::tap::os::tls::ThreadBlock;
 use crate::tap::stack::{Registers, StackBounds, StackTrace};
 use crate::tap::store::{Store, UNNAMED};
 use crate::tap::unwind::{self, StackCache, Stop};
-use crate::wire::java_pc;
 use crate::wire::stack_end::StackEnd;
 
 /// The store's Java methods, as the walker wants to use them.
@@ -23,21 +22,17 @@ struct Names<'a> {
 }
 
 impl JavaFrames for Names<'_> {
-    fn intern(&self, frame: &JavaFrame<'_>) -> Option<u32> {
+    fn intern(&self, frame: &JavaFrame<'_>) -> Option<u64> {
         self.store.intern_method(frame.class, frame.method, frame.line)
     }
 
-    fn unnamed(&self) -> u32 {
+    fn unnamed(&self) -> u64 {
         UNNAMED
     }
 
-    fn pc(&self, slot: u32) -> u64 {
-        java_pc::pc(slot)
-    }
-
-    /// Slots keep their names as long as the store lives; a fork child has another store.
+    /// A fork child has another store, and a store forgets methods from epoch to epoch.
     fn generation(&self) -> u32 {
-        self.life
+        self.life.wrapping_mul(0x9e37_79b1).wrapping_add(self.store.method_epoch())
     }
 }
 

@@ -5,6 +5,7 @@
 //! and allocate nothing. A retire never fails for want of room, so no freed block stays as a phantom.
 
 mod cell;
+mod chunks;
 mod index;
 mod methods;
 mod region;
@@ -107,10 +108,20 @@ impl Store {
         Some(slot)
     }
 
-    /// The slot (see [`java_pc`](crate::wire::java_pc)) of a line of a Java method: class in internal form,
-    /// empty for a pseudo frame. `None`: the table is full, or being written to right now.
-    pub(crate) fn intern_method(&self, class: &[u8], method: &[u8], line: u32) -> Option<u32> {
+    /// The fake pc (see [`java_pc`](crate::wire::java_pc)) of a line of a Java method: class in internal form,
+    /// empty for a pseudo frame. `None`: the table is full. Good as long as [`method_epoch`](Self::method_epoch) is the same.
+    pub(crate) fn intern_method(&self, class: &[u8], method: &[u8], line: u32) -> Option<u64> {
         self.methods.intern(&self.region, class, method, line)
+    }
+
+    /// Changes when fake pcs must be asked for anew, because methods will be forgotten that nobody asked for.
+    pub(crate) fn method_epoch(&self) -> u32 {
+        self.methods.epoch()
+    }
+
+    /// Makes room for Java methods where it is needed. For the keeper, every second or so.
+    pub(crate) fn tidy_methods(&self, now_ns: u64) {
+        self.methods.tidy(&self.region, &self.stacks, now_ns);
     }
 
     /// Takes the sample of a block back. `false`: there is no live sample of that address there.
@@ -243,10 +254,10 @@ mod tests {
     }
 
     #[test]
-    fn threads_that_meet_the_same_methods_agree_on_their_slots() {
+    fn threads_that_meet_the_same_methods_agree_on_their_numbers() {
         let store = store(MIN_BYTES);
         let methods = || (0..400_u32).map(|n| (format!("org/example/Class{}", n % 40), format!("method{n}")));
-        let intern = || -> Vec<u32> {
+        let intern = || -> Vec<u64> {
             methods()
                 .map(|(class, method)| store.intern_method(class.as_bytes(), method.as_bytes(), 7).unwrap())
                 .collect()
@@ -255,10 +266,10 @@ mod tests {
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(intern)).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
         });
-        assert!(all.iter().all(|slots| *slots == all[0]));
+        assert!(all.iter().all(|pcs| *pcs == all[0]));
         let snapshot = Snapshot::take(store.region()).unwrap();
-        for (slot, (class, method)) in all[0].iter().zip(methods()) {
-            let (number, line) = java_pc::parts(java_pc::pc(*slot)).unwrap();
+        for (pc, (class, method)) in all[0].iter().zip(methods()) {
+            let (number, line) = java_pc::parts(*pc).unwrap();
             let known = &snapshot.java_methods[&number];
             assert_eq!((&known.class[..], &known.method[..], line), (class.as_bytes(), method.as_bytes(), 7));
         }
@@ -290,7 +301,7 @@ mod tests {
         let names = |n: u32| (format!("org/example/Class{}", n % 50), format!("method{n}"));
         let intern = |n: u32, line: u32| {
             let (class, method) = names(n);
-            java_pc::pc(store.intern_method(class.as_bytes(), method.as_bytes(), line).unwrap())
+            store.intern_method(class.as_bytes(), method.as_bytes(), line).unwrap()
         };
         let pcs: Vec<u64> = (0..200).map(|n| intern(n, n)).collect();
         assert_eq!(pcs, (0..200).map(|n| intern(n, n)).collect::<Vec<_>>());

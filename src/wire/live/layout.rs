@@ -73,8 +73,8 @@ pub(crate) enum SectionId {
     Threads = 2,
     /// [`JavaMethodRecord`](super::records::JavaMethodRecord)s.
     JavaMethods = 3,
-    /// Bytes of names, eight to a word; records refer to them by byte offset and length.
-    Strings = 4,
+    /// The names of the methods, [`CHUNK_BYTES`](super::records::CHUNK_BYTES) to a chunk.
+    Names = 4,
     /// [`StackRecord`](super::records::StackRecord)s.
     Stacks = 5,
     /// The frames of the stacks, [`CHUNK_FRAMES`](super::records::CHUNK_FRAMES) to a chunk.
@@ -90,7 +90,7 @@ impl SectionId {
         SectionId::Text,
         SectionId::Threads,
         SectionId::JavaMethods,
-        SectionId::Strings,
+        SectionId::Names,
         SectionId::Stacks,
         SectionId::Chunks,
         SectionId::Samples,
@@ -99,9 +99,9 @@ impl SectionId {
     /// Words of one record of this section.
     pub(crate) const fn record_words(self) -> usize {
         match self {
-            SectionId::Counters | SectionId::Text | SectionId::Strings => 1,
+            SectionId::Counters | SectionId::Text => 1,
             SectionId::JavaMethods => 4,
-            SectionId::Threads | SectionId::Samples => 8,
+            SectionId::Threads | SectionId::Names | SectionId::Samples => 8,
             SectionId::Stacks => 32,
             SectionId::Chunks => 16,
         }
@@ -122,7 +122,7 @@ impl SectionId {
             SectionId::Text => 3,
             SectionId::Threads => 3,
             SectionId::JavaMethods => 8,
-            SectionId::Strings => 25,
+            SectionId::Names => 25,
             SectionId::Stacks => 56,
             SectionId::Chunks => 96,
             SectionId::Samples => 64,

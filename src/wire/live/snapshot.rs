@@ -8,19 +8,19 @@
 
 use super::counters::{self, Counter};
 use super::layout::{Head, Layout, LayoutError, Section, SectionId};
-use super::records::{CHUNK_FRAMES, JavaMethodRecord, SampleRecord, StackRecord, StringRef, ThreadRecord};
+use super::records::{CHUNK_BYTES, CHUNK_FRAMES, JavaMethodRecord, SampleRecord, StackRecord, ThreadRecord};
 use super::state::{self, LIVE};
 use super::text::Text;
 use super::{Words, mirror};
 use crate::wire::life_name::LifeName;
 use crate::wire::options::Options;
-use crate::wire::time;
+use crate::wire::{java_pc, time};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-/// Longest name that is read; longer ones are cut.
-const MAX_NAME: usize = 4096;
+/// Most bytes that are read of a method's names.
+const MAX_NAMES: usize = 4096;
 /// Most frames that are read of one stack.
 const MAX_DEPTH: usize = 1024;
 
@@ -61,7 +61,7 @@ pub(crate) struct Snapshot {
     /// Threads by index.
     pub(crate) threads: BTreeMap<u32, ThreadRecord>,
     /// Java methods by number (see [`java_pc`](crate::wire::java_pc)).
-    pub(crate) java_methods: BTreeMap<u32, JavaMethod>,
+    pub(crate) java_methods: BTreeMap<u64, JavaMethod>,
     /// Code mappings and metadata, as the keeper last wrote them.
     pub(crate) text: Text,
     /// Pid namespace of the pid, by inode; 0: unknown.
@@ -278,21 +278,33 @@ impl<W: Words + ?Sized> Reader<'_, W> {
 
     fn java_methods(&mut self) {
         for (index, at) in self.slots(SectionId::JavaMethods) {
-            let Some((record, _)) = self.record(at) else { continue };
-            let record = JavaMethodRecord::unpack(record);
-            let (class, method) = (self.string(record.class), self.string(record.method));
-            self.snapshot.java_methods.insert(index, JavaMethod { class, method });
+            let Some(([word], before)) = self.record(at) else { continue };
+            let record = JavaMethodRecord::unpack(word);
+            let mut class = self.names(&record);
+            let method = class.split_off(usize::from(record.class_len).min(class.len()));
+            if self.words.word_again(at) != before {
+                self.snapshot.torn += 1;
+                continue;
+            }
+            if let Some(number) = java_pc::number(index, state::generation(before)) {
+                self.snapshot.java_methods.insert(number, JavaMethod { class, method });
+            }
         }
     }
 
-    fn string(&self, string: StringRef) -> Vec<u8> {
-        let section = self.layout.section(SectionId::Strings);
-        let (start, len) = (string.offset as usize, (string.len as usize).min(MAX_NAME));
-        if start + len > section.capacity * 8 {
-            return Vec::new();
+    /// The names of a method, one behind the other.
+    fn names(&self, record: &JavaMethodRecord) -> Vec<u8> {
+        let section = self.layout.section(SectionId::Names);
+        let len = (usize::from(record.class_len) + usize::from(record.method_len)).min(MAX_NAMES);
+        let mut names = Vec::with_capacity(len);
+        let mut chunk = Some(record.first_chunk);
+        while let Some(at) = chunk.filter(|_| names.len() < len).and_then(|chunk| section.record(chunk)) {
+            let here = (len - names.len()).min(CHUNK_BYTES);
+            let byte = |n: usize| (self.words.word(at + 1 + n / 8) >> (8 * (n % 8))) as u8;
+            names.extend((0..here).map(byte));
+            chunk = (self.words.word(at) as u32).checked_sub(1);
         }
-        let byte = |at: usize| (self.words.word(section.start + at / 8) >> (8 * (at % 8))) as u8;
-        (start..start + len).map(byte).collect()
+        names
     }
 
     /// Keeps the samples that are still the same ones and whose stack was read.
