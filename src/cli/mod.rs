@@ -36,6 +36,7 @@ enum Command {
     Symbols(commands::symbols::Arguments),
     Info(commands::info::Arguments),
     Ps(commands::ps::Arguments),
+    Status(commands::status::Arguments),
     /// Make running processes write a dump each
     Dump(commands::control::Processes),
     /// Make running processes sample
@@ -43,6 +44,8 @@ enum Command {
     /// Make running processes stop sampling; what is live stays recorded
     Stop(commands::control::Processes),
     Rate(commands::control::Rate),
+    /// Make running processes forget all samples and begin again
+    Reset(commands::control::Processes),
     Recover(commands::recover::Arguments),
     Completions(commands::completions::Arguments),
     Man(commands::man::Arguments),
@@ -67,6 +70,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Dump(processes) => commands::control::dump(&processes),
         Command::Start(processes) => commands::control::start(&processes),
         Command::Stop(processes) => commands::control::stop(&processes),
+        Command::Reset(processes) => commands::control::reset(&processes),
+        Command::Status(arguments) => commands::status::run(&arguments),
         Command::Rate(arguments) => commands::control::rate(&arguments),
         Command::Tree(arguments) => commands::tree::run(&arguments),
         Command::Flame(arguments) => commands::flame::run(&arguments),

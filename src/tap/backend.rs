@@ -119,6 +119,20 @@ pub(crate) fn purge() {
     unsafe { je::mallctl(name.as_ptr(), ptr::null_mut(), ptr::null_mut(), ptr::null_mut(), 0) };
 }
 
+/// Bytes of the pages that blocks lie in, and of the free pages that jemalloc keeps for later. It keeps count
+/// of these without its statistics, which are compiled out.
+pub(crate) fn page_bytes() -> [usize; 2] {
+    // SAFETY: any number refreshes what the names below read.
+    let _ = unsafe { raw::write(b"epoch\0", 1u64) };
+    let pages = |kind: &[u8]| {
+        let mut name = Name::new();
+        name.push(b"stats.arenas.").number(ALL_ARENAS).push(kind);
+        // SAFETY: reads a `size_t` under a NUL-terminated name.
+        unsafe { raw::read::<usize>(name.as_bytes()) }.unwrap_or(0).saturating_mul(map::page_size())
+    };
+    [pages(b".pactive\0"), pages(b".pdirty\0") + pages(b".pmuzzy\0")]
+}
+
 /// Size that an unsampled request of this size would get.
 #[inline]
 pub(crate) fn size_class(size: usize, alignment: usize) -> usize {
@@ -201,9 +215,9 @@ impl SampledHeap {
         }
     }
 
-    /// Reserves the address range, at most `most` bytes. `false`: none can be had.
-    pub(crate) fn reserve(&'static self, most: usize) -> bool {
-        self.range.reserve(most)
+    /// Reserves the address range, at most `most` bytes, at an address that `random` decides. `false`: none can be had.
+    pub(crate) fn reserve(&'static self, most: usize, random: u64) -> bool {
+        self.range.reserve(most, random)
     }
 
     /// Whether there is a range.
@@ -431,7 +445,7 @@ mod tests {
 
     #[test]
     fn sampled_blocks_lie_in_the_range_and_keep_their_trailer() {
-        assert!(HEAP.reserve(1 << 40));
+        assert!(HEAP.reserve(1 << 40, 1 << 33));
         for size in [0, 1, 8, 9, 4096, 100_000, 3 << 20] {
             for alignment in [1, 16, 64, 4096, 1 << 21] {
                 let block = HEAP.allocate(size, alignment, true, size).unwrap();

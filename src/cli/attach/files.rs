@@ -5,7 +5,7 @@
 //! a note, not the report.
 
 use super::pack::{self, Input};
-use super::region;
+use super::{lives, region};
 use crate::cli::profile::Profile;
 use crate::cli::profile::heap_v2;
 use crate::cli::profile::series::{Life, Series, SeriesBuilder};
@@ -57,7 +57,7 @@ pub(crate) fn expand(arguments: &[PathBuf], notes: &mut Vec<String>) -> Result<V
     for (index, argument) in arguments.iter().enumerate() {
         let pid = argument.to_str().and_then(|text| text.parse().ok());
         if let Some(pid) = pid.filter(|_| !argument.exists()) {
-            paths.push(region::of_process(pid)?.path);
+            paths.push(lives::of_process(pid, &lives::usual_folders())?.path);
         } else if argument.is_dir() {
             paths.extend(dumps_in(argument)?);
         } else if index == 0 && arguments.len() > 1 && is_program(argument) {
@@ -83,10 +83,19 @@ fn is_program(path: &Path) -> bool {
 fn dumps_in(directory: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(directory).with_context(|| format!("listing {}", directory.display()))?;
     let mut dumps: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    dumps.retain(|path| path.extension().is_some_and(|extension| extension == "heap"));
+    dumps.retain(|path| path.extension().is_some_and(|extension| extension == "heap" || extension == "live"));
     dumps.sort();
+    for path in &mut dumps {
+        // What still is in memory is newer than its mirror.
+        if let Some(region) = lives::region_of(path) {
+            *path = region;
+        }
+    }
     if dumps.is_empty() {
-        bail!("{} holds no *.heap file: name the directory that `prof_prefix` points to", directory.display());
+        bail!(
+            "{} holds no *.heap and no *.live file: name the directory that `prof_prefix` points to",
+            directory.display()
+        );
     }
     Ok(dumps)
 }
@@ -106,7 +115,9 @@ impl Reader {
             return self.read_input(path, Box::new(BufReader::new(io::stdin())), Some(SystemTime::now()));
         }
         if region::is_region(path) {
-            self.add(path, Some(SystemTime::now()), heap_v2::parse(region::dump(path)?.as_slice())?);
+            let (dump, told) = region::dump(&lives::of_file(path))?;
+            self.notes.extend(told);
+            self.add(path, Some(SystemTime::now()), heap_v2::parse(dump.as_slice())?);
             return Ok(());
         }
         let file = File::open(path)?;

@@ -1,10 +1,13 @@
 //! Floor 5 of the CLI: finds profiles, in files and in processes. The only floor that lists
 //! directories and reads dumps.
 
+pub(crate) mod beneath;
 pub(crate) mod child;
 pub(crate) mod control;
 pub(crate) mod files;
+pub(crate) mod lives;
 pub(crate) mod pack;
+pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod region;
 mod tar;

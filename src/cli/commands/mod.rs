@@ -21,6 +21,7 @@ pub(crate) mod recover;
 pub(crate) mod report;
 pub(crate) mod run;
 mod shell;
+pub(crate) mod status;
 pub(crate) mod symbols;
 mod terminal;
 pub(crate) mod top;

@@ -4,7 +4,7 @@ use super::inputs::Inputs;
 use super::naming::Symbols;
 use super::output::Output;
 use crate::cli::attach::pack::{self, Contents};
-use crate::cli::attach::{files, region};
+use crate::cli::attach::{files, lives, region};
 use crate::cli::profile::series::Series;
 use crate::cli::render::layout::clean;
 use crate::cli::render::units;
@@ -113,11 +113,14 @@ impl Staged {
                 self.folder.insert(folder).clone()
             }
         };
-        let pid = region::snapshot(path)?.pid;
+        let found = lives::of_file(path);
+        let pid = region::snapshot(&found)?.pid;
         let seq = self.files.len() as u64;
         let name = DumpName { prefix: folder.join("live"), pid, seq, kind: DumpKind::Manual(seq) };
         let file = PathBuf::from(name.to_string());
-        std::fs::write(&file, region::dump(path)?).with_context(|| format!("cannot write {}", file.display()))?;
+        let (dump, told) = region::dump(&found)?;
+        told.iter().for_each(|note| eprintln!("heaptap: {note}"));
+        std::fs::write(&file, dump).with_context(|| format!("cannot write {}", file.display()))?;
         Ok(file)
     }
 }

@@ -69,7 +69,8 @@ fn candidates(mapped: &MappedFile, options: &Options) -> Vec<Candidate> {
         if target.to_string_lossy().trim_end_matches(" (deleted)") == mapped.path {
             candidates.push(Candidate { path: link, is_mapped_now: true });
         }
-        if !mapped.is_deleted {
+        // Who rules in there could put a link to any file of ours in the way: only with a build id to prove it.
+        if mapped.build_id.is_some() {
             candidates.push(at(below(Path::new(&format!("/proc/{pid}/root")))));
         }
     }

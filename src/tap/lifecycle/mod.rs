@@ -1,5 +1,7 @@
 //! Floor 6: the life of the process: its first call, fork, and its end.
 
+#[cfg(not(test))]
+mod exec;
 pub(crate) mod exit;
 mod first_call;
 mod fork;
@@ -7,6 +9,8 @@ mod leak;
 #[cfg(not(test))]
 mod rival;
 pub(crate) mod sandbox;
+#[cfg(not(test))]
+mod signal;
 
 pub(crate) use first_call::ensure_started;
 
@@ -20,6 +24,8 @@ extern "C" fn constructor() {
     fork::register();
     exit::register();
     rival::yield_to();
+    exec::leave_children_alone();
+    signal::register();
 }
 
 #[cfg(not(test))]
