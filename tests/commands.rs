@@ -105,6 +105,38 @@ fn completions_and_manual_know_every_command() {
     }
 }
 
+/// Code of a Markdown page: indented lines, and what stands between backticks.
+fn code(page: &str) -> Vec<String> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
+    let mut code: Vec<String> = text.lines().filter(|line| line.starts_with("    ")).map(str::to_owned).collect();
+    code.extend(text.lines().flat_map(|line| line.split('`').skip(1).step_by(2).map(str::to_owned)));
+    code
+}
+
+#[test]
+fn what_the_pages_tell_to_type_exists() {
+    let mut seen = 0;
+    for line in ["README.md", "examples/fleet/README.md"].iter().flat_map(|page| code(page)) {
+        for command in line.split("heaptap ").skip(1).filter(|_| line.contains("heaptap ")) {
+            let mut words = command.split(['|', ';', '#', '`']).next().unwrap().split_whitespace();
+            let name = words.next().unwrap_or("");
+            if name.is_empty() || !name.chars().all(|c| c.is_ascii_lowercase()) {
+                continue;
+            }
+            let help = heaptap(&[name, "--help"], &[]);
+            assert!(help.status.success(), "no command {name}: {line}");
+            let help = stdout(&help);
+            // Behind `--` stands another program's command line.
+            for flag in words.take_while(|word| *word != "--").filter(|word| word.starts_with("--")) {
+                let flag = flag.trim_end_matches([',', '.', ')']);
+                assert!(help.contains(flag), "heaptap {name} has no {flag}: {line}");
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 30, "{seen}");
+}
+
 #[test]
 fn every_command_writes_its_result_to_a_file() {
     let folder = Folder::new("files");
