@@ -14,7 +14,7 @@ function terminal(text) {
     body { margin: 0; background: #16181d; color: #c9d1d9; font: 14px/1.32 'DejaVu Sans Mono', monospace; }
     pre { margin: 0; padding: 14px 18px; width: max-content; }
     b { color: #fff; } i { color: #8b949e; font-style: normal; } u { color: #7ee787; text-decoration: none; }
-  </style><pre><u>$</u> <b>heaptap report jeprof.*.heap</b>\n${styled}</pre>`;
+  </style><pre><u>$</u> <b>heaptap report -n 3 jeprof.*.heap</b>\n${styled}</pre>`;
 }
 
 async function main(page) {
