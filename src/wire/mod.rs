@@ -1,5 +1,6 @@
 //! What lies on disk, shared by the tap and the CLI: no I/O, no unsafe.
 
+pub(crate) mod ages;
 pub(crate) mod control;
 pub(crate) mod dump_name;
 pub(crate) mod heap_v2;

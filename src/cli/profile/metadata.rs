@@ -3,6 +3,7 @@
 //! Stock jeprof ignores them (nothing there looks like a mapping). Unknown keys are kept, so that
 //! an older CLI reads a newer tap's dump and can still show them.
 
+use crate::wire::ages::Ages;
 use crate::wire::stack_end::StackEnd;
 
 /// The name of one Java frame, from a `# java:` line.
@@ -19,7 +20,7 @@ pub(crate) struct JavaName {
 }
 
 /// Everything that the tap told beside the numbers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Metadata {
     /// Version of the `# heaptap` line; `None`: not a dump of ours.
     pub(crate) version: Option<u32>,
@@ -51,6 +52,10 @@ pub(crate) struct Metadata {
     pub(crate) build_ids: Vec<(String, String)>,
     /// Names of the Java frames.
     pub(crate) java: Vec<JavaName>,
+    /// Stacks that the dump had when its ages were written.
+    pub(crate) aged_stacks: Option<usize>,
+    /// (number of a stack in the file, its ages); moved to the samples once the file is read.
+    pub(crate) ages: Vec<(usize, Ages)>,
     /// Keys that this version does not know.
     pub(crate) unknown: Vec<(String, String)>,
 }
@@ -84,6 +89,14 @@ impl Metadata {
             "profiler_ns" => return set(&mut self.profiler_ns, value),
             "tables_bytes" => return set(&mut self.tables_bytes, value),
             "rss_bytes" => return set(&mut self.rss_bytes, value),
+            "ages" => return set(&mut self.aged_stacks, value),
+            "age" => {
+                match value.split_once(' ').and_then(|(number, ages)| Some((number.parse().ok()?, Ages::parse(ages)?)))
+                {
+                    Some(ages) => self.ages.push(ages),
+                    None => return false,
+                }
+            }
             "build_id" => match value.split_once(' ') {
                 Some((id, path)) => self.build_ids.push((id.to_ascii_lowercase(), path.trim().to_owned())),
                 None => return false,

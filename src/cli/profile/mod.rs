@@ -57,6 +57,23 @@ impl Profile {
         self.samples.iter().map(|sample| sample.value).sum()
     }
 
+    /// Moves the ages of the metadata to the samples that they are of. Those of a file that lost a stack
+    /// would go to the wrong ones.
+    fn give_ages(&mut self) {
+        let ages = std::mem::take(&mut self.metadata.ages);
+        if self.metadata.aged_stacks.is_none_or(|stacks| stacks != self.samples.len()) {
+            if !ages.is_empty() {
+                self.warnings.push("the ages of objects are ignored: stacks are missing");
+            }
+            return;
+        }
+        for (number, ages) in ages {
+            if let Some(sample) = self.samples.get_mut(number) {
+                sample.ages = Some(Box::new(ages));
+            }
+        }
+    }
+
     /// The location with this id. Ids come from this profile only, so the fallback is never seen.
     pub(crate) fn location(&self, id: LocationId) -> &Location {
         const NOWHERE: &Location = &Location { address: 0, mapping: None, lines: Vec::new() };
