@@ -1,5 +1,6 @@
 //! Floor 3 of the CLI: from a named profile to answers. Pure: numbers and names in, tables out.
 
+pub(crate) mod ages;
 pub(crate) mod culprits;
 pub(crate) mod frames;
 pub(crate) mod groups;
