@@ -9,3 +9,4 @@ pub(crate) mod report;
 pub(crate) mod sites;
 pub(crate) mod tree;
 pub(crate) mod trend;
+pub(crate) mod verdict;
