@@ -6,6 +6,7 @@ pub(crate) mod frames;
 pub(crate) mod groups;
 pub(crate) mod growth;
 pub(crate) mod report;
+pub(crate) mod rss;
 pub(crate) mod sites;
 pub(crate) mod tree;
 pub(crate) mod trend;
