@@ -150,8 +150,9 @@ mod tests {
     #[test]
     fn lines_survive() {
         let mut ages = Ages::default();
-        [(60, 1.0, 4000.0), (53, 1311.0, 146_856.0), (60, 2.0, 1.0)]
-            .map(|(bin, objects, bytes)| ages.add_live(bin, objects, bytes));
+        for (bin, objects, bytes) in [(60, 1.0, 4000.0), (53, 1311.0, 146_856.0), (60, 2.0, 1.0)] {
+            ages.add_live(bin, objects, bytes);
+        }
         let mut record = [0; AGE_BINS];
         (record[0], record[31]) = (12, u32::MAX);
         ages.add_record(&record);

@@ -9,6 +9,7 @@ use crate::cli::profile::Profile;
 use crate::cli::profile::location::{Function, FunctionId, Origin};
 use crate::cli::profile::sample::Estimate;
 use crate::cli::profile::series::Series;
+use crate::wire::ages::Ages;
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
@@ -38,6 +39,8 @@ pub(crate) struct Group {
     pub(crate) value: Estimate,
     /// Live bytes in each dump.
     pub(crate) bytes: Vec<f64>,
+    /// How old its objects are, where the last dump tells it.
+    pub(crate) ages: Ages,
 }
 
 /// What a row stands for; its words are made only for rows that are shown.
@@ -51,7 +54,8 @@ pub(crate) enum What {
 
 impl Group {
     fn new(name: &str, dumps: usize) -> Group {
-        Group { what: What::Name(name.to_owned()), value: Estimate::default(), bytes: vec![0.0; dumps] }
+        let what = What::Name(name.to_owned());
+        Group { what, value: Estimate::default(), bytes: vec![0.0; dumps], ages: Ages::default() }
     }
 
     /// Its name in words.
@@ -74,7 +78,12 @@ impl Group {
 /// All rows, in no order.
 pub(crate) fn groups(series: &Series, by: By) -> Vec<Group> {
     if by == By::Site {
-        let group = |site: Site| Group { value: site.value, bytes: site.bytes.clone(), what: What::Site(site) };
+        let group = |mut site: Site| Group {
+            value: site.value,
+            bytes: std::mem::take(&mut site.bytes),
+            ages: std::mem::take(&mut site.ages),
+            what: What::Site(site),
+        };
         return sites(series).into_iter().map(group).collect();
     }
     let kinds = Kinds::of(&series.profile);
@@ -92,6 +101,7 @@ pub(crate) fn groups(series: &Series, by: By) -> Vec<Group> {
         for name in names {
             let row = rows.entry(name).or_insert_with(|| Group::new(name, series.dumps.len()));
             row.value += sample.value;
+            sample.ages.iter().for_each(|ages| row.ages.add(ages));
             for (dump, value) in history {
                 row.bytes.get_mut(*dump).into_iter().for_each(|sum| *sum += value.bytes);
             }

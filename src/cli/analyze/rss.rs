@@ -388,7 +388,9 @@ mod tests {
             (Class::MappedFiles, 7000),
             (Class::Other, 0),
         ];
-        expected.map(|(class, bytes)| assert_eq!(kib(class), bytes, "{class:?}"));
+        for (class, bytes) in expected {
+            assert_eq!(kib(class), bytes, "{class:?}");
+        }
         let all: u64 = JVM.iter().map(|row| row.3).sum();
         assert_eq!((account.rss_bytes >> 10, account.swap_bytes >> 10), (all, 3 * JVM.len() as u64));
         assert_eq!(account.classes[0].class, Class::Malloc);

@@ -4,6 +4,7 @@
 //! the same in both copies was whole in the first. Nothing in the file is trusted further than its layout
 //! check goes.
 
+use super::memory;
 use crate::wire::heap_v2::{self, Surroundings};
 use crate::wire::live::Copies;
 use crate::wire::live::layout::{HEADER_WORDS, Layout, MAGIC, SectionId};
@@ -113,8 +114,16 @@ fn process_of(path: &Path) -> Option<u32> {
 
 /// What `/proc` says about a living process is newer than what its keeper noted, or there is no note yet.
 fn look_at_process(snapshot: &mut Snapshot, pid: u32) {
-    if let Some(bytes) = resident_bytes(pid) {
-        snapshot.set("rss_bytes", &bytes.to_string());
+    match memory::account(pid) {
+        Ok(account) => {
+            snapshot.set("rss_bytes", &account.rss_bytes.to_string());
+            account.to_metadata().for_each(|(word, bytes)| snapshot.set(&format!("rss_{word}"), &bytes.to_string()));
+        }
+        Err(_) => resident_bytes(pid).into_iter().for_each(|bytes| snapshot.set("rss_bytes", &bytes.to_string())),
+    }
+    if let Some(limit) = memory::limit(pid) {
+        snapshot.set("memory_used_bytes", &limit.used_bytes.to_string());
+        snapshot.set("memory_limit_bytes", &limit.limit_bytes.to_string());
     }
     if let Ok(exe) = fs::read_link(format!("/proc/{pid}/exe")) {
         snapshot.set("exe", &exe.display().to_string());

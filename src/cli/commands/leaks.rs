@@ -1,7 +1,7 @@
 //! `heaptap leaks FILES…`: the suspects only, each with its stack and the evidence against it.
 //!
-//! A suspect grew beyond sampling noise, rose in most steps, and was still rising at the end. The
-//! first tenth of a series is left out: starting up is no leak.
+//! A suspect grew beyond sampling noise, rose in most steps, and was still rising at the end; or its objects outlive
+//! what is usual at that place. The first tenth of a series is left out: starting up is no leak.
 
 use super::inputs::{Inputs, Opened};
 use super::output::Output;
@@ -35,8 +35,11 @@ pub(crate) struct Arguments {
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let Opened { mut series, .. } = arguments.inputs.open()?;
-    if series.dumps.len() < 2 {
-        bail!("one dump cannot show a leak: give two or more of the same process (`lg_prof_interval:30` writes them)");
+    if series.dumps.len() < 2 && series.profile.samples.iter().all(|sample| sample.ages.is_none()) {
+        bail!(
+            "one dump cannot show a leak if it tells no ages of objects: give two or more of the same process \
+             (`lg_prof_interval:30` writes them)"
+        );
     }
     series.drop_first(series.dumps.len() / 10);
     let mut growth = Growth::of(&series, By::Site);

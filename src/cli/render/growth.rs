@@ -2,7 +2,7 @@
 
 use super::Renderer;
 use super::layout::{Layout, clean, cut_middle, sparkline, wrap};
-use super::text::word;
+use super::text::{conclusion, word};
 use super::units::{bytes, change, duration, rate};
 use crate::cli::analyze::growth::{Growth, GrowthRow};
 use crate::cli::analyze::trend::Verdict;
@@ -28,9 +28,12 @@ impl Renderer<Growth> for GrowthText {
     fn render(&self, growth: &Growth, out: &mut dyn Write) -> io::Result<()> {
         self.head(growth, out)?;
         if growth.dumps.len() < 2 {
-            return writeln!(out, "One dump only: growth needs two or more of the same process.");
+            return writeln!(
+                out,
+                "One dump only: growth needs two or more of the same process (heaptap leaks judges one by ages)."
+            );
         }
-        let is_shown = |row: &&GrowthRow| self.shows_all || is_change(row.trend.verdict);
+        let is_shown = |row: &&GrowthRow| self.shows_all || is_change(row);
         let mut rows: Vec<&GrowthRow> = growth.rows.iter().filter(is_shown).collect();
         rows.sort_by(|a, b| b.trend.change_bytes().abs().total_cmp(&a.trend.change_bytes().abs()));
         if rows.is_empty() {
@@ -82,7 +85,7 @@ impl GrowthText {
         match self.is_comparison {
             true => format!("{:>11} {:>10} {:>10}  where", "change", "before", "after"),
             false => {
-                format!("{:>11} {:>10} {:>14} {:>7}  {:<BARS$}  where", "change", "now", "rate", "verdict", "history")
+                format!("{:>11} {:>10} {:>14} {:>9}  {:<BARS$}  where", "change", "now", "rate", "verdict", "history")
             }
         }
     }
@@ -98,11 +101,11 @@ impl GrowthText {
                 bytes(trend.last_bytes)
             ),
             false => format!(
-                "{:>11} {:>10} {:>14} {:>7}  {:<BARS$}",
+                "{:>11} {:>10} {:>14} {:>9}  {:<BARS$}",
                 change(trend.change_bytes()),
                 bytes(trend.last_bytes),
                 pace,
-                word(trend.verdict),
+                conclusion(row.judgement.verdict),
                 sparkline(&row.history, BARS)
             ),
         };
@@ -116,7 +119,7 @@ impl GrowthText {
         for hint in rows
             .iter()
             .take(self.top)
-            .filter(|row| row.trend.verdict == Verdict::Grows)
+            .filter(|row| row.judgement.verdict.is_suspect())
             .filter_map(|row| row.hint.as_ref())
         {
             if told.contains(&hint.title) {
@@ -148,6 +151,7 @@ impl GrowthText {
     }
 }
 
-fn is_change(verdict: Verdict) -> bool {
-    matches!(verdict, Verdict::Grows | Verdict::Plateau | Verdict::Shrinks)
+fn is_change(row: &GrowthRow) -> bool {
+    matches!(row.trend.verdict, Verdict::Grows | Verdict::Plateau | Verdict::Shrinks)
+        || row.judgement.verdict.is_suspect()
 }
