@@ -7,6 +7,7 @@
 use super::memory;
 use crate::wire::heap_v2::{self, Surroundings};
 use crate::wire::live::Copies;
+use crate::wire::live::counters::Counter;
 use crate::wire::live::layout::{HEADER_WORDS, Layout, MAGIC, SectionId};
 use crate::wire::live::snapshot::Snapshot;
 use anyhow::{Context, Result, bail};
@@ -105,6 +106,14 @@ pub(crate) fn snapshot(path: &Path) -> Result<Snapshot> {
         snapshot.tell("killed", snapshot.pulse_ns);
     }
     Ok(snapshot)
+}
+
+/// Bytes that the live samples of a region stand for, now.
+pub(crate) fn live_bytes(path: &Path) -> Result<u64> {
+    let words = words(path)?;
+    let layout = Layout::read(words.as_slice()).with_context(|| format!("reading {}", path.display()))?;
+    let counters = layout.section(SectionId::Counters);
+    Ok(words.get(counters.start + Counter::LiveBytes as usize).copied().unwrap_or(0))
 }
 
 /// The process whose `/proc/<pid>/root` a path leads through.

@@ -3,12 +3,15 @@
 //! A suspect grew beyond sampling noise, rose in most steps, and was still rising at the end; or its objects outlive
 //! what is usual at that place. The first tenth of a series is left out: starting up is no leak.
 
+use super::after_gc;
 use super::inputs::{Inputs, Opened};
 use super::output::Output;
 use super::terminal;
+use crate::cli::analyze::collected::Collection;
 use crate::cli::analyze::groups::By;
 use crate::cli::analyze::growth::Growth;
 use crate::cli::render::Renderer;
+use crate::cli::render::collected::CollectedText;
 use crate::cli::render::json::Json;
 use crate::cli::render::leaks::LeaksText;
 use anyhow::{Result, bail};
@@ -24,6 +27,10 @@ pub(crate) struct Arguments {
     #[arg(long, short = 'n', default_value_t = 10, value_name = "N")]
     top: usize,
 
+    /// Have the JVM (FILES is its pid) collect its garbage first: what only waited for that, and what is held?
+    #[arg(long)]
+    after_gc: bool,
+
     /// Write everything as JSON
     #[arg(long)]
     json: bool,
@@ -34,6 +41,9 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.after_gc {
+        return run_after_gc(arguments);
+    }
     let Opened { mut series, .. } = arguments.inputs.open()?;
     if series.dumps.len() < 2 && series.profile.samples.iter().all(|sample| sample.ages.is_none()) {
         bail!(
@@ -48,4 +58,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let renderer: &dyn Renderer<Growth> = if arguments.json { &Json } else { &text };
     arguments.output.write(|out| renderer.render(&growth, out))?;
     Ok(if growth.rows.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What a collection frees, and what it leaves.
+fn run_after_gc(arguments: &Arguments) -> Result<ExitCode> {
+    let collection = after_gc::collect(&arguments.inputs)?;
+    let text = CollectedText { layout: terminal::layout(), top: arguments.top };
+    let renderer: &dyn Renderer<Collection> = if arguments.json { &Json } else { &text };
+    arguments.output.write(|out| renderer.render(&collection, out))?;
+    Ok(ExitCode::SUCCESS)
 }

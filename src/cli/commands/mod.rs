@@ -1,6 +1,7 @@
 //! Floor 6 of the CLI: one file per command. A command opens its input, asks the floors below and
 //! writes one result to stdout; talk goes to stderr.
 
+mod after_gc;
 pub(crate) mod control;
 pub(crate) mod convert;
 pub(crate) mod diff;
