@@ -2,7 +2,7 @@
 //!
 //! The JSON form is a promise like that of `report`.
 
-use super::groups::By;
+use super::groups::Rows;
 use super::growth::Growth;
 use super::report::Process;
 use super::rows::Hint;
@@ -66,7 +66,7 @@ impl CollectedRow {
 impl Collection {
     /// Of a named series of two: before and after.
     pub(crate) fn of(pair: &Series) -> Collection {
-        let growth = Growth::of(pair, By::Site);
+        let growth = Growth::of(pair, Rows::default());
         let mut rows: Vec<CollectedRow> = growth
             .rows
             .into_iter()

@@ -3,14 +3,14 @@
 //! The JSON form is a promise like that of `report`.
 
 use super::ages::AgeFacts;
-use super::groups::{By, Group, groups};
+use super::groups::{By, Group, Rows, groups};
 use super::outlook::{Known, Outlook, Place};
-use super::report::{DumpFacts, Process, dump_facts, process};
+use super::report::{DumpFacts, Process, account, dump_facts, process};
 use super::rows::{Hint, Judge, Row};
-use super::rss::Account;
 use super::trend::Trend;
 use super::verdict::Judgement;
 use crate::cli::profile::series::Series;
+use crate::cli::profile::shape::Metric;
 use serde::Serialize;
 
 /// Rows kept of a profile of any size.
@@ -29,8 +29,12 @@ pub(crate) struct Growth {
     pub(crate) period_bytes: u64,
     /// Whether slopes are per second (else per dump).
     pub(crate) has_times: bool,
+    /// What stands in the place of bytes: with a count, all `bytes` but those of `dumps` and `outlook` are objects, and `objects` bytes.
+    pub(crate) metric: Metric,
     /// What a row is.
     pub(crate) by: By,
+    /// Of stacks: how many frames tell rows apart.
+    pub(crate) depth: Option<usize>,
     /// All live bytes.
     pub(crate) total: Trend,
     /// Live bytes of each dump.
@@ -64,13 +68,13 @@ pub(crate) struct GrowthRow {
 
 impl Growth {
     /// Works it out for a named series. Rows that never held anything are left out.
-    pub(crate) fn of(series: &Series, by: By) -> Growth {
+    pub(crate) fn of(series: &Series, kind: Rows) -> Growth {
         let judge = Judge::of(series);
         let history: Vec<f64> = series.dumps.iter().map(|dump| dump.total.bytes).collect();
         let period_bytes = series.profile.period_bytes;
-        let (total, rows) = (judge.trend(&history), rows(series, by, &judge));
+        let (total, rows) = (judge.trend(&history, series.profile.total()), rows(series, kind, &judge));
         let metadata = &series.profile.metadata;
-        let account = Account::of_metadata(&metadata.rss_classes).map(|account| account.with_live(total.last_bytes));
+        let account = account(metadata, series.profile.metric, series.profile.total());
         let places =
             rows.iter().map(|row| Place { trend: &row.trend, judgement: &row.judgement, ages: row.ages.as_ref() });
         let known = Known {
@@ -87,7 +91,9 @@ impl Growth {
             dumps: series.dumps.iter().map(dump_facts).collect(),
             period_bytes,
             has_times: judge.has_times,
-            by,
+            metric: series.profile.metric,
+            by: kind.by,
+            depth: kind.depth,
             total,
             history,
             outlook,
@@ -105,9 +111,9 @@ impl Growth {
 
 /// All rows, biggest growth first. Of tens of thousands only the ends of the list are shown anywhere:
 /// rows that changed least are left out.
-fn rows(series: &Series, by: By, judge: &Judge<'_>) -> Vec<GrowthRow> {
+fn rows(series: &Series, kind: Rows, judge: &Judge<'_>) -> Vec<GrowthRow> {
     let mut judged: Vec<(Trend, Group)> =
-        groups(series, by).into_iter().map(|group| (judge.trend(&group.bytes), group)).collect();
+        groups(series, kind).into_iter().map(|group| (judge.trend(&group.bytes, group.value), group)).collect();
     judged.retain(|(_, group)| group.bytes.iter().any(|bytes| *bytes >= 0.5));
     // One dump changes nothing; then size is what counts.
     let weight = |trend: &Trend| if series.dumps.len() < 2 { trend.last_bytes } else { trend.change_bytes().abs() };

@@ -8,6 +8,7 @@ use super::rss::{Account, Class};
 use super::trend::{Trend, Verdict};
 use super::verdict::{Conclusion, Judgement};
 use crate::cli::profile::series::{Dump, Series};
+use crate::cli::profile::shape::Metric;
 use serde::Serialize;
 
 /// Change of resident memory that is no noise: a share of it, and at least so many bytes.
@@ -83,13 +84,16 @@ pub(super) struct Place<'a> {
 impl Known<'_> {
     /// The verdict.
     pub(super) fn outlook(&self) -> Outlook {
-        let found = self.leaks().or_else(|| self.retention()).or_else(|| self.elsewhere());
+        // What is resident can be compared with live bytes only.
+        let is_live_bytes = self.series.profile.metric == Metric::InuseBytes;
+        let beside_malloc = || self.retention().or_else(|| self.elsewhere()).filter(|_| is_live_bytes);
+        let found = self.leaks().or_else(beside_malloc);
         let mut outlook = found.unwrap_or_else(|| self.quiet());
         let last = self.series.last().map(|dump| &dump.metadata);
         outlook.limit_bytes = last.and_then(|last| last.memory_limit_bytes);
         let used = last.and_then(|last| last.rss_bytes.or(last.memory_used_bytes));
         if let (Some(limit), Some(used), Some(rate)) =
-            (outlook.limit_bytes, used, outlook.rate.filter(|rate| *rate > 0.0))
+            (outlook.limit_bytes, used, outlook.rate.filter(|rate| *rate > 0.0 && is_live_bytes))
         {
             outlook.seconds_to_limit = Some(limit.saturating_sub(used) as f64 / rate);
         }
@@ -194,5 +198,127 @@ fn about(state: State, bytes: f64, look_at: Option<Class>) -> Outlook {
         advice: None,
         limit_bytes: None,
         seconds_to_limit: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::analyze::report::Report;
+    use crate::cli::profile::heap_v2;
+    use crate::cli::profile::series::SeriesBuilder;
+    use crate::cli::symbolize;
+    use std::fmt::Write;
+
+    const MIB: u64 = 1 << 20;
+
+    /// A dump of one stack with so many MiB live, taken so many minutes after the first, and further metadata.
+    fn dump(minute: u64, live_mib: u64, more: &str) -> String {
+        let mut text = String::from("heap_v2/1\n  t*: 0: 0 [0: 0]\n");
+        writeln!(text, "@ 0x1000 0x2000\n  t*: {live_mib}: {} [0: 0]\n\nMAPPED_LIBRARIES:\n", live_mib * MIB).unwrap();
+        writeln!(text, "# heaptap 1\n# pid: 7\n# token: ab\n# time: 2026-11-25T22:{minute:02}:00Z\n{more}").unwrap();
+        text
+    }
+
+    fn outlook(dumps: &[String]) -> Outlook {
+        let mut builder = SeriesBuilder::default();
+        for (number, text) in dumps.iter().enumerate() {
+            builder.add(format!("x.7.{number}.i{number}.heap").into(), None, heap_v2::parse(text.as_bytes()).unwrap());
+        }
+        let mut series = builder.finish();
+        symbolize::symbolize(&mut series.profile, &symbolize::Options::default());
+        Report::of(&series, &[]).outlook
+    }
+
+    fn rss(mib: u64) -> String {
+        format!("# rss_bytes: {}\n", mib * MIB)
+    }
+
+    #[test]
+    fn a_leak_and_when_it_meets_the_limit() {
+        let limit = format!("# memory_limit_bytes: {}\n", 1000 * MIB);
+        let dumps: Vec<String> = (0..4).map(|n| dump(n * 10, 100 + n * 60, &(rss(400 + n * 60) + &limit))).collect();
+        let found = outlook(&dumps);
+        assert_eq!((found.state, found.look_at), (State::Leaks, Some(Class::MallocLive)), "{found:?}");
+        assert!((found.rate.unwrap() * 600.0 / MIB as f64 - 60.0).abs() < 1e-6);
+        // 420 MiB are left, at 6 MiB a minute.
+        assert!((found.seconds_to_limit.unwrap() / 60.0 - 70.0).abs() < 1e-6, "{found:?}");
+        assert_eq!(found.bytes, 180.0 * MIB as f64);
+        // Without a limit nobody can say when.
+        let unlimited: Vec<String> = (0..4).map(|n| dump(n * 10, 100 + n * 60, &rss(400))).collect();
+        assert_eq!(outlook(&unlimited).seconds_to_limit, None);
+    }
+
+    #[test]
+    fn two_dumps_grow() {
+        assert_eq!(outlook(&[dump(0, 100, ""), dump(1, 200, "")]).state, State::Grows);
+    }
+
+    #[test]
+    fn resident_memory_that_grows_while_live_does_not_is_elsewhere() {
+        let classes = |heap: u64| format!("# rss_java_heap: {}\n# rss_malloc: {}\n", heap * MIB, 110 * MIB);
+        let dumps: Vec<String> =
+            (0..4).map(|n| dump(n * 10, 100, &(rss(400 + n * 60) + &classes(290 + n * 60)))).collect();
+        let found = outlook(&dumps);
+        assert_eq!((found.state, found.look_at), (State::GrowsElsewhere, Some(Class::JavaHeap)), "{found:?}");
+        assert!(found.advice.is_some_and(|advice| advice.contains("heap dump")));
+        assert!((found.bytes - 180.0 * MIB as f64).abs() < 1.0);
+        // Without classes it is told, but not what.
+        let dumps: Vec<String> = (0..4).map(|n| dump(n * 10, 100, &rss(400 + n * 60))).collect();
+        let found = outlook(&dumps);
+        assert_eq!((found.state, found.look_at), (State::GrowsElsewhere, None), "{found:?}");
+    }
+
+    #[test]
+    fn what_was_freed_and_stays_resident_is_retention() {
+        let live = [500, 400, 250, 100];
+        let dumps: Vec<String> = (0..4).map(|n| dump(n * 10, live[n as usize], &rss(600))).collect();
+        let found = outlook(&dumps);
+        assert_eq!((found.state, found.bytes), (State::AllocatorRetention, 400.0 * MIB as f64), "{found:?}");
+        // One dump shows it too, if it tells the classes.
+        let one = dump(0, 100, &format!("{}# rss_malloc: {}\n", rss(600), 500 * MIB));
+        let found = outlook(&[one]);
+        assert_eq!((found.state, found.bytes), (State::AllocatorRetention, 400.0 * MIB as f64), "{found:?}");
+        // Freed and given back: nothing to say.
+        let back: Vec<String> = (0..4).map(|n| dump(n * 10, live[n as usize], &rss(live[n as usize] + 100))).collect();
+        assert_eq!(outlook(&back).state, State::NothingGrows);
+    }
+
+    #[test]
+    fn where_nothing_grows_the_biggest_class_is_named() {
+        let classes = format!("# rss_java_heap: {}\n# rss_malloc: {}\n", 700 * MIB, 110 * MIB);
+        let dumps: Vec<String> = (0..4).map(|n| dump(n * 10, 100, &(rss(810) + &classes))).collect();
+        let found = outlook(&dumps);
+        assert_eq!((found.state, found.look_at), (State::NothingGrows, Some(Class::JavaHeap)), "{found:?}");
+    }
+
+    #[test]
+    fn what_the_compiler_does_is_noise() {
+        let java = "# java: 0x2000 C2Compiler:: C2Compiler::compile_method 0\n";
+        let dumps: Vec<String> = [30, 90, 40, 120].iter().zip(0..).map(|(mib, n)| dump(n, *mib, java)).collect();
+        let found = outlook(&dumps);
+        assert_eq!(found.state, State::JitNoise, "{found:?}");
+    }
+
+    #[test]
+    fn a_rise_that_stopped_is_a_plateau_and_one_dump_is_unknown() {
+        let live = [10, 60, 90, 100, 100, 100, 99, 100];
+        let dumps: Vec<String> = live.iter().zip(0..).map(|(mib, n)| dump(n, *mib, "")).collect();
+        assert_eq!(outlook(&dumps).state, State::Plateau);
+        assert_eq!(outlook(&dumps[..1]).state, State::Unknown);
+    }
+
+    #[test]
+    fn ages_judge_one_dump() {
+        let live: String = (0..12)
+            .map(|n| format!("{}/1/1048576 ", crate::wire::ages::live_bin(600_000_000_000 << (n / 4))))
+            .collect();
+        let uptime = "# uptime_ns: 7200000000000\n# ages: 1\n";
+        let leak = dump(0, 12, &format!("{uptime}# age: 0 {live}| 14/4000\n"));
+        let found = outlook(&[leak]);
+        assert_eq!(found.state, State::Leaks, "{found:?}");
+        assert!(found.rate.unwrap() > 0.0 && found.confidence > 0.9, "{found:?}");
+        let cache = format!("{}/12/12582912 | 14/4000", crate::wire::ages::live_bin(7_000_000_000_000));
+        assert_eq!(outlook(&[dump(0, 12, &format!("{uptime}# age: 0 {cache}\n"))]).state, State::NothingGrows);
     }
 }

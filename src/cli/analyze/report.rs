@@ -4,7 +4,7 @@
 //! meaning. Bytes and objects are unbiased estimates; `counts` are the dump's own numbers.
 
 use super::ages::AgeFacts;
-use super::groups::{By, Group, What, groups};
+use super::groups::{By, Group, Rows, What, groups};
 use super::outlook::{Known, Outlook, Place};
 use super::rows::{Hint, Judge, Row};
 use super::rss::Account;
@@ -12,8 +12,10 @@ use super::sites::Site;
 use super::trend::Trend;
 use super::verdict::Judgement;
 use crate::cli::profile::location::{Line, Origin};
-use crate::cli::profile::sample::standard_error;
+use crate::cli::profile::metadata::Metadata;
+use crate::cli::profile::sample::{Estimate, standard_error};
 use crate::cli::profile::series::{Dump, Series};
+use crate::cli::profile::shape::Metric;
 use crate::cli::symbolize::{Module, Source};
 use serde::Serialize;
 
@@ -57,8 +59,12 @@ pub(crate) struct Report {
     pub(crate) trend: Trend,
     /// The verdict on the whole.
     pub(crate) outlook: Outlook,
+    /// What stands in the place of bytes: with a count, all `bytes` but those of `rss` and `outlook` are objects, and `objects` bytes.
+    pub(crate) metric: Metric,
     /// What a site is.
     pub(crate) by: By,
+    /// Of stacks: how many frames tell rows apart.
+    pub(crate) depth: Option<usize>,
     /// Where it was allocated, biggest first.
     pub(crate) sites: Vec<SiteFacts>,
     /// How many smaller sites are not among them.
@@ -157,19 +163,19 @@ pub(crate) struct ModuleFacts {
 impl Report {
     /// Works out the answer for a symbolised series.
     pub(crate) fn of(series: &Series, modules: &[Module]) -> Report {
-        Report::by(series, modules, By::Site)
+        Report::by(series, modules, Rows::default())
     }
 
     /// The same in rows of another kind.
-    pub(crate) fn by(series: &Series, modules: &[Module], by: By) -> Report {
+    pub(crate) fn by(series: &Series, modules: &[Module], kind: Rows) -> Report {
         let judge = Judge::of(series);
         let period = series.profile.period_bytes;
         let totals: Vec<f64> = series.dumps.iter().map(|dump| dump.total.bytes).collect();
         let total = series.last().map(|dump| dump.total).unwrap_or_default();
         let metadata = &series.profile.metadata;
-        let trend = judge.trend(&totals);
-        let (sites, other_sites) = sites(series, by, &judge);
-        let rss = Account::of_metadata(&metadata.rss_classes).map(|account| account.with_live(total.bytes));
+        let trend = judge.trend(&totals, total);
+        let (sites, other_sites) = sites(series, kind, &judge);
+        let rss = account(metadata, series.profile.metric, total);
         let places =
             sites.iter().map(|site| Place { trend: &site.trend, judgement: &site.judgement, ages: site.ages.as_ref() });
         let known = Known {
@@ -188,7 +194,7 @@ impl Report {
             bytes: total.bytes,
             objects: total.objects,
             stacks: series.last().map_or(0, |dump| dump.stacks),
-            error_bytes: standard_error(total.bytes, period),
+            error_bytes: standard_error(total.bytes, judge.period(total)),
             rss_bytes: metadata.rss_bytes,
             lost_samples: metadata.lost_total(),
             stack_ends: metadata.stack_ends.iter().map(|(end, number)| (end.word(), *number)).collect(),
@@ -197,7 +203,9 @@ impl Report {
             has_times: judge.has_times,
             outlook,
             trend,
-            by,
+            metric: series.profile.metric,
+            by: kind.by,
+            depth: kind.depth,
             other_sites,
             sites,
             rss,
@@ -233,10 +241,20 @@ pub(super) fn dump_facts(dump: &Dump) -> DumpFacts {
     }
 }
 
+/// Classes of the resident memory; what of malloc is live is known if that is what was measured.
+pub(super) fn account(metadata: &Metadata, metric: Metric, total: Estimate) -> Option<Account> {
+    let account = Account::of_metadata(&metadata.rss_classes)?;
+    match metric {
+        Metric::InuseBytes => Some(account.with_live(total.bytes)),
+        Metric::InuseCount => Some(account.with_live(total.objects)),
+        Metric::AllocBytes | Metric::AllocCount => Some(account),
+    }
+}
+
 /// The biggest sites, and how many smaller ones there are.
-fn sites(series: &Series, by: By, judge: &Judge<'_>) -> (Vec<SiteFacts>, usize) {
-    let mut all = groups(series, by);
-    if by != By::Site {
+fn sites(series: &Series, kind: Rows, judge: &Judge<'_>) -> (Vec<SiteFacts>, usize) {
+    let mut all = groups(series, kind);
+    if !matches!(kind.by, By::Site | By::Stack) {
         all.sort_by(|a, b| {
             let by_size = b.value.bytes.total_cmp(&a.value.bytes);
             by_size.then_with(|| a.label(&series.profile).cmp(&b.label(&series.profile)))
@@ -253,7 +271,7 @@ fn site_facts(series: &Series, judge: &Judge<'_>, group: &Group) -> SiteFacts {
         What::Name(name) => (vec![Frame { name: name.clone(), ..Frame::default() }], 0, None),
     };
     let total = series.last().map_or(0.0, |dump| dump.total.bytes);
-    let trend = judge.trend(&group.bytes);
+    let trend = judge.trend(&group.bytes, group.value);
     let Row { judgement, ages, hint } = judge.row(group, &trend);
     SiteFacts {
         bytes: group.value.bytes,

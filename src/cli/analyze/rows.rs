@@ -5,7 +5,9 @@ use super::culprits::{Culprit, Culprits, Kind};
 use super::groups::{Group, What};
 use super::trend::Trend;
 use super::verdict::{Evidence, Judgement};
+use crate::cli::profile::sample::Estimate;
 use crate::cli::profile::series::Series;
+use crate::cli::profile::shape::Metric;
 use serde::Serialize;
 
 /// What is known about a row.
@@ -50,15 +52,29 @@ impl<'a> Judge<'a> {
     }
 
     /// A row's numbers over the series.
-    pub(super) fn trend(&self, values: &[f64]) -> Trend {
-        Trend::of(&self.times, values, self.series.profile.period_bytes)
+    pub(super) fn trend(&self, values: &[f64], last: Estimate) -> Trend {
+        Trend::of(&self.times, values, self.period(last))
+    }
+
+    /// The sampling distance in the unit of the metric: objects of a mean size are so many samples apart.
+    pub(super) fn period(&self, last: Estimate) -> u64 {
+        let profile = &self.series.profile;
+        let period = profile.period_bytes;
+        // Objects and bytes have changed places.
+        let (objects, bytes) = (last.bytes, last.objects);
+        match profile.metric.is_count() {
+            true if bytes > 0.0 => (period as f64 * objects / bytes).ceil() as u64,
+            _ => period,
+        }
     }
 
     /// Everything about a row whose trend is known.
     pub(super) fn row(&self, group: &Group, trend: &Trend) -> Row {
         let profile = &self.series.profile;
         let uptime = profile.metadata.uptime_ns.map(|ns| ns as f64 / 1e9);
-        let ages = AgeFacts::of(&group.ages, uptime, profile.period_bytes);
+        // Ages are of live bytes; where another measure is asked for they would not fit it.
+        let is_fitting = profile.metric == Metric::InuseBytes;
+        let ages = AgeFacts::of(&group.ages, uptime, profile.period_bytes).filter(|_| is_fitting);
         let culprit = self.culprit(group);
         let evidence = Evidence {
             trend,

@@ -40,13 +40,13 @@ pub(crate) struct Site {
     biggest_bytes: f64,
 }
 
-/// The sites of a series, biggest in the last dump first.
-pub(crate) fn sites(series: &Series) -> Vec<Site> {
+/// The sites of a series, biggest in the last dump first; or rows of so many frames.
+pub(crate) fn sites(series: &Series, depth: Option<usize>) -> Vec<Site> {
     let kinds = Kinds::of(&series.profile);
     let mut rows: FxHashMap<Vec<FunctionId>, Site> = FxHashMap::default();
     let (mut frames, mut key) = (Vec::new(), Vec::new());
     for (index, sample) in series.profile.samples.iter().enumerate() {
-        let own = cut(&kinds, series, sample, &mut frames);
+        let own = cut(&kinds, series, sample, depth, &mut frames);
         key.clear();
         key.extend(frames.iter().map(|line: &Line| line.function));
         let history = series.history.get(index).map_or(&[][..], Vec::as_slice);
@@ -120,14 +120,20 @@ impl Site {
     }
 }
 
-/// Reads the frames of a stack's site. Returns where the first own frame stands.
-fn cut(kinds: &Kinds, series: &Series, sample: &Sample, frames: &mut Vec<Line>) -> Option<usize> {
+/// Reads the frames of a stack's site, or so many. Returns where the first own frame stands.
+fn cut(kinds: &Kinds, series: &Series, sample: &Sample, depth: Option<usize>, frames: &mut Vec<Line>) -> Option<usize> {
     let mut own = None;
     let is_enough = |position: usize, kind: Kind| {
         own = own.or((kind == Kind::Own).then_some(position));
-        own.map_or(position + 1 >= DEPTH_MAX, |own| position >= own + CALLERS)
+        match depth {
+            Some(depth) => position + 1 >= depth,
+            None => own.map_or(position + 1 >= DEPTH_MAX, |own| position >= own + CALLERS),
+        }
     };
     kinds.visible_until(&series.profile, sample, is_enough, frames);
+    if depth.is_some() {
+        return own;
+    }
     let Some(own) = own else {
         frames.truncate(DEPTH_WITHOUT_OWN);
         return None;

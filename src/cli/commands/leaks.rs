@@ -7,8 +7,8 @@ use super::after_gc;
 use super::inputs::{Inputs, Opened};
 use super::output::Output;
 use super::terminal;
+use super::view::View;
 use crate::cli::analyze::collected::Collection;
-use crate::cli::analyze::groups::By;
 use crate::cli::analyze::growth::Growth;
 use crate::cli::render::Renderer;
 use crate::cli::render::collected::CollectedText;
@@ -22,6 +22,9 @@ use std::process::ExitCode;
 pub(crate) struct Arguments {
     #[command(flatten)]
     inputs: Inputs,
+
+    #[command(flatten)]
+    view: View,
 
     /// How many suspects to show
     #[arg(long, short = 'n', default_value_t = 10, value_name = "N")]
@@ -44,7 +47,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.after_gc {
         return run_after_gc(arguments);
     }
-    let Opened { mut series, .. } = arguments.inputs.open()?;
+    let Opened { mut series, .. } = arguments.inputs.open_as(arguments.view.metric, arguments.view.is_by_thread())?;
     if series.dumps.len() < 2 && series.profile.samples.iter().all(|sample| sample.ages.is_none()) {
         bail!(
             "one dump cannot show a leak if it tells no ages of objects: give two or more of the same process \
@@ -52,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         );
     }
     series.drop_first(series.dumps.len() / 10);
-    let mut growth = Growth::of(&series, By::Site);
+    let mut growth = Growth::of(&series, arguments.view.rows());
     growth.retain_suspects();
     let text = LeaksText { layout: terminal::layout(), top: arguments.top };
     let renderer: &dyn Renderer<Growth> = if arguments.json { &Json } else { &text };

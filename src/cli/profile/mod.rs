@@ -12,6 +12,8 @@ pub(crate) mod merge;
 pub(crate) mod metadata;
 pub(crate) mod sample;
 pub(crate) mod series;
+pub(crate) mod shape;
+pub(crate) mod threads;
 pub(crate) mod timestamp;
 pub(crate) mod warnings;
 
@@ -19,6 +21,7 @@ use location::{Function, FunctionId, Location, LocationId};
 use mapping::{Mapping, MappingId};
 use metadata::Metadata;
 use sample::{Estimate, Sample};
+use shape::Metric;
 use warnings::Warnings;
 
 /// One thread that the dump's header names.
@@ -47,6 +50,8 @@ pub(crate) struct Profile {
     pub(crate) threads: Vec<Thread>,
     /// What heaptap wrote after the mappings; empty for a stock dump.
     pub(crate) metadata: Metadata,
+    /// What the samples' values are.
+    pub(crate) metric: Metric,
     /// What was damaged or odd, with line numbers.
     pub(crate) warnings: Warnings,
 }

@@ -3,7 +3,7 @@
 use super::Renderer;
 use super::layout::{Layout, clean, cut_middle, sparkline, wrap};
 use super::text::lives;
-use super::units::{bytes, change, count, duration, rate};
+use super::units::{Unit, bytes, count, duration};
 use crate::cli::analyze::ages::{AgeFacts, Pattern};
 use crate::cli::analyze::growth::{Growth, GrowthRow};
 use crate::cli::analyze::outlook::State;
@@ -44,24 +44,27 @@ impl LeaksText {
     }
 
     fn suspect(&self, number: usize, row: &GrowthRow, growth: &Growth, out: &mut dyn Write) -> io::Result<()> {
-        let trend = &row.trend;
+        let (trend, unit) = (&row.trend, Unit::of(growth.metric));
         let pace = match row.judgement.rate {
-            Some(pace) => rate(pace),
-            None => format!("{} a dump", change(trend.slope)),
+            Some(pace) => unit.rate(pace),
+            None => format!("{} a dump", unit.change(trend.slope)),
         };
         let sure = match row.judgement.confidence {
             sure if sure > 0.9999 => "surer than 99.99 %".to_owned(),
             sure => format!("{:.2} % sure", sure * 100.0),
         };
         let held = if growth.dumps.len() < 2 {
-            bytes(trend.last_bytes)
+            unit.amount(trend.last_bytes)
         } else {
-            format!("{} -> {}", bytes(trend.first_bytes), bytes(trend.last_bytes))
+            format!("{} -> {}", unit.amount(trend.first_bytes), unit.amount(trend.last_bytes))
         };
         let line = format!("{number:>2}. {pace}, {held}, {sure}");
         writeln!(out, "{}", self.layout.bold(&line))?;
         let each = bytes(if row.objects > 0.0 { trend.last_bytes / row.objects } else { 0.0 });
-        let objects = format!("{} objects of {each} each", count(row.objects));
+        let objects = match growth.metric.is_count() {
+            true => unit.other().named(row.objects),
+            false => format!("{} objects of {each} each", count(row.objects)),
+        };
         let evidence = match growth.dumps.len() {
             0 | 1 => objects,
             dumps => format!(
@@ -148,7 +151,7 @@ fn headline(growth: &Growth) -> String {
     let grown: f64 = growth.rows.iter().map(|row| row.trend.change_bytes()).sum();
     match growth.rows.len() {
         0 => format!("{name}{pid}: nothing leaks beyond sampling noise in {span}."),
-        1 => format!("{name}{pid}: one place leaks, {} in {span}.", change(grown)),
-        many => format!("{name}{pid}: {many} places leak, {} in {span}.", change(grown)),
+        1 => format!("{name}{pid}: one place leaks, {} in {span}.", Unit::of(growth.metric).change(grown)),
+        many => format!("{name}{pid}: {many} places leak, {} in {span}.", Unit::of(growth.metric).change(grown)),
     }
 }

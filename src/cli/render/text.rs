@@ -2,12 +2,13 @@
 
 use super::Renderer;
 use super::layout::{Layout, clean, cut, cut_middle, wrap};
-use super::units::{bytes, change, count, duration, rate, share};
+use super::units::{Unit, bytes, count, duration, rate, share};
 use crate::cli::analyze::ages::AgeFacts;
 use crate::cli::analyze::outlook::State;
 use crate::cli::analyze::report::{Frame, Report, SiteFacts};
 use crate::cli::analyze::trend::Verdict;
 use crate::cli::analyze::verdict::Conclusion;
+use crate::cli::profile::shape::Metric;
 use crate::cli::profile::timestamp;
 use std::io::{self, Write};
 
@@ -32,7 +33,7 @@ impl Renderer<Report> for Text {
         self.head(report, out)?;
         for (index, site) in report.sites.iter().take(self.top).enumerate() {
             writeln!(out)?;
-            self.site(index + 1, site, out)?;
+            self.site(index + 1, site, Unit::of(report.metric), out)?;
         }
         self.rest(report, out)?;
         self.resident(report, out)?;
@@ -58,16 +59,16 @@ impl Text {
         Ok(())
     }
 
-    fn site(&self, number: usize, site: &SiteFacts, out: &mut dyn Write) -> io::Result<()> {
+    fn site(&self, number: usize, site: &SiteFacts, unit: Unit, out: &mut dyn Write) -> io::Result<()> {
         let growth = match (site.trend.verdict, site.judgement.verdict) {
             (Verdict::Unknown, Conclusion::Unknown) => String::new(),
             (Verdict::Unknown, verdict) => format!("{:<9}", conclusion(verdict)),
-            (_, verdict) => format!("{:>11} {:<9}", change(site.trend.change_bytes()), conclusion(verdict)),
+            (_, verdict) => format!("{:>11} {:<9}", unit.change(site.trend.change_bytes()), conclusion(verdict)),
         };
-        let objects =
-            if site.objects < 1.5 { "1 object".to_owned() } else { format!("{} objects", count(site.objects)) };
+        let objects = unit.other().named(site.objects);
         let stacks = if site.stacks > 1 { format!(", {} call paths", site.stacks) } else { String::new() };
-        let line = format!("{number:>2}. {:>9} {:>7} {growth} {objects}{stacks}", bytes(site.bytes), share(site.share));
+        let line =
+            format!("{number:>2}. {:>9} {:>7} {growth} {objects}{stacks}", unit.amount(site.bytes), share(site.share));
         writeln!(out, "{}", self.layout.bold(&cut(&line, self.layout.width)))?;
         if let Some(ages) = &site.ages {
             writeln!(out, "      {}", self.layout.dim(&cut(&lives(ages), self.layout.width.saturating_sub(6))))?;
@@ -125,8 +126,10 @@ impl Text {
         if sites == 0 {
             return Ok(());
         }
+        let unit = Unit::of(report.metric);
         let part = if report.bytes > 0.0 { sum / report.bytes } else { 0.0 };
-        let line = format!("    {:>9} {:>7}  in {} more places (--top N shows them)", bytes(sum), share(part), sites);
+        let line =
+            format!("    {:>9} {:>7}  in {} more places (--top N shows them)", unit.amount(sum), share(part), sites);
         writeln!(out, "\n{}", self.layout.dim(&cut(&line, self.layout.width)))
     }
 
@@ -207,31 +210,30 @@ fn title(report: &Report) -> String {
 }
 
 fn totals(report: &Report) -> String {
+    let unit = Unit::of(report.metric);
+    let live = if report.metric.is_accumulated() { "ever allocated" } else { "live" };
     let period = match report.period_bytes {
         0 | 1 => "every allocation counted".to_owned(),
-        period => format!("± {}, one sample per {}", bytes(report.error_bytes), bytes(period as f64)),
+        period => format!("± {}, one sample per {}", unit.amount(report.error_bytes), bytes(period as f64)),
     };
     let resident = match report.rss_bytes {
-        Some(rss) if rss > 0 => format!("; {} of {} resident", share(report.bytes / rss as f64), bytes(rss as f64)),
+        Some(rss) if rss > 0 && report.metric == Metric::InuseBytes => {
+            format!("; {} of {} resident", share(report.bytes / rss as f64), bytes(rss as f64))
+        }
         _ => String::new(),
     };
-    let head = format!(
-        "{} live in {} objects from {} stacks",
-        bytes(report.bytes),
-        count(report.objects),
-        count(report.stacks as f64)
-    );
+    let (amount, other) = (unit.named(report.bytes), unit.other().named(report.objects));
+    let head = format!("{amount} {live} in {other} from {} stacks", count(report.stacks as f64));
     format!("{head} ({period}){resident}")
 }
 
 /// The sentences that matter.
 fn verdict(report: &Report) -> String {
-    let outlook = &report.outlook;
-    let trend = &report.trend;
+    let (outlook, trend, unit) = (&report.outlook, &report.trend, Unit::of(report.metric));
     // A rate over less than a second is an anecdote.
     let is_timed = report.span_seconds().is_some_and(|span| span >= 1.0);
-    let pace = |value: f64| if is_timed { format!(", {}", rate(value)) } else { String::new() };
-    let path = format!("{} -> {}", bytes(trend.first_bytes), bytes(trend.last_bytes));
+    let pace = |value: f64| if is_timed { format!(", {}", unit.rate(value)) } else { String::new() };
+    let path = format!("{} -> {}", unit.amount(trend.first_bytes), unit.amount(trend.last_bytes));
     let found = match outlook.state {
         State::Unknown => {
             return "One dump shows what is held, not what grows: give all dumps of the process to see growth."
@@ -272,12 +274,12 @@ fn verdict(report: &Report) -> String {
 }
 
 fn nothing_grows(report: &Report) -> String {
-    let trend = &report.trend;
-    let path = format!("{} -> {}", bytes(trend.first_bytes), bytes(trend.last_bytes));
+    let (trend, unit) = (&report.trend, Unit::of(report.metric));
+    let path = format!("{} -> {}", unit.amount(trend.first_bytes), unit.amount(trend.last_bytes));
     match trend.verdict {
         Verdict::Shrinks => format!("Nothing grows: shrank, {path}."),
         Verdict::Unknown => "Nothing leaks, by the ages of objects.".to_owned(),
-        _ => format!("Nothing grows: {path} is within sampling noise (± {}).", bytes(trend.noise_bytes)),
+        _ => format!("Nothing grows: {path} is within sampling noise (± {}).", unit.amount(trend.noise_bytes)),
     }
 }
 
@@ -294,7 +296,7 @@ fn suspects(report: &Report) -> String {
         Some(ages) if worst.judgement.is_by_ages => {
             format!("{}, {}", bytes(ages.outliving_bytes), rate(worst.judgement.rate.unwrap_or(0.0)))
         }
-        _ => change(worst.trend.change_bytes()),
+        _ => Unit::of(report.metric).change(worst.trend.change_bytes()),
     };
     format!("{amount} in {}{more}.", cut_middle(&clean(&worst.label), 120))
 }
