@@ -7,6 +7,7 @@
 use super::{lives, region};
 use crate::cli::profile::heap_v2;
 use crate::cli::profile::series::{Life, Series, SeriesBuilder};
+use crate::cli::profile::shape::Shape;
 use crate::wire::dump_name::DumpName;
 use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, HashSet};
@@ -25,13 +26,13 @@ pub(crate) struct Found {
 }
 
 /// Reads all dumps that `arguments` name. Fails if there is none.
-pub(crate) fn read(arguments: &[PathBuf], progress: &mut dyn FnMut(usize, usize)) -> Result<Found> {
+pub(crate) fn read(arguments: &[PathBuf], shape: Shape, progress: &mut dyn FnMut(usize, usize)) -> Result<Found> {
     let mut notes = Vec::new();
     let paths = expand(arguments, &mut notes)?;
     let mut lives: BTreeMap<Life, Vec<SeriesBuilder>> = BTreeMap::new();
     for (index, path) in paths.iter().enumerate() {
         progress(index, paths.len());
-        if let Err(error) = read_one(path, &mut lives, &mut notes) {
+        if let Err(error) = read_one(path, shape, &mut lives, &mut notes) {
             notes.push(format!("{}: {error:#}; ignored", path.display()));
         }
     }
@@ -94,8 +95,13 @@ fn dumps_in(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(dumps)
 }
 
-fn read_one(path: &Path, lives: &mut BTreeMap<Life, Vec<SeriesBuilder>>, notes: &mut Vec<String>) -> Result<()> {
-    let (profile, modified) = if path == Path::new("-") {
+fn read_one(
+    path: &Path,
+    shape: Shape,
+    lives: &mut BTreeMap<Life, Vec<SeriesBuilder>>,
+    notes: &mut Vec<String>,
+) -> Result<()> {
+    let (mut profile, modified) = if path == Path::new("-") {
         (heap_v2::parse(BufReader::new(io::stdin().lock()))?, Some(SystemTime::now()))
     } else if region::is_region(path) {
         let (dump, told) = region::dump(&lives::of_file(path))?;
@@ -109,6 +115,7 @@ fn read_one(path: &Path, lives: &mut BTreeMap<Life, Vec<SeriesBuilder>>, notes: 
         }
         (heap_v2::parse(BufReader::with_capacity(1 << 18, file))?, meta.modified().ok())
     };
+    shape.apply(&mut profile)?;
     notes.extend(profile.warnings.lines().map(|warning| format!("{}: {warning}", path.display())));
     let name = DumpName::parse(path);
     let builders = lives.entry(Life::of(&profile, name.as_ref())).or_default();

@@ -1,9 +1,11 @@
 //! Floor 6 of the CLI: one file per command. A command opens its input, asks the floors below and
 //! writes one result to stdout; talk goes to stderr.
 
+mod after_gc;
 pub(crate) mod control;
 pub(crate) mod convert;
 pub(crate) mod diff;
+mod filters;
 pub(crate) mod flame;
 pub(crate) mod growth;
 mod inputs;
@@ -17,3 +19,4 @@ mod shell;
 pub(crate) mod status;
 mod terminal;
 pub(crate) mod tree;
+mod view;

@@ -1,5 +1,6 @@
 //! Floor 4 of the CLI: answers as bytes. One trait, one file per format.
 
+pub(crate) mod collected;
 pub(crate) mod flame;
 pub(crate) mod folded;
 pub(crate) mod growth;
