@@ -239,7 +239,7 @@ impl Area<'_> {
     fn may_be_heap(&self) -> bool {
         self.path.starts_with("/memfd:java_heap")
             || self.path.ends_with(".jsa")
-            || self.is_anonymous() && !self.is_code() && !self.is_guard() && !(self.is_writable() && self.has("nr"))
+            || self.is_anonymous() && !(self.is_code() || self.is_guard() || self.is_writable() && self.has("nr"))
     }
 }
 
