@@ -90,6 +90,7 @@ const HAZARDS: &[Hazard] = &[
     hazard("raw_clone"),
     hazard("fork_chain"),
     hazard("rlimit_as"),
+    hazard("rlimit_as_later"),
     // No descriptor is left for a dump.
     Hazard { leaves_a_dump: false, ..hazard("nofile") },
     hazard("dlmopen"),
@@ -101,6 +102,10 @@ const HAZARDS: &[Hazard] = &[
     hazard("preinit"),
     hazard("siglongjmp"),
     hazard("mlockall"),
+    hazard("mlockall_limits"),
+    hazard("unloads"),
+    hazard("audited"),
+    hazard("setns"),
     hazard("broken_pipe"),
 ];
 
@@ -223,6 +228,7 @@ fn libraries(build: &Path) {
     gcc("gcc", &[&source("plugin.c")], &build.join("plugin.so"), &["-shared", "-fPIC"]);
     gcc("gcc", &[&source("tls_library.c")], &build.join("plugin.so.tls.so"), &["-shared", "-fPIC"]);
     gcc("gcc", &[&source("stacked.c")], &build.join("plugin.so.stacked.so"), &["-shared", "-fPIC"]);
+    gcc("gcc", &[&source("audit.c")], &build.join("plugin.so.audit.so"), &["-shared", "-fPIC"]);
     gcc("gcc", &[&source("plugin.c")], &below.join("libhidden.so"), &["-shared", "-fPIC"]);
 }
 

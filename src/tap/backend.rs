@@ -19,7 +19,7 @@ use spares::Spares;
 use std::cell::UnsafeCell;
 use std::ffi::{c_int, c_uint, c_void};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use tikv_jemalloc_ctl::raw;
 use tikv_jemalloc_sys as je;
 
@@ -53,6 +53,8 @@ std::arch::global_asm!(
 
 unsafe extern "C" {
     static heaptap_conf: UnsafeConf;
+    /// jemalloc's `opt.retain`, by the name that the crate's build gives it.
+    static _rjem_je_opt_retain: AtomicBool;
 }
 
 #[repr(transparent)]
@@ -109,6 +111,13 @@ pub(crate) fn settle_apart() {
         // SAFETY: the control takes the index of an arena.
         let _ = unsafe { raw::write(b"thread.arena\0", arena) };
     }
+}
+
+/// From now on address space goes back to the system with the memory. jemalloc keeps freed address space in pieces;
+/// under a limit a large request then fails for ever. It looks at this option whenever it frees pages.
+pub(crate) fn stop_retaining() {
+    // SAFETY: a `bool` of jemalloc's, which is true or false and is only ever read there.
+    unsafe { _rjem_je_opt_retain.store(false, Ordering::Relaxed) };
 }
 
 /// Gives unused memory of all arenas back to the system.
@@ -218,6 +227,11 @@ impl SampledHeap {
     /// Reserves the address range, at most `most` bytes. `false`: none can be had.
     pub(crate) fn reserve(&'static self, most: usize) -> bool {
         self.range.reserve(most)
+    }
+
+    /// Gives the range's unused part back, but for so many bytes.
+    pub(crate) fn give_back(&self, keep: usize) {
+        self.range.give_back(keep);
     }
 
     /// Whether there is a range.

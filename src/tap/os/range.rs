@@ -4,13 +4,14 @@
 //! address with [`TAG`]. The range is at best one whole granule of 1 TiB, so that the comparison alone
 //! decides; where less can be had (RLIMIT_AS, small address spaces, valgrind) it lies inside one granule
 //! and [`Range::holds`] decides exactly, on the slow path. Memory is handed out once, upwards;
-//! jemalloc's arenas reuse it among themselves.
+//! jemalloc's arenas reuse it among themselves. A program that limits its address space later on gets
+//! the part back that was not handed out.
 //!
 //! # Safety
 //! The range is a PROT_NONE mapping of our own; memory is put only under parts just taken from it.
 #![allow(unsafe_code)]
 
-use super::map;
+use super::{clock, map};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 /// Addresses share a granule if they agree above this bit.
@@ -18,6 +19,10 @@ pub(crate) const GRANULE_SHIFT: u32 = 40;
 const GRANULE: usize = 1 << GRANULE_SHIFT;
 /// Below this a range is not worth having.
 const SMALLEST: usize = 16 << 20;
+/// What is reserved where each page of a reservation costs time: qemu-user keeps a table of them, 25 s for each TiB.
+const MOST_IF_SLOW: usize = 2 << 30;
+/// Far more than a kernel needs for a reservation of that size.
+const SLOW_NS: u64 = 3_000_000;
 
 /// Upper bits of the range's addresses; as long as there is no range, bits that no address has.
 /// A static of its own because the exported `free` compares with it directly.
@@ -38,6 +43,7 @@ impl Range {
 
     /// Reserves the range, at most `most` bytes of it. `false`: none can be had. Called once.
     pub(crate) fn reserve(&self, most: usize) -> bool {
+        let most = if most > MOST_IF_SLOW && is_slow() { MOST_IF_SLOW } else { most };
         let whole = if most >= GRANULE { aligned_granule() } else { None };
         let Some((base, bytes)) = whole.or_else(|| part_of_granule(most.min(GRANULE / 2))) else { return false };
         self.next.store(base, Ordering::Relaxed);
@@ -59,20 +65,52 @@ impl Range {
         address < self.end.load(Ordering::Acquire) && address >= self.base.load(Ordering::Relaxed)
     }
 
+    /// Gives the part back that was not handed out, but for `keep` bytes.
+    ///
+    /// The whole rest is claimed first, as [`take`](Range::take) claims; then the end is lowered, so that nobody takes
+    /// foreign addresses for ours; then the kept part is offered again. Whoever reads that offer sees the new end.
+    pub(crate) fn give_back(&self, keep: usize) {
+        let end = self.end.load(Ordering::Acquire);
+        let next = self.next.swap(end, Ordering::AcqRel);
+        let kept = next.saturating_add(keep).next_multiple_of(map::page_size());
+        if next == 0 || kept >= end {
+            self.next.store(next, Ordering::Release);
+            return;
+        }
+        self.end.store(kept, Ordering::Release);
+        self.next.store(next, Ordering::Release);
+        // SAFETY: addresses of our reservation that nobody was given, nor will be.
+        unsafe { map::unmap(kept as *mut u8, end - kept) };
+    }
+
     /// Takes `bytes` at a multiple of `alignment` (a power of two) and puts memory there.
     pub(crate) fn take(&self, bytes: usize, alignment: usize) -> Option<*mut u8> {
-        let end = self.end.load(Ordering::Acquire);
         let mut start = 0;
-        // Relaxed: the counter alone decides who gets which addresses; nothing is published with it.
         let step = |next: usize| {
             start = next.checked_next_multiple_of(alignment)?;
-            start.checked_add(bytes).filter(|&after| after <= end)
+            start.checked_add(bytes).filter(|&after| after <= self.end.load(Ordering::Acquire))
         };
-        self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).ok()?;
+        // The counter decides who gets which addresses. Acquire: see `give_back`.
+        self.next.fetch_update(Ordering::Acquire, Ordering::Acquire, step).ok()?;
+        if start + bytes > self.end.load(Ordering::Acquire) {
+            return None;
+        }
         let start = start as *mut u8;
         // SAFETY: these addresses lie in our reservation and were given to nobody before.
         unsafe { map::renew(start, bytes) }.then_some(start)
     }
+}
+
+/// Whether reserving address space takes time here: the fastest of three small tries.
+fn is_slow() -> bool {
+    (0..3).all(|_| {
+        let start = clock::monotonic_ns();
+        if let Some(raw) = map::reserve(MOST_IF_SLOW / 16) {
+            // SAFETY: reserved above.
+            unsafe { map::unmap(raw.as_ptr(), MOST_IF_SLOW / 16) };
+        }
+        clock::monotonic_ns().wrapping_sub(start) > SLOW_NS
+    })
 }
 
 /// One whole granule, at its natural alignment.
@@ -133,5 +171,22 @@ mod tests {
             unsafe { first.write(1) };
             assert_eq!(range.take(2 * GRANULE, 4096), None);
         }
+    }
+
+    #[test]
+    fn what_was_not_handed_out_is_given_back() {
+        let range = Range::new();
+        range.give_back(0);
+        assert!(range.reserve(1 << 30));
+        let first = range.take(1 << 20, 4096).unwrap() as usize;
+        range.give_back(2 << 20);
+        let second = range.take(1 << 20, 4096).unwrap() as usize;
+        assert!(range.holds(first) && range.holds(second + (1 << 20) - 1) && !range.holds(second + (2 << 20)));
+        assert_eq!(range.take(2 << 20, 4096), None);
+        range.give_back(0);
+        assert_eq!(range.take(1, 1), None);
+        assert!(range.holds(first) && range.holds(second) && !range.holds(second + (1 << 20)));
+        // SAFETY: handed out above.
+        unsafe { (second as *mut u8).write(1) };
     }
 }
