@@ -7,6 +7,8 @@ mod leak;
 #[cfg(not(test))]
 mod rival;
 pub(crate) mod sandbox;
+#[cfg(not(test))]
+mod sibling;
 
 pub(crate) use first_call::ensure_started;
 
@@ -20,6 +22,7 @@ extern "C" fn constructor() {
     fork::register();
     exit::register();
     rival::yield_to();
+    sibling::silence();
 }
 
 #[cfg(not(test))]
@@ -27,3 +30,9 @@ extern "C" fn constructor() {
 #[unsafe(link_section = ".init_array")]
 #[allow(unsafe_code)]
 static CONSTRUCTOR: extern "C" fn() = constructor;
+
+#[cfg(not(test))]
+#[used]
+#[unsafe(link_section = ".fini_array")]
+#[allow(unsafe_code)]
+static DESTRUCTOR: extern "C" fn() = sibling::hush;
