@@ -62,7 +62,7 @@ fn evil(folder: &Folder) -> PathBuf {
 fn big(folder: &Folder) -> PathBuf {
     let mut text = String::from("heap_v2/524288\n  t*: 1: 1 [0: 0]\n  t0: 0: 0 [0: 0] main\n");
     for number in 0..40_000u64 {
-        let frame = |depth: u64| format!(" {:#x}", 0x40_0000 + (number * 7 >> depth) % 30_000 * 32 + depth);
+        let frame = |depth: u64| format!(" {:#x}", 0x40_0000 + ((number * 7) >> depth) % 30_000 * 32 + depth);
         let frames: String = (0..10).map(frame).collect();
         let bytes = 1024 + number * 13 % 70_000;
         text += &format!("@{frames}\n  t*: 1: {bytes} [0: 0]\n  t0: 1: {bytes} [0: 0]\n");

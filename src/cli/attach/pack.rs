@@ -92,13 +92,12 @@ pub(crate) fn open(mut input: Box<dyn BufRead>) -> io::Result<Input> {
     Ok(if is_pack { Input::Pack(plain) } else { Input::Dump(plain) })
 }
 
+/// What is done with a dump of a pack: its name, its time, its text.
+pub(crate) type EachDump<'a> = dyn FnMut(&str, Option<SystemTime>, &mut dyn BufRead) + 'a;
+
 /// Hands each dump of a pack to `each`: its name, its time, its text. The names of places are added to
 /// `recorded`. At an error, both have what came before it.
-pub(crate) fn read(
-    input: &mut dyn Read,
-    recorded: &mut Recorded,
-    each: &mut dyn FnMut(&str, Option<SystemTime>, &mut dyn BufRead),
-) -> Result<()> {
+pub(crate) fn read(input: &mut dyn Read, recorded: &mut Recorded, each: &mut EachDump<'_>) -> Result<()> {
     let mut newer = None;
     tar::read(input, &mut |entry, content| {
         match entry.name.as_str() {
