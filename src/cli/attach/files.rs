@@ -9,6 +9,7 @@ use super::{lives, region};
 use crate::cli::profile::Profile;
 use crate::cli::profile::heap_v2;
 use crate::cli::profile::series::{Life, Series, SeriesBuilder};
+use crate::cli::profile::shape::Shape;
 use crate::cli::symbolize::recorded::Recorded;
 use crate::wire::dump_name::DumpName;
 use anyhow::{Context, Result, bail};
@@ -31,8 +32,8 @@ pub(crate) struct Found {
 }
 
 /// Reads all dumps that `arguments` name. Fails if there is none.
-pub(crate) fn read(arguments: &[PathBuf], progress: &mut dyn FnMut(usize, usize)) -> Result<Found> {
-    let mut reader = Reader::default();
+pub(crate) fn read(arguments: &[PathBuf], shape: Shape, progress: &mut dyn FnMut(usize, usize)) -> Result<Found> {
+    let mut reader = Reader { shape, ..Reader::default() };
     let paths = expand(arguments, &mut reader.notes)?;
     for (index, path) in paths.iter().enumerate() {
         progress(index, paths.len());
@@ -40,7 +41,7 @@ pub(crate) fn read(arguments: &[PathBuf], progress: &mut dyn FnMut(usize, usize)
             reader.notes.push(format!("{}: {error:#}; ignored", path.display()));
         }
     }
-    let Reader { lives, recorded, notes } = reader;
+    let Reader { lives, recorded, notes, .. } = reader;
     if lives.is_empty() {
         let told = notes.iter().map(|note| format!("\n  {note}")).collect::<String>();
         bail!("none of the {} files is a heap profile{told}", paths.len());
@@ -103,6 +104,7 @@ fn dumps_in(directory: &Path) -> Result<Vec<PathBuf>> {
 /// Reads dumps and sorts them by the life that wrote them.
 #[derive(Default)]
 struct Reader {
+    shape: Shape,
     lives: BTreeMap<Life, Vec<SeriesBuilder>>,
     recorded: Recorded,
     notes: Vec<String>,
@@ -117,8 +119,7 @@ impl Reader {
         if region::is_region(path) {
             let (dump, told) = region::dump(&lives::of_file(path))?;
             self.notes.extend(told);
-            self.add(path, Some(SystemTime::now()), heap_v2::parse(dump.as_slice())?);
-            return Ok(());
+            return self.add(path, Some(SystemTime::now()), heap_v2::parse(dump.as_slice())?);
         }
         let file = File::open(path)?;
         let meta = file.metadata()?;
@@ -130,17 +131,14 @@ impl Reader {
 
     fn read_input(&mut self, path: &Path, input: Box<dyn BufRead>, modified: Option<SystemTime>) -> Result<()> {
         match pack::open(input)? {
-            Input::Dump(text) => {
-                self.add(path, modified, heap_v2::parse(text)?);
-                Ok(())
-            }
+            Input::Dump(text) => self.add(path, modified, heap_v2::parse(text)?),
             Input::Pack(mut input) => {
                 let mut recorded = std::mem::take(&mut self.recorded);
                 let read = pack::read(&mut input, &mut recorded, &mut |name, modified, text| {
                     let path = path.join(name);
-                    match heap_v2::parse(text) {
-                        Ok(profile) => self.add(&path, modified, profile),
-                        Err(error) => self.notes.push(format!("{}: {error}; ignored", path.display())),
+                    let parsed = heap_v2::parse(text).map_err(anyhow::Error::from);
+                    if let Err(error) = parsed.and_then(|profile| self.add(&path, modified, profile)) {
+                        self.notes.push(format!("{}: {error}; ignored", path.display()));
                     }
                 });
                 self.recorded = recorded;
@@ -149,7 +147,8 @@ impl Reader {
         }
     }
 
-    fn add(&mut self, path: &Path, modified: Option<SystemTime>, profile: Profile) {
+    fn add(&mut self, path: &Path, modified: Option<SystemTime>, mut profile: Profile) -> Result<()> {
+        self.shape.apply(&mut profile)?;
         self.notes.extend(profile.warnings.lines().map(|warning| format!("{}: {warning}", path.display())));
         let name = DumpName::parse(path);
         let builders = self.lives.entry(Life::of(&profile, name.as_ref())).or_default();
@@ -162,5 +161,6 @@ impl Reader {
                 builders.push(builder);
             }
         }
+        Ok(())
     }
 }

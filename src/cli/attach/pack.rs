@@ -92,7 +92,7 @@ pub(crate) fn open(mut input: Box<dyn BufRead>) -> io::Result<Input> {
     Ok(if is_pack { Input::Pack(plain) } else { Input::Dump(plain) })
 }
 
-/// Takes a dump of a pack: its name, its time, its text.
+/// What is done with a dump of a pack: its name, its time, its text.
 pub(crate) type EachDump<'a> = dyn FnMut(&str, Option<SystemTime>, &mut dyn BufRead) + 'a;
 
 /// Hands each dump of a pack to `each`: its name, its time, its text. The names of places are added to

@@ -3,6 +3,7 @@
 use super::output::Output;
 use super::terminal;
 use crate::cli::attach::files;
+use crate::cli::profile::shape::Shape;
 use crate::cli::render::Renderer;
 use crate::cli::render::info::{Facts, InfoText};
 use crate::cli::render::json::Json;
@@ -28,7 +29,7 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let found = files::read(&arguments.files, &mut |_, _| {})?;
+    let found = files::read(&arguments.files, Shape::default(), &mut |_, _| {})?;
     found.notes.iter().for_each(|note| eprintln!("heaptap: {}", clean(note)));
     let mut facts = Facts::of(&found.series);
     for file in &mut facts.files {

@@ -1,11 +1,13 @@
 //! The arguments that say which profile to look at, shared by all reports, and the way from them to
 //! a named series.
 
+pub(super) use super::filters::Filters;
 pub(super) use super::naming::Symbols;
 use super::terminal::Progress;
 use crate::cli::attach::files;
-use crate::cli::profile::filter::Filter;
 use crate::cli::profile::series::Series;
+use crate::cli::profile::shape::{Metric, Shape};
+use crate::cli::profile::threads;
 use crate::cli::render::layout::clean;
 use crate::cli::render::units;
 use crate::cli::symbolize::Module;
@@ -27,13 +29,8 @@ pub(crate) struct Inputs {
     #[arg(long, conflicts_with = "pid")]
     pub(crate) merge: bool,
 
-    /// Only stacks through a function or library whose name contains TEXT
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) focus: Vec<String>,
-
-    /// No stacks through a function or library whose name contains TEXT
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) ignore: Vec<String>,
+    #[command(flatten)]
+    pub(crate) filters: Filters,
 
     #[command(flatten)]
     pub(crate) symbols: Symbols,
@@ -50,30 +47,26 @@ pub(crate) struct Opened {
 impl Inputs {
     /// Reads, chooses and names. What the user should know goes to stderr.
     pub(crate) fn open(&self) -> Result<Opened> {
+        self.open_as(Metric::default(), false)
+    }
+
+    /// The same by another measure, or with threads as frames.
+    pub(crate) fn open_as(&self, metric: Metric, by_thread: bool) -> Result<Opened> {
+        let filters = &self.filters;
+        let by_thread = by_thread || filters.threads;
+        let shape = Shape { metric, older_than: filters.older_than, by_thread };
         let mut progress = Progress::new("reading dumps:");
-        let found = files::read(&self.files, &mut |done, all| progress.at(done, all))?;
+        let found = files::read(&self.files, shape, &mut |done, all| progress.at(done, all))?;
         drop(progress);
         found.notes.iter().for_each(|note| eprintln!("heaptap: {}", clean(note)));
         let name = |series| self.symbols.name(series, &found.recorded);
         let mut opened =
             if self.merge { sum(found.series.into_iter().map(name)) } else { name(self.choose(found.series)?) };
-        self.filter(&mut opened.series)?;
+        if by_thread {
+            threads::name(&mut opened.series.profile);
+        }
+        filters.apply(&mut opened.series)?;
         Ok(opened)
-    }
-
-    /// Keeps what `--focus` and `--ignore` ask for.
-    fn filter(&self, series: &mut Series) -> Result<()> {
-        let filter = Filter { focus: self.focus.clone(), ignore: self.ignore.clone() };
-        if filter.is_empty() {
-            return Ok(());
-        }
-        let all = series.profile.samples.len();
-        let kept = filter.apply(series);
-        if kept == 0 {
-            bail!("no stack of {all} is left: --focus and --ignore take parts of function or library names");
-        }
-        eprintln!("heaptap: {kept} of {all} stacks, as --focus and --ignore ask");
-        Ok(())
     }
 
     /// The one series that the user means.

@@ -1,11 +1,13 @@
 //! Floor 6 of the CLI: one file per command. A command opens its input, asks the floors below and
 //! writes one result to stdout; talk goes to stderr.
 
+mod after_gc;
 pub(crate) mod callers;
 pub(crate) mod completions;
 pub(crate) mod control;
 pub(crate) mod convert;
 pub(crate) mod diff;
+mod filters;
 pub(crate) mod flame;
 pub(crate) mod growth;
 pub(crate) mod info;
@@ -26,3 +28,4 @@ pub(crate) mod symbols;
 mod terminal;
 pub(crate) mod top;
 pub(crate) mod tree;
+mod view;

@@ -1,6 +1,7 @@
 //! Floor 4 of the CLI: answers as bytes. One trait, one file per format.
 
 pub(crate) mod callers;
+pub(crate) mod collected;
 pub(crate) mod flame;
 pub(crate) mod folded;
 pub(crate) mod gperftools;

@@ -25,23 +25,25 @@ fn aligned(alignment: usize, size: usize) -> *mut c_void {
     unsafe { je::aligned_alloc(alignment, size) }
 }
 
-/// Allocates aligned memory; an alignment that is no power of two is rounded up, as glibc does.
+/// Allocates aligned memory; an alignment that is no power of two is rounded up, as glibc does, and one that cannot
+/// be is EINVAL.
 #[unsafe(no_mangle)]
 pub(super) unsafe extern "C" fn memalign(alignment: usize, size: usize) -> *mut c_void {
     match alignment.max(1).checked_next_power_of_two() {
         Some(alignment) => aligned(alignment, size),
-        None => out_of_memory(),
+        None => invalid(),
     }
+}
+
+fn invalid() -> *mut c_void {
+    sys::set_errno(libc::EINVAL);
+    ptr::null_mut()
 }
 
 /// Allocates aligned memory.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn aligned_alloc(alignment: usize, size: usize) -> *mut c_void {
-    if !alignment.is_power_of_two() {
-        sys::set_errno(libc::EINVAL);
-        return ptr::null_mut();
-    }
-    aligned(alignment, size)
+    if alignment.is_power_of_two() { aligned(alignment, size) } else { invalid() }
 }
 
 /// Allocates aligned memory; returns an error number and leaves `errno` alone.

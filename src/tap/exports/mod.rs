@@ -10,6 +10,7 @@ mod aligned;
 mod end;
 mod extended;
 mod four;
+mod limits;
 mod loader;
 mod mallctl;
 mod names;

@@ -5,13 +5,14 @@
 //! space up), and `free` compares with its end, [`LIMIT`]: one comparison, and what is above is plain. What is
 //! below [`Range::holds`] decides exactly, on the slow path. Where no such place can be had (valgrind), the range lies
 //! anywhere, and many plain blocks take the slow path; nothing else changes. Memory is handed out once, upwards;
-//! jemalloc's arenas reuse it among themselves.
+//! jemalloc's arenas reuse it among themselves. A program that limits its address space later on gets the part back
+//! that was not handed out.
 //!
 //! # Safety
 //! The range is a PROT_NONE mapping of our own; memory is put only under parts just taken from it.
 #![allow(unsafe_code)]
 
-use super::map;
+use super::{clock, map};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Bytes of the range where there is room for it.
@@ -20,6 +21,10 @@ const LARGEST: usize = 1 << 40;
 const SMALLEST: usize = 16 << 20;
 /// The range begins at a multiple of this.
 const ALIGNMENT: usize = 2 << 20;
+/// What is reserved where each page of a reservation costs time: qemu-user keeps a table of them, 25 s for each TiB.
+const MOST_IF_SLOW: usize = 2 << 30;
+/// Far more than a kernel needs for a reservation of that size.
+const SLOW_NS: u64 = 3_000_000;
 
 /// Where to look for room, as (lowest start, bytes that the start is drawn from, largest range). The first lies between
 /// ZGC's usual heaps and a third of 47 bits, where the kernel begins without a limit on stacks; the second is for the
@@ -46,6 +51,7 @@ impl Range {
     /// Reserves the range, at most `most` bytes of it, at an address that `random` decides. `false`: none can be had.
     /// Called once.
     pub(crate) fn reserve(&self, most: usize, random: u64) -> bool {
+        let most = if most > MOST_IF_SLOW && is_slow() { MOST_IF_SLOW } else { most };
         let low = PLACES.iter().find_map(|&(start, room, largest)| {
             let start = start + ((random as usize % room) & !(ALIGNMENT - 1));
             largest_of(most.min(largest), |bytes| map::reserve_at(start as *mut u8, bytes))
@@ -70,20 +76,53 @@ impl Range {
         address < self.end.load(Ordering::Acquire) && address >= self.base.load(Ordering::Relaxed)
     }
 
+    /// Gives the part back that was not handed out, but for `keep` bytes.
+    ///
+    /// The whole rest is claimed first, as [`take`](Range::take) claims; then the end is lowered, so that nobody takes
+    /// foreign addresses for ours; then the kept part is offered again. Whoever reads that offer sees the new end.
+    pub(crate) fn give_back(&self, keep: usize) {
+        let end = self.end.load(Ordering::Acquire);
+        let next = self.next.swap(end, Ordering::AcqRel);
+        let kept = next.saturating_add(keep).next_multiple_of(map::page_size());
+        if next == 0 || kept >= end {
+            self.next.store(next, Ordering::Release);
+            return;
+        }
+        self.end.store(kept, Ordering::Release);
+        LIMIT.store(kept, Ordering::Release);
+        self.next.store(next, Ordering::Release);
+        // SAFETY: addresses of our reservation that nobody was given, nor will be.
+        unsafe { map::unmap(kept as *mut u8, end - kept) };
+    }
+
     /// Takes `bytes` at a multiple of `alignment` (a power of two) and puts memory there.
     pub(crate) fn take(&self, bytes: usize, alignment: usize) -> Option<*mut u8> {
-        let end = self.end.load(Ordering::Acquire);
         let mut start = 0;
-        // Relaxed: the counter alone decides who gets which addresses; nothing is published with it.
         let step = |next: usize| {
             start = next.checked_next_multiple_of(alignment)?;
-            start.checked_add(bytes).filter(|&after| after <= end)
+            start.checked_add(bytes).filter(|&after| after <= self.end.load(Ordering::Acquire))
         };
-        self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).ok()?;
+        // The counter decides who gets which addresses. Acquire: see `give_back`.
+        self.next.fetch_update(Ordering::Acquire, Ordering::Acquire, step).ok()?;
+        if start + bytes > self.end.load(Ordering::Acquire) {
+            return None;
+        }
         let start = start as *mut u8;
         // SAFETY: these addresses lie in our reservation and were given to nobody before.
         unsafe { map::renew(start, bytes) }.then_some(start)
     }
+}
+
+/// Whether reserving address space takes time here: the fastest of three small tries.
+fn is_slow() -> bool {
+    (0..3).all(|_| {
+        let start = clock::monotonic_ns();
+        if let Some(raw) = map::reserve(MOST_IF_SLOW / 16) {
+            // SAFETY: reserved above.
+            unsafe { map::unmap(raw.as_ptr(), MOST_IF_SLOW / 16) };
+        }
+        clock::monotonic_ns().wrapping_sub(start) > SLOW_NS
+    })
 }
 
 /// The largest piece, halving from `most`, that `reserve` has: its address, and its bytes.
@@ -125,5 +164,22 @@ mod tests {
         });
         assert_eq!((found.map(|(_, bytes)| bytes >> 20), tried.take()), (Some(25), vec![100, 50, 25]));
         assert_eq!(largest_of(100 << 20, |_| None), None);
+    }
+
+    #[test]
+    fn what_was_not_handed_out_is_given_back() {
+        let range = Range::new();
+        range.give_back(0);
+        assert!(range.reserve(1 << 30, 3 << 40));
+        let first = range.take(1 << 20, 4096).unwrap() as usize;
+        range.give_back(2 << 20);
+        let second = range.take(1 << 20, 4096).unwrap() as usize;
+        assert!(range.holds(first) && range.holds(second + (1 << 20) - 1) && !range.holds(second + (2 << 20)));
+        assert_eq!(range.take(2 << 20, 4096), None);
+        range.give_back(0);
+        assert_eq!(range.take(1, 1), None);
+        assert!(range.holds(first) && range.holds(second) && !range.holds(second + (1 << 20)));
+        // SAFETY: handed out above.
+        unsafe { (second as *mut u8).write(1) };
     }
 }

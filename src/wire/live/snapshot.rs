@@ -102,6 +102,7 @@ impl Snapshot {
     /// that the process did not write itself.
     pub(crate) fn tell(&mut self, reason: &str, at_ns: u64) {
         let uptime_ns = at_ns.saturating_sub(self.start_monotonic_ns);
+        self.pulse_ns = at_ns;
         self.set("reason", reason);
         self.set("uptime_ns", &uptime_ns.to_string());
         self.set("time", &time::rfc3339(self.start_wall_ns.saturating_add(uptime_ns)));
@@ -146,6 +147,11 @@ impl Snapshot {
             Some((_, old)) => *old = value.into(),
             None => self.text.metadata.push((key.into(), value.into())),
         }
+    }
+
+    /// CLOCK_MONOTONIC of the instant that it shows, nanoseconds: ages count from here.
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.pulse_ns
     }
 
     /// The frames of a stack, leaf first.

@@ -213,7 +213,7 @@ impl Parser {
             return;
         };
         let value = counts.unbiased(self.profile.period_bytes);
-        self.profile.samples.push(Sample { stack, counts, value, threads: threads.into() });
+        self.profile.samples.push(Sample { stack, counts, value, threads: threads.into(), ages: None });
     }
 
     fn mapping_line(&mut self, number: u64, text: &str) {
@@ -237,6 +237,7 @@ impl Parser {
         }
         profile.mappings.sort_by_key(|mapping| mapping.start);
         name_build_ids(&mut profile);
+        profile.give_ages();
         for location in &mut profile.locations {
             location.mapping = mapping::find(&profile.mappings, location.address);
         }
