@@ -116,10 +116,23 @@ const DIGITS: [u8; 256] = {
 
 /// The `0x…` that `bytes` begins with, and what follows it. It must end at a blank or the line's end.
 pub(super) fn leading_hex(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let digits = bytes.strip_prefix(b"0x")?;
+    let mut rest = bytes.strip_prefix(b"0x")?;
     let mut value = 0u64;
-    let mut length = 0;
-    for &byte in digits {
+    let before = rest.len();
+    // Four at a time, as nearly all addresses have twelve digits.
+    while let Some((&[a, b, c, d], after)) = rest.split_first_chunk::<4>() {
+        let (a, b) = (DIGITS[usize::from(a)], DIGITS[usize::from(b)]);
+        let (c, d) = (DIGITS[usize::from(c)], DIGITS[usize::from(d)]);
+        if (a | b | c | d) > 15 {
+            break;
+        }
+        if value >> 48 != 0 {
+            return None;
+        }
+        value = value << 16 | u64::from(a) << 12 | u64::from(b) << 8 | u64::from(c) << 4 | u64::from(d);
+        rest = after;
+    }
+    while let Some((&byte, after)) = rest.split_first() {
         let digit = DIGITS[usize::from(byte)];
         if digit > 15 {
             break;
@@ -128,11 +141,10 @@ pub(super) fn leading_hex(bytes: &[u8]) -> Option<(u64, &[u8])> {
             return None;
         }
         value = value << 4 | u64::from(digit);
-        length += 1;
+        rest = after;
     }
-    let rest = digits.get(length..)?;
     let is_end = rest.first().is_none_or(u8::is_ascii_whitespace);
-    (length > 0 && is_end).then_some((value, rest))
+    (rest.len() < before && is_end).then_some((value, rest))
 }
 
 /// What is shown of a line in a message: short, and without control characters.
@@ -170,6 +182,9 @@ mod tests {
         let read = |text: &'static str| leading_hex(text.as_bytes()).map(|(value, rest)| (value, rest.len()));
         assert_eq!(read("0x7fE0 0x1"), Some((0x7fe0, 4)));
         assert_eq!(read("0xffffffffffffffff"), Some((u64::MAX, 0)));
+        assert_eq!(read("0x00007f1234567890 0x1"), Some((0x7f12_3456_7890, 4)));
+        assert_eq!(read("0x0000000000000000001"), Some((1, 0)));
+        assert_eq!(read("0x12345 x"), Some((0x12345, 2)));
         assert!(["0x", "0x ", "7fe0", "0x1g", "0x10000000000000000", ""].iter().all(|text| read(text).is_none()));
     }
 }
