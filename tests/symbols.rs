@@ -6,14 +6,14 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use support::{Dump, Folder, HOWEVER_SHORT, cli, collect_dumps, have_jeprof, jeprof_text, under_tap};
+use support::{Folder, HOWEVER_SHORT, cli, collect_dumps, have_jeprof, jeprof_text, under_tap};
 
 /// A library with a function of its own name, and a program that allocates through it and then waits or ends.
 const LIBRARY: &str = "#include <stdlib.h>\nstatic void *inner(int n) { return malloc(n); }\n\
     void *grow_the_pile(int n) { void *volatile block = inner(n); return block; }\n";
-const PROGRAM: &str = "#include <stdio.h>\n#include <unistd.h>\nvoid *grow_the_pile(int);\n\
+const PROGRAM: &str = "#include <stdio.h>\nvoid *grow_the_pile(int);\n\
     int main(int count, char **words) {\n  for (int n = 0; n < 4000; n++) grow_the_pile(1000);\n\
-    puts(\"ready\"); fflush(stdout); if (count > 1) pause(); return 0; }\n";
+    puts(\"ready\"); fflush(stdout); if (count > 1) getchar(); return 0; }\n";
 
 fn heaptap(arguments: &[&str], files: &[&Path]) -> Output {
     Command::new(cli()).args(arguments).args(files).env("COLUMNS", "120").env_remove("LD_PRELOAD").output().unwrap()
@@ -104,14 +104,14 @@ fn a_sysroot_stands_for_the_machine_of_the_dump() {
     assert!(text(&top).contains("grow_the_pile") && text(&top).contains("main"), "{}", text(&top));
 }
 
-/// A tapped process that waits; killed at the end of the test.
+/// A tapped process that waits for the end of its input, and so of the test.
 struct Waiting(Child);
 
 impl Waiting {
     fn start(program: &Path, folder: &Folder) -> Waiting {
         let mut command = Command::new(program);
         under_tap(&mut command, &format!("prof:true,lg_prof_sample:10,{HOWEVER_SHORT}"), folder.path());
-        let mut child = command.arg("wait").stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command.arg("wait").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = [0; 6];
         std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
         Waiting(child)
@@ -120,8 +120,8 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        drop(self.0.stdin.take());
+        support::wait_or_kill(&mut self.0, std::time::Duration::from_secs(60));
     }
 }
 
@@ -166,9 +166,11 @@ fn a_pack_opens_where_nothing_of_the_program_is_left() {
     run("tar", &["-xzf", pack.to_str().unwrap()], folder.path());
     if have_jeprof() {
         let dump = collect_dumps(&folder.path().join("dumps")).pop().unwrap();
-        let sum: u64 = jeprof_text(&cli(), &Dump { ..dump }).iter().map(|row| row.flat).sum();
+        let rows = jeprof_text(&cli(), &dump);
+        let sum: u64 = rows.iter().map(|row| row.flat).sum();
         let live = there["bytes"].as_f64().unwrap();
-        assert!((sum as f64 / live - 1.0).abs() < 0.01, "{sum} {live}");
+        // jeprof cuts each function's sum to whole bytes.
+        assert!((sum as f64 - live).abs() <= rows.len() as f64 + 1.0, "{sum} {live}");
     }
     let again = heaptap(&["pack", "-o", "/dev/null"], &[&pack]);
     assert_eq!(again.status.code(), Some(2));
