@@ -38,7 +38,14 @@ pub(crate) struct Rounds {
     /// The region that explains itself (its address: `reset` puts another in its place), and the lock on it.
     noted: usize,
     guard: Option<File>,
+    /// When to look next for what killed processes left.
+    adopt_ns: u64,
 }
+
+/// The second look: of a process that was killed right before we started the kernel may not have taken the locks away.
+const SECOND_LOOK_NS: u64 = 10_000_000_000;
+/// From then on, for siblings that are killed while we live.
+const LOOK_NS: u64 = 3600 * 1_000_000_000;
 
 impl Rounds {
     /// The first round: the region explains itself, and what others left is taken care of.
@@ -54,6 +61,7 @@ impl Rounds {
             mirror: Mirror::default(),
             noted: 0,
             guard: None,
+            adopt_ns: clock::monotonic_ns() + SECOND_LOOK_NS,
         };
         rounds.note_region();
         rounds.last.note(&rounds.measure());
@@ -84,6 +92,11 @@ impl Rounds {
         }
         if self.announced {
             PROFILER.mirror(&mut self.mirror);
+        }
+        let now = clock::monotonic_ns();
+        if now >= self.adopt_ns {
+            self.adopt_ns = now + LOOK_NS;
+            PROFILER.adopt();
         }
     }
 

@@ -83,6 +83,7 @@ pub(super) fn orphans(settings: &Settings) -> impl Iterator<Item = Orphan> {
     let regions = files(Some(Path::new(directory.as_str())));
     let mirrors = files(own_directory.as_deref().filter(|_| !settings.prefix().is_empty()));
     let min_bytes = settings.options.prof_min_bytes;
+    remove_stray_controls(Path::new(directory.as_str()));
     let of_regions = regions.filter_map(move |path| region(path, min_bytes, own_directory.as_deref()));
     of_regions.chain(mirrors.filter_map(mirror))
 }
@@ -161,6 +162,18 @@ fn read(file: &File, bytes: u64) -> Option<Snapshot> {
 fn since_change_ns(metadata: &Metadata) -> u64 {
     let since = metadata.modified().ok().and_then(|time| SystemTime::now().duration_since(time).ok());
     since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Control files whose region is gone: their process ended while its keeper was about to begin.
+fn remove_stray_controls(directory: &Path) {
+    let is_stray = |path: &PathBuf| {
+        let region = path.with_extension("region");
+        let pid = LifeName::of_region(&region).map(|life| life.pid);
+        let is_old = fs::symlink_metadata(path).is_ok_and(|metadata| since_change_ns(&metadata) > KEPT_NS);
+        let is_control = path.extension().is_some_and(|extension| extension == "control");
+        is_control && is_old && !region.exists() && pid.is_some_and(|pid| !maps::is_mapped(pid, path))
+    };
+    files(Some(directory)).filter(is_stray).for_each(|path| drop(fs::remove_file(path)));
 }
 
 /// Removes a region, and the control file beside it.
