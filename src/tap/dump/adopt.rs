@@ -47,6 +47,7 @@ pub(super) struct Orphan {
     pub(super) is_of_own_directory: bool,
     region: Option<PathBuf>,
     age_ns: u64,
+    is_of_other_namespace: bool,
 }
 
 impl Orphan {
@@ -67,9 +68,10 @@ impl Orphan {
         }
     }
 
-    /// Its dump cannot be written: the region goes if it has waited long enough.
+    /// Its dump cannot be written: the region goes if it has waited long enough, or waits for a folder that is gone.
     pub(super) fn give_up(&self) {
-        if let Some(region) = self.region.as_ref().filter(|_| self.age_ns > GIVEN_UP_NS) {
+        let is_gone = !self.is_of_other_namespace && self.prefix.parent().is_some_and(|parent| !parent.exists());
+        if let Some(region) = self.region.as_ref().filter(|_| is_gone || self.age_ns > GIVEN_UP_NS) {
             remove_region(region);
         }
     }
@@ -132,7 +134,8 @@ fn region(path: PathBuf, min_bytes: u64, own_directory: Option<&Path>) -> Option
     } else {
         snapshot.tell_death();
     }
-    Some(Orphan { snapshot, prefix, is_of_own_directory, region: Some(path), age_ns })
+    let is_of_other_namespace = glance.is_other_namespace;
+    Some(Orphan { snapshot, prefix, is_of_own_directory, region: Some(path), age_ns, is_of_other_namespace })
 }
 
 fn mirror(path: PathBuf) -> Option<Orphan> {
@@ -150,7 +153,14 @@ fn mirror(path: PathBuf) -> Option<Orphan> {
         return None;
     }
     snapshot.tell_death();
-    Some(Orphan { snapshot, prefix: life.prefix, is_of_own_directory: true, region: None, age_ns })
+    Some(Orphan {
+        snapshot,
+        prefix: life.prefix,
+        is_of_own_directory: true,
+        region: None,
+        age_ns,
+        is_of_other_namespace: false,
+    })
 }
 
 /// Nobody writes any more: what is read once is settled.
