@@ -141,6 +141,25 @@ fn other_users_are_refused() {
     assert!(files(churn.folder.path(), ".heap").is_empty(), "nothing was done for nobody");
 }
 
+/// A directory of that name that somebody else made keeps nobody from surviving.
+#[test]
+fn a_directory_that_is_not_ours_is_left_alone() {
+    let isolated = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /dev/shm && exec \"$@\"", "sh"];
+    let taken = "mount -t tmpfs none /dev/shm && mkdir -m 755 /dev/shm/heaptap-0 && exec \"$@\"";
+    let probe = Command::new("unshare").args(&isolated[1..]).arg("true").output();
+    if !probe.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: no mount namespaces here");
+        return;
+    }
+    let launcher = ["unshare", "--mount", "sh", "-c", taken, "sh"];
+    let churn = Churn::launch(Folder::new("taken"), &launcher, &format!("{CONF},{HOWEVER_SHORT}"));
+    churn.wait_for_note();
+    assert!(churn.leaked_bytes(&churn.pid()) > 0.0);
+    churn.ask(&["dump", &churn.pid()]);
+    let shm = PathBuf::from(format!("/proc/{}/root/dev/shm", churn.pid()));
+    assert!(files(&shm.join("heaptap-0"), "").is_empty() && !files(&shm.join("heaptap-0.1"), ".region").is_empty());
+}
+
 /// Another container that shares the pid namespace, as far as files go: a mount namespace with a tmpfs of its own.
 #[test]
 fn a_process_in_another_mount_namespace_is_read_and_controlled() {

@@ -8,7 +8,7 @@
 //! because tmpfs is memory.
 
 use super::maps;
-use crate::tap::os::{clock, shared, sys};
+use crate::tap::os::{clock, folder, shared, sys};
 use crate::tap::settings::Settings;
 use crate::wire::life_lock;
 use crate::wire::life_name::LifeName;
@@ -91,12 +91,7 @@ pub(super) fn orphans(settings: &Settings) -> impl Iterator<Item = Orphan> {
 }
 
 fn files(directory: Option<&Path>) -> impl Iterator<Item = PathBuf> + use<> {
-    directory
-        .and_then(|directory| fs::read_dir(directory).ok())
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
+    directory.map(folder::entries).into_iter().flatten()
 }
 
 fn region(path: PathBuf, min_bytes: u64, own_directory: Option<&Path>) -> Option<Orphan> {

@@ -280,6 +280,11 @@ impl Profiler {
         self.store.forget();
     }
 
+    /// After a reset: whoever looks from outside finds the process at once, not with its next sample.
+    pub(crate) fn begin_again(&self) {
+        self.open_store();
+    }
+
     /// Estimated bytes, objects and call stacks of what is live. For the leak summary at the end.
     pub(crate) fn live_totals(&self) -> Option<(u64, u64, usize)> {
         let count = || {
@@ -351,11 +356,6 @@ impl Profiler {
             unwind::refresh_objects();
         }
         Occasion { uptime_ns: self.uptime_ns(), java: self.hotspot.to_string() }
-    }
-
-    /// Token of this life.
-    pub(crate) fn token(&self) -> u64 {
-        self.life.token()
     }
 
     /// Switches sampling on or off. Threads go on drawing waits, so they notice at once.
