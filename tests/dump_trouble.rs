@@ -352,3 +352,14 @@ fn a_signal_and_a_trim_make_dumps_where_they_are_asked_for() {
     assert_eq!(reasons(",prof_dump_trim:true", "t"), ["trim", "final"]);
     assert_eq!(reasons("", "t"), ["final"]);
 }
+
+#[test]
+fn an_exec_leaves_no_memory_behind() {
+    let scene = Scene::new("exec");
+    let output = scene.shell("$TAP,prof_prefix:x sh -c 'exec $PROGRAM 2000 2'", "");
+    assert!(output.status.success(), "{:?}", lines(&output));
+    let pid = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    assert!(scene.dumps(".").iter().any(|dump| dump.is_final() && dump.pid.to_string() == pid));
+    let listed = String::from_utf8(heaptap(&["ps", "--all"]).stdout).unwrap();
+    assert!(!listed.lines().any(|line| line.split_whitespace().next() == Some(&pid)), "{listed}");
+}

@@ -127,7 +127,7 @@ impl Rounds {
             self.attempts -= 1;
             self.guard = guard(store);
         }
-        store.region().set_flag(Head::Significant, self.announced);
+        store.region().set_flag(Head::Significant, PROFILER.is_significant());
         store.region().set_flag(Head::Paused, !PROFILER.is_active());
     }
 

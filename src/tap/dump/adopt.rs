@@ -112,9 +112,11 @@ fn region(path: PathBuf, min_bytes: u64, own_directory: Option<&Path>) -> Option
         }
         return None;
     }
+    let is_replaced = !glance.is_other_namespace && maps::started_before(life.pid, glance.start_ns);
     let is_worth_a_file = glance.is_significant || glance.live_bytes >= min_bytes;
     let Some(prefix) = glance.prefix.filter(|_| is_worth_a_file && metadata.len() <= MOST_BYTES) else {
-        if age_ns > KEPT_NS {
+        // A start script that became its server is nobody's profile, and each start leaves some.
+        if age_ns > KEPT_NS || is_replaced {
             remove_region(&path);
         }
         return None;
@@ -124,7 +126,7 @@ fn region(path: PathBuf, min_bytes: u64, own_directory: Option<&Path>) -> Option
         return None;
     }
     let mut snapshot = read(&file, metadata.len())?;
-    if !glance.is_other_namespace && maps::started_before(life.pid, snapshot.start_monotonic_ns) {
+    if is_replaced {
         snapshot.tell("exec", snapshot.pulse_ns);
     } else {
         snapshot.tell_death();
@@ -190,6 +192,7 @@ fn remove_region(region: &Path) {
 /// What a few pages of a region tell: enough to leave alone what is not ours to adopt, without reading 48 MiB.
 struct Glance {
     prefix: Option<PathBuf>,
+    start_ns: u64,
     pulse_ns: u64,
     live_bytes: u64,
     is_significant: bool,
@@ -210,6 +213,7 @@ impl Glance {
         let prefix = text.metadata.iter().find(|(key, _)| key == "prefix").map(|(_, value)| PathBuf::from(value));
         Some(Glance {
             prefix,
+            start_ns: head(Head::StartMonotonicNs),
             pulse_ns: head(Head::PulseNs),
             live_bytes: pages.word(layout.section(SectionId::Counters).start + Counter::LiveBytes as usize),
             is_significant: head(Head::Significant) != 0,
