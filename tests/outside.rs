@@ -22,8 +22,7 @@ struct Sleeper(std::process::Child);
 
 impl Sleeper {
     fn start(command: &mut Command) -> Sleeper {
-        let sleeper = Sleeper(command.env_remove("LD_PRELOAD").spawn().unwrap());
-        sleeper
+        Sleeper(command.env_remove("LD_PRELOAD").spawn().unwrap())
     }
 
     fn pid(&self) -> String {

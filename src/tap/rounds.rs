@@ -106,7 +106,8 @@ impl Rounds {
     }
 
     /// The last round: from now on nobody can say whether the process lives.
-    pub(crate) fn end(&self) {
+    pub(crate) fn end(&mut self) {
+        self.mirror.remove();
         if let Some(control) = &self.control {
             control.remove();
         }

@@ -48,6 +48,8 @@ pub(super) struct Orphan {
     region: Option<PathBuf>,
     age_ns: u64,
     is_of_other_namespace: bool,
+    /// Held open: we have claimed it, and no other process that starts now will.
+    _claim: File,
 }
 
 impl Orphan {
@@ -125,6 +127,7 @@ fn region(path: PathBuf, min_bytes: u64, own_directory: Option<&Path>) -> Option
     if !is_of_own_directory && age_ns < FORLORN_NS {
         return None;
     }
+    let file = claimed(file, &path)?;
     let mut snapshot = read(&file, metadata.len())?;
     if is_replaced {
         snapshot.tell("exec", snapshot.pulse_ns);
@@ -132,7 +135,15 @@ fn region(path: PathBuf, min_bytes: u64, own_directory: Option<&Path>) -> Option
         snapshot.tell_death();
     }
     let is_of_other_namespace = glance.is_other_namespace;
-    Some(Orphan { snapshot, prefix, is_of_own_directory, region: Some(path), age_ns, is_of_other_namespace })
+    Some(Orphan {
+        snapshot,
+        prefix,
+        is_of_own_directory,
+        region: Some(path),
+        age_ns,
+        is_of_other_namespace,
+        _claim: file,
+    })
 }
 
 fn mirror(path: PathBuf) -> Option<Orphan> {
@@ -142,7 +153,7 @@ fn mirror(path: PathBuf) -> Option<Orphan> {
     if !is_ours || Path::new(shared::Path::region(life.pid, life.token).as_str()).exists() {
         return None;
     }
-    let file = File::open(&path).ok().filter(|file| !life_lock::is_held(file))?;
+    let file = claimed(File::open(&path).ok()?, &path)?;
     let age_ns = since_change_ns(&metadata);
     let mut snapshot = read(&file, metadata.len())?;
     let is_its = snapshot.is_mirror && (snapshot.pid, snapshot.token) == (life.pid, life.token);
@@ -157,7 +168,14 @@ fn mirror(path: PathBuf) -> Option<Orphan> {
         region: None,
         age_ns,
         is_of_other_namespace: false,
+        _claim: file,
     })
+}
+
+/// The file, if nobody holds it and it still is what lies there: another process may have been faster.
+fn claimed(file: File, path: &Path) -> Option<File> {
+    let is_it = || Some(file.metadata().ok()?.ino() == fs::symlink_metadata(path).ok()?.ino());
+    (life_lock::claim(&file) && is_it() == Some(true)).then_some(file)
 }
 
 /// Nobody writes any more: what is read once is settled.

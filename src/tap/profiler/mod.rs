@@ -103,8 +103,6 @@ pub(crate) struct Profiler {
     period: AtomicU64,
     governor: Governor,
     life: Life,
-    /// Number of the life that is worth a file.
-    significant: AtomicU32,
     scratch: ScratchPool,
     hotspot: Hotspot,
     /// A seccomp filter kills for what sampling does, or for what files need: never again, then.
@@ -136,7 +134,6 @@ impl Profiler {
             period: AtomicU64::new(1 << 19),
             governor: Governor::new(),
             life: Life::new(),
-            significant: AtomicU32::new(0),
             scratch: ScratchPool::new(),
             hotspot: Hotspot::new(),
             deadly: [const { AtomicBool::new(false) }; 2],
@@ -190,20 +187,8 @@ impl Profiler {
         clock::monotonic_ns().saturating_sub(self.life.start_ns())
     }
 
-    /// Whether this process is worth a file: it lived long enough, held enough, or was asked for. Once it is, it stays so.
+    /// Whether this process is worth a file: it lived long enough, holds enough, or was asked for.
     pub(crate) fn is_significant(&self) -> bool {
-        let life = self.life.number();
-        if self.significant.load(Ordering::Relaxed) == life {
-            return true;
-        }
-        let is_now = self.becomes_significant();
-        if is_now {
-            self.significant.store(life, Ordering::Relaxed);
-        }
-        is_now
-    }
-
-    fn becomes_significant(&self) -> bool {
         let Some(settings) = self.settings() else { return false };
         let options = &settings.options;
         settings.run_pid == Some(self.pid())
