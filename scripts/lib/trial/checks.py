@@ -13,6 +13,9 @@ from trial.run import Run
 
 DEVIATIONS = 4
 
+#: Of all stacks that a server took.
+LEAST_COMPLETE = 0.999
+
 #: Blocks that zlib allocates for one object (usable sizes, measured alike on JDK 8 to 25).
 DEFLATER_BLOCKS = (6144, 65536, 65536, 65536, 65536)
 INFLATER_BLOCKS = (7168, 32768)
@@ -55,7 +58,17 @@ def examine(run: Run, dumps: list[Dump], java_profile: jeprof.Profile | None) ->
     period = own[-1].sample_period()
     total = f"{java_profile.total():,} bytes live in {own[-1].path.name}"
     return [*checks, Check("stock jeprof reads the last dump", java_profile.total() > 0, total),
-            *leaks(run, java_profile, period)]
+            *([complete(own[-1])] if own[-1].stack_ends() else []), *leaks(run, java_profile, period)]
+
+
+def complete(dump: Dump) -> Check:
+    """Stacks that reach the root of their thread; the others say why they do not."""
+    ends = dump.stack_ends()
+    total = sum(ends.values())
+    reasons = ", ".join(f"{count} {word}" for word, count in sorted(ends.items()) if word != "root")
+    share = ends.get("root", 0) / max(total, 1)
+    figures = f"{100 * share:.4f} % of {total:,} ({reasons or 'no other'})"
+    return Check("stacks are complete to the thread's root", share >= LEAST_COMPLETE, figures)
 
 
 def served(run: Run) -> Check:

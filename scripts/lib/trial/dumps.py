@@ -25,6 +25,11 @@ class Dump:
             raise Trouble(f"{self.path} does not begin with heap_v2/ but with {first[:40]!r}")
         return int(first.removeprefix("heap_v2/"))
 
+    def stack_ends(self) -> dict[str, int]:
+        """How the stacks that were taken ended, by word; empty if a profiler does not say."""
+        found = re.findall(r"^# stack_end_(\w+): (\d+)$", self.path.read_text(errors="replace"), re.MULTILINE)
+        return {word: int(count) for word, count in found}
+
     def program(self) -> str:
         """The executable of its process: the first file in the map, where Linux places a program."""
         text = self.path.read_text(errors="replace").partition("MAPPED_LIBRARIES:")[2]
