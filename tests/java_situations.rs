@@ -12,7 +12,7 @@ use std::process::Command;
 
 use support::java::{Jvm, UNTABLED, built, compile_class, jvms};
 use support::java_dump::{Frames, JavaDump, run_java, run_java_under};
-use support::{Folder, HOWEVER_SHORT, have_jeprof, jeprof_text, needs};
+use support::{Folder, HOWEVER_SHORT, have_jeprof, jeprof_text, needs, skip};
 
 /// Deep enough for all that these programs do.
 const DEEP: &str = "prof_bt_max:512";
@@ -139,7 +139,7 @@ fn follow_javac(files: usize, variants: &[&[&str]]) {
     for jvm in jvms() {
         let javac = jvm.home.join("bin/javac");
         if !javac.is_file() {
-            eprintln!("skipped: {} has no javac", jvm.home.display());
+            skip(&format!("{} has no javac", jvm.home.display()));
             continue;
         }
         let compiler = Jvm { java: javac, ..jvm };

@@ -54,9 +54,15 @@ pub(crate) struct StackTrace {
 
 impl StackTrace {
     /// An empty trace that takes at most `limit` frames (clipped to [`MAX_FRAMES`]).
+    #[cfg(test)]
     pub(crate) const fn new(limit: usize) -> StackTrace {
         let limit = if limit < MAX_FRAMES { limit } else { MAX_FRAMES };
         StackTrace { pcs: [0; MAX_FRAMES], depth: 0, limit, end: StackEnd::NotWalked }
+    }
+
+    /// A trace that must be [`reset`](Self::reset) before it takes frames. All its bits are zero.
+    pub(crate) const fn blank() -> StackTrace {
+        StackTrace { pcs: [0; MAX_FRAMES], depth: 0, limit: 0, end: StackEnd::Root }
     }
 
     /// Makes the trace empty again, with a new limit.

@@ -37,6 +37,11 @@ pub(crate) fn record(number: u64) -> u32 {
     (number & ((1 << RECORD_BITS) - 1)) as u32
 }
 
+/// How many methods the record of this one has held, with it.
+pub(crate) fn life(number: u64) -> u64 {
+    (number >> RECORD_BITS) + 1
+}
+
 /// The fake pc of a line of a method; lines beyond 65,535 become 0, unknown.
 pub(crate) fn pc(number: u64, line: u32) -> u64 {
     BASE + number * STRIDE + 2 * u64::from(u16::try_from(line).unwrap_or(0)) + 1
@@ -57,7 +62,7 @@ mod tests {
     fn parts_find_what_pc_made_also_one_below() {
         for (index, life) in [(0, 1), (1, 1), (77, 1), (65_535, 1), (0, 2), (77, 2), (65_535, MAX_LIVES)] {
             let number = number(index, life).unwrap();
-            assert_eq!(record(number), index);
+            assert_eq!((record(number), super::life(number)), (index, life));
             for line in [0, 1, 30_000, 65_535] {
                 let pc = pc(number, line);
                 assert_eq!((parts(pc), parts(pc - 1)), (Some((number, line)), Some((number, line))));

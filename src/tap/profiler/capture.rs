@@ -57,7 +57,7 @@ impl Capture<'_> {
         let mut stack = StackCache::from_words(thread.stack.get());
         let bounds = stack.bounds(at.sp);
         thread.stack.set(stack.words());
-        let Some(bounds) = bounds else {
+        let Some(mut bounds) = bounds else {
             return trace.set_end(StackEnd::Unreadable);
         };
         if caller.is_none() && !unwind::leave_own_frames(&mut at, &bounds) {
@@ -67,15 +67,21 @@ impl Capture<'_> {
         let names = Names { store: self.store, life: thread.life.get() };
         match self.hotspot {
             None if has_ended => {}
-            None => walk_native(&mut at, &bounds, trace),
+            None => walk_native(&mut at, &mut bounds, trace),
             Some(hotspot) if has_ended => hotspot.push_compiling(&bounds, trace, &names),
-            Some(hotspot) => walk_mixed(hotspot, &mut at, &bounds, trace, &names),
+            Some(hotspot) => walk_mixed(hotspot, &mut at, &mut bounds, trace, &names),
         }
     }
 }
 
 /// Native and Java parts in turn, until one of them ends the trace.
-fn walk_mixed(hotspot: &Hotspot, at: &mut Registers, bounds: &StackBounds, trace: &mut StackTrace, names: &Names<'_>) {
+fn walk_mixed(
+    hotspot: &Hotspot,
+    at: &mut Registers,
+    bounds: &mut StackBounds,
+    trace: &mut StackTrace,
+    names: &Names<'_>,
+) {
     let mut outer = None;
     loop {
         match unwind::walk(at, bounds, trace, false) {
@@ -101,7 +107,7 @@ fn walk_mixed(hotspot: &Hotspot, at: &mut Registers, bounds: &StackBounds, trace
 }
 
 /// Native frames, and those of generated code that keeps frame pointers.
-fn walk_native(at: &mut Registers, bounds: &StackBounds, trace: &mut StackTrace) {
+fn walk_native(at: &mut Registers, bounds: &mut StackBounds, trace: &mut StackTrace) {
     loop {
         let goes_on = match unwind::walk(at, bounds, trace, false) {
             Stop::Ended => false,

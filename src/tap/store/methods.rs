@@ -104,13 +104,21 @@ impl Methods {
     }
 
     fn find(&self, region: &Region, hash: u64) -> Option<u64> {
-        let section = region.section(SectionId::JavaMethods);
-        let is_it = |record| {
-            let is_it = |at| self.touch(region, at) && region.at(at + METHOD_HASH).load(Ordering::Relaxed) == hash;
-            section.record(record).is_some_and(is_it)
-        };
-        let record = self.index.find(hash, is_it)?;
-        number(region, record)
+        let mut found = None;
+        self.index.find(hash, |record| {
+            found = self.number_if(region, record, hash);
+            found.is_some()
+        })?;
+        found
+    }
+
+    /// The number of the method in this record, if that is the one of this hash. A record that is given to another
+    /// method meanwhile, because this thread slept for seconds, has another number afterwards.
+    fn number_if(&self, region: &Region, record: u32, hash: u64) -> Option<u64> {
+        let at = region.section(SectionId::JavaMethods).record(record)?;
+        let before = number(region, record)?;
+        let is_it = self.touch(region, at) && region.at(at + METHOD_HASH).load(Ordering::Acquire) == hash;
+        (is_it && number(region, record) == Some(before)).then_some(before)
     }
 
     /// Keeps a record from being forgotten in this epoch. `false`: it was, and may be written to. Once touched it is
@@ -132,13 +140,13 @@ impl Methods {
         if written.is_none() {
             self.wanted.store(1, Ordering::Relaxed);
         }
-        let record = written?;
+        let (record, number) = written?;
         self.index.insert(hash, record);
-        self.find(region, hash).or_else(|| number(region, record))
+        self.find(region, hash).or(Some(number))
     }
 
-    /// Writes a new record.
-    fn write(&self, region: &Region, class: &[u8], method: &[u8], hash: u64) -> Option<u32> {
+    /// Writes a new record: which, and its number.
+    fn write(&self, region: &Region, class: &[u8], method: &[u8], hash: u64) -> Option<(u32, u64)> {
         let mut words = [0; MAX_WORDS];
         let bytes = class.iter().chain(method).enumerate();
         bytes.for_each(|(n, byte)| {
@@ -155,11 +163,12 @@ impl Methods {
         let names =
             JavaMethodRecord { first_chunk, class_len: class.len() as u16, method_len: method.len() as u16 }.pack();
         region.publish(at, &[names, FORGOTTEN, hash]);
+        let number = number(region, record)?;
         // Release: whoever touches the record sees all of it.
         region.at(at + METHOD_USED).store(u64::from(self.epoch()), Ordering::Release);
         self.methods.fetch_add(1, Ordering::Relaxed);
         self.chunks.fetch_add(self.names.chunks_for(region, words.len()), Ordering::Relaxed);
-        Some(record)
+        Some((record, number))
     }
 
     /// Begins to forget when the table becomes full, and forgets when it is safe to.
@@ -313,7 +322,7 @@ mod tests {
             assert_eq!(name_in(&snapshot, asked), Some(expected), "what was just asked for was forgotten");
         }
         assert!(owners.len() as u32 > 9 * capacity(&store));
-        assert!(store.retire(slot, 64, 9));
+        assert!(store.retire(slot, 64, 9, tls::thread()));
         // What is not held any more goes, too.
         let filled = (50 * quarter..).find(|&n| intern(&store, n).is_none());
         assert!(filled.is_some());

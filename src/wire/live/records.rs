@@ -103,6 +103,25 @@ impl StackRecord {
         self.scaled_objects as f64 / 65536.0
     }
 
+    /// The words after the state word, for a reader: without hash and references.
+    pub(crate) fn pack(&self) -> [u64; 31] {
+        let mut words = [0; 31];
+        let mut set = |n: usize, value: u64| {
+            if let Some(word) = words.get_mut(n - 1) {
+                *word = value;
+            }
+        };
+        set(STACK_SHAPE, stack_shape(self.depth, self.end, self.first_chunk));
+        set(STACK_SAMPLES, self.samples);
+        set(STACK_SAMPLES + 1, self.scaled_objects);
+        set(STACK_SAMPLES + 2, self.bytes);
+        for (n, ages) in self.ages.chunks_exact(2).enumerate() {
+            let age = |bin: usize| ages.get(bin).copied().unwrap_or(0);
+            set(STACK_AGES + n, join(age(0), age(1)));
+        }
+        words
+    }
+
     /// Reads a record through `word(i)`, the i-th of its 32 words.
     pub(crate) fn unpack(word: impl Fn(usize) -> u64) -> StackRecord {
         let shape = word(STACK_SHAPE);
@@ -221,6 +240,10 @@ mod tests {
             period: 8,
         };
         assert_eq!(SampleRecord::unpack(sample.pack()), sample);
+        let mut stack = StackRecord { depth: 3, end: 4, first_chunk: 5, samples: 6, ..StackRecord::default() };
+        (stack.scaled_objects, stack.bytes, stack.ages[0], stack.ages[31]) = (7, 8, 9, 10);
+        let words = stack.pack();
+        assert_eq!(StackRecord::unpack(|n| words[n - 1]), stack);
         let thread = ThreadRecord { tid: 77, name: *b"elasticsearch[n\0" };
         assert_eq!(ThreadRecord::unpack(thread.pack()), thread);
         assert_eq!(thread.name(), Some(&b"elasticsearch[n"[..]));
