@@ -92,11 +92,12 @@ def nothing_left(run: Run) -> Check:
 
 
 def only_the_server(run: Run, dumps: list[Dump]) -> Check:
-    """The server's JVM left a final dump; besides it only its launcher may have left files."""
+    """The server's JVM left a final dump; besides it only its launcher may have left files, and what was significant."""
     own = of_process(dumps, run.server_pid)
-    others = [dump for dump in dumps if dump.pid not in (run.server_pid, run.launcher_pid)]
-    of_launcher = len(dumps) - len(own) - len(others)
-    figures = f"{len(own)} of the server, {of_launcher} of its launcher, {len(others)} of others"
+    others = [dump for dump in dumps if dump.pid not in (run.server_pid, run.launcher_pid)
+              and not dump.is_significant()]
+    rest = len(dumps) - len(own) - len(others)
+    figures = f"{len(own)} of the server, {rest} of its launcher or significant, {len(others)} of others"
     if others:
         programs = sorted({dump.program().rpartition("/")[2] for dump in others})
         figures += f" ({', '.join(programs)})"
