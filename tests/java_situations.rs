@@ -98,6 +98,36 @@ fn every_way_to_end_leaves_a_final_dump() {
     }
 }
 
+/// Buffers so small that compiled code often has the collector make a new one.
+const SMALL_BUFFERS: &[&str] = &["-XX:+UseG1GC", "-XX:G1UpdateBufferSize=16", "-XX:G1SATBBufferSize=1k"];
+
+#[test]
+fn collectors_that_compiled_code_calls_are_marked() {
+    let folder = Folder::new("java-barriers");
+    if !compile_class("Barriers", &folder) {
+        return;
+    }
+    let class_path = folder.path().display().to_string();
+    for jvm in jvms().into_iter().filter(|jvm| jvm.accepts(SMALL_BUFFERS)) {
+        let arguments = [SMALL_BUFFERS, &["-Xmx256m", "-cp", &class_path, "Barriers"]].concat();
+        let (_outcome, dump) = run_java(&jvm, &arguments, &format!("{DEEP},prof_accum:true,{LARGE_REGION}"), 0);
+        let below_mark = |(frames, _): &(Frames, _)| {
+            let is_mark =
+                |frame: &Option<String>| frame.as_deref().is_some_and(|text| text.starts_with("[gc barrier]"));
+            frames.iter().position(is_mark).map(|mark| frames[mark + 1..].to_vec())
+        };
+        let below: Vec<Frames> = dump.stacks.iter().filter_map(below_mark).collect();
+        let is_named = |frames: &Frames| match &frames[..] {
+            [Some(method)] => method.starts_with("Barriers.overwrite:"),
+            _ => false,
+        };
+        assert!(below.iter().any(is_named), "{jvm:?}: {below:#?}");
+        // Nothing is guessed beyond: at most the method that called the collector.
+        assert!(below.iter().all(|frames| frames.len() <= 1), "{jvm:?}: {below:#?}");
+        assert!(dump.ended("java-barrier") >= below.len() as u64);
+    }
+}
+
 /// Writes Java sources that give javac and its compilers something to do; returns their paths.
 fn source_tree(folder: &Folder, files: usize) -> Vec<PathBuf> {
     (0..files)
