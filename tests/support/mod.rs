@@ -14,6 +14,7 @@ mod dumps;
 mod folder;
 mod heap_v2;
 pub(crate) mod java;
+pub(crate) mod java_dump;
 mod jeprof;
 mod judges;
 mod pprof;
