@@ -30,6 +30,7 @@ enum Command {
     Tree(commands::tree::Arguments),
     Flame(commands::flame::Arguments),
     Convert(commands::convert::Arguments),
+    Rss(commands::rss::Arguments),
     Ps(commands::ps::Arguments),
     /// Make running processes write a dump each
     Dump(commands::control::Processes),
@@ -49,6 +50,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Growth(arguments) => commands::growth::run(&arguments),
         Command::Leaks(arguments) => commands::leaks::run(&arguments),
         Command::Diff(arguments) => commands::diff::run(&arguments),
+        Command::Rss(arguments) => commands::rss::run(&arguments),
         Command::Ps(arguments) => commands::ps::run(&arguments),
         Command::Recover(arguments) => commands::recover::run(&arguments),
         Command::Dump(processes) => commands::control::dump(&processes),

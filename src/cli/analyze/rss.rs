@@ -140,6 +140,26 @@ pub(crate) struct Share {
     pub(crate) bytes: u64,
 }
 
+/// The answer of `heaptap rss`. The JSON form is a promise like that of `report`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Resident {
+    /// Version of this form.
+    pub(crate) schema: u32,
+    /// Whose memory it is.
+    pub(crate) pid: Option<u32>,
+    /// Path of its program.
+    pub(crate) exe: Option<String>,
+    /// Classes of it.
+    #[serde(flatten)]
+    pub(crate) account: Account,
+    /// Live bytes of malloc, where the process is tapped.
+    pub(crate) live_bytes: Option<u64>,
+    /// What the control group uses.
+    pub(crate) memory_used_bytes: Option<u64>,
+    /// What it may use.
+    pub(crate) memory_limit_bytes: Option<u64>,
+}
+
 /// What a JVM says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct JvmSizes {

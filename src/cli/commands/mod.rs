@@ -14,6 +14,7 @@ mod output;
 pub(crate) mod ps;
 pub(crate) mod recover;
 pub(crate) mod report;
+pub(crate) mod rss;
 pub(crate) mod run;
 mod shell;
 mod terminal;

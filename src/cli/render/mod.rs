@@ -8,6 +8,7 @@ pub(crate) mod json;
 pub(crate) mod layout;
 pub(crate) mod leaks;
 pub(crate) mod pprof;
+pub(crate) mod rss;
 pub(crate) mod speedscope;
 pub(crate) mod svg;
 pub(crate) mod text;
