@@ -6,7 +6,7 @@ mod support;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 use support::java::{Jvm, compile_class, jvms};
-use support::{Folder, cli, under_tap};
+use support::{Folder, Schema, cli, under_tap};
 
 /// A JVM that runs `Collected` under the tap until its stdin is closed.
 struct Living {
@@ -73,6 +73,9 @@ fn what_waits_for_the_collector_is_told_from_what_is_held() {
         for options in [&[][..], &["-XX:+DisableExplicitGC"]] {
             let Some(living) = Living::start(&jvm, options) else { return };
             let collection = living.json(&["leaks", "--after-gc", "--json"]);
+            let mut schema = Schema::read();
+            schema.check("Collection", &collection);
+            assert!(schema.seen.contains("Collected"));
             let (held, before, after) = row(&collection, "Collected.hold");
             assert_eq!(held, "held", "{} {options:?}", jvm.home.display());
             assert!((before / BUFFERS - 1.0).abs() < 0.05 && (after / before - 1.0).abs() < 0.01, "{before} {after}");

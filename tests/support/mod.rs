@@ -14,6 +14,7 @@ mod folder;
 mod heap_v2;
 pub(crate) mod java;
 mod jeprof;
+mod schema;
 mod subject;
 
 use std::env;
@@ -23,6 +24,7 @@ pub(crate) use dumps::{Dump, collect as collect_dumps};
 pub(crate) use folder::Folder;
 pub(crate) use heap_v2::{HeapV2, Stack};
 pub(crate) use jeprof::{Row, have_jeprof, jeprof_collapsed, jeprof_text};
+pub(crate) use schema::Schema;
 pub(crate) use subject::{Outcome, Subject, under_tap, wait_or_kill};
 
 /// Every allocation sampled, a dump at the end: the harshest setting a program can be run under.

@@ -4,6 +4,7 @@
 pub(crate) mod child;
 pub(crate) mod control;
 pub(crate) mod files;
+mod glob;
 pub(crate) mod jvm;
 pub(crate) mod memory;
 mod perf_data;
