@@ -73,7 +73,7 @@ impl Collection {
             .filter_map(|row| {
                 let (before, after) = (row.trend.first_bytes, row.trend.last_bytes);
                 // What came meanwhile is neither.
-                (before >= 0.5).then(|| CollectedRow {
+                (before >= 0.5).then_some(CollectedRow {
                     label: row.label,
                     frames: row.frames,
                     fate: if before - after > MOST * before { Fate::Waited } else { Fate::Held },

@@ -257,9 +257,9 @@ impl Area<'_> {
 
     /// What the JVM's heap consists of: its pages, and the archived objects that it begins with.
     fn may_be_heap(&self) -> bool {
-        self.path.starts_with("/memfd:java_heap")
-            || self.path.ends_with(".jsa")
-            || self.is_anonymous() && !self.is_code() && !self.is_guard() && !(self.is_writable() && self.has("nr"))
+        let is_mallocs = self.is_writable() && self.has("nr");
+        let is_of_the_jvm = self.is_anonymous() && !self.is_code() && !self.is_guard() && !is_mallocs;
+        self.path.starts_with("/memfd:java_heap") || self.path.ends_with(".jsa") || is_of_the_jvm
     }
 }
 

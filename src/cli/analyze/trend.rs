@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn many_dumps_see_what_two_cannot() {
-        let wobble = |n: usize| if n % 2 == 0 { 0.6 } else { -0.6 };
+        let wobble = |n: usize| if n.is_multiple_of(2) { 0.6 } else { -0.6 };
         let slow: Vec<f64> = (0..100).map(|n| 100.0 + n as f64 * 0.07 + wobble(n)).collect();
         let trend = judge(&slow);
         assert_eq!(trend.verdict, Verdict::Grows, "{trend:?}");
