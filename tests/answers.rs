@@ -125,6 +125,12 @@ fn leaks_judges_one_dump_by_the_ages_of_its_objects() {
     let output = heaptap(&["leaks"], std::slice::from_ref(&dump));
     assert_eq!(output.status.code(), Some(1));
     assert_is_file("aged.leaks.txt", &output);
+    // A young process has no past.
+    let young = std::fs::read_to_string(&dump).unwrap().replace("uptime_ns: 3600", "uptime_ns: 60");
+    let young = folder.write("shop.4711.3.f.heap", &young.replace("93/1140", "70/1140").replace("101/3803", "70/3803"));
+    let young = heaptap(&["leaks"], &[young]);
+    assert_eq!(young.status.code(), Some(0));
+    assert!(stdout(&young).contains("too young to be judged"), "{young:?}");
     // The report's first lines say so, too; what was allocated once and kept is none.
     let report = stdout(&heaptap(&["report"], &[dump]));
     assert!(report.contains("LEAKS, by the ages of objects"), "{report}");

@@ -18,7 +18,7 @@ const FREED_ENOUGH: u64 = 20;
 /// So many times the usual lifetime is too old.
 const TOO_OLD: f64 = 8.0;
 /// A process younger than this has no past to judge by, seconds.
-const SETTLED: f64 = 300.0;
+pub(crate) const SETTLED: f64 = 300.0;
 
 /// Live objects of about one age.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]

@@ -4,7 +4,7 @@ use super::Renderer;
 use super::layout::{Layout, clean, cut_middle, sparkline, wrap};
 use super::text::{conclusion, lives};
 use super::units::{Unit, age, bytes, count, duration};
-use crate::cli::analyze::ages::{AgeFacts, Pattern};
+use crate::cli::analyze::ages::{AgeFacts, Pattern, SETTLED};
 use crate::cli::analyze::growth::{Growth, GrowthRow};
 use crate::cli::analyze::outlook::State;
 use crate::cli::analyze::verdict::Conclusion;
@@ -159,7 +159,13 @@ fn headline(growth: &Growth) -> String {
         _ => format!("{} dumps", growth.dumps.len()),
     };
     if growth.dumps.len() < 2 {
+        let uptime = growth.process.uptime_seconds.unwrap_or(f64::INFINITY);
         return match growth.rows.len() {
+            0 if uptime < SETTLED => format!(
+                "{name}{pid}: up {}, too young to be judged by the ages of objects ({}): give several dumps.",
+                age(uptime),
+                age(SETTLED)
+            ),
             0 => format!("{name}{pid}: nothing leaks, by the ages of objects in one dump."),
             1 => format!("{name}{pid}: one place leaks, by the ages of its objects in one dump."),
             many => format!("{name}{pid}: {many} places leak, by the ages of their objects in one dump."),
