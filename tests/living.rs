@@ -5,8 +5,9 @@ mod support;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 use support::java::{Jvm, compile_class, jvms};
-use support::{Folder, Schema, cli, under_tap};
+use support::{Folder, Schema, cli, under_tap, wait_or_kill};
 
 /// A JVM that runs `Collected` under the tap until its stdin is closed.
 struct Living {
@@ -46,8 +47,9 @@ impl Living {
 
 impl Drop for Living {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // It ends by itself and takes its live profile with it; one that is killed leaves that to be recovered.
+        drop(self.child.stdin.take());
+        wait_or_kill(&mut self.child, Duration::from_secs(60));
     }
 }
 

@@ -303,6 +303,21 @@ mod tests {
     }
 
     #[test]
+    fn no_damaged_line_panics_or_gives_nonsense() {
+        let line = "53/1311/146856 60/1/4000 133/18446744073709551615/1 | 0/12 31/18446744073709551615";
+        for at in 0..line.len() {
+            for flip in [0x01, 0x02, 0x04, 0x10] {
+                let mut bytes = line.as_bytes().to_vec();
+                bytes[at] ^= flip;
+                let Some(ages) = std::str::from_utf8(&bytes).ok().and_then(Ages::parse) else { continue };
+                let Some(facts) = AgeFacts::of(&ages, Some(7200.0), 131_072) else { continue };
+                let figures = [facts.confidence, facts.median_seconds, facts.outliving_bytes, facts.rate];
+                assert!(figures.iter().all(|figure| figure.is_finite()), "{facts:?}");
+            }
+        }
+    }
+
+    #[test]
     fn young_processes_and_few_samples_are_not_judged() {
         assert_eq!(facts(evenly(0.0, 60.0, 60), &[], 60.0).pattern, Pattern::Unclear);
         assert_eq!(facts([3000.0], &[], 2.0 * HOUR).pattern, Pattern::Unclear);
