@@ -185,7 +185,7 @@ fn a_running_and_a_stopped_process_are_read_from_outside() {
     thread::sleep(Duration::from_millis(50));
     let truth = churn.leaked() as f64 * LEAK_BYTES;
     assert_near(churn.leaked_bytes(&churn.pid()), truth, truth, "stopped");
-    assert!(churn.ask(&["ps"]).lines().any(|line| line.contains(&churn.pid()) && line.contains("alive")));
+    assert!(churn.ask(&["ps"]).lines().any(|line| line.contains(&churn.pid()) && line.contains("stopped")));
     churn.signal("-CONT");
 }
 

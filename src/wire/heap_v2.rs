@@ -17,7 +17,7 @@
 
 use super::ages::{Ages, live_bin};
 use super::java_pc;
-use super::live::counters::{self, Counter};
+use super::live::counters;
 use super::live::records::{SampleRecord, ThreadRecord};
 use super::live::snapshot::{Snapshot, Stack};
 use super::math::one_minus_exp;
@@ -206,9 +206,7 @@ impl Writer<'_> {
         writeln!(out, "# live_samples: {}", snapshot.samples.len())?;
         writeln!(out, "# torn_records: {}", snapshot.torn)?;
         for (counter, name) in counters::NAMED {
-            if counter != Counter::LiveBytes {
-                writeln!(out, "# {name}: {}", snapshot.counter(counter))?;
-            }
+            writeln!(out, "# {name}: {}", snapshot.counter(counter))?;
         }
         for end in StackEnd::ALL {
             let count = snapshot.counter_at(counters::stack_end_index(end));

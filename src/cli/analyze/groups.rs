@@ -132,7 +132,7 @@ fn functions<'a>(
 }
 
 /// The row that a function belongs to.
-fn key(function: &Function, by: By) -> Option<String> {
+pub(super) fn key(function: &Function, by: By) -> Option<String> {
     let scope = |name: &str, separator: &str| name.rsplit_once(separator).map(|(scope, _)| scope.to_owned());
     match (by, function.origin) {
         (By::Thread, origin) => Some(function.name.clone()).filter(|_| origin == Origin::Thread),

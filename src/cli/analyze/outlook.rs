@@ -226,7 +226,7 @@ mod tests {
             builder.add(format!("x.7.{number}.i{number}.heap").into(), None, heap_v2::parse(text.as_bytes()).unwrap());
         }
         let mut series = builder.finish();
-        symbolize::symbolize(&mut series.profile, &symbolize::Options::default());
+        symbolize::symbolize(&mut series.profile, &symbolize::Options::default(), &mut |_, _| {});
         Report::of(&series, &[]).outlook
     }
 

@@ -16,7 +16,7 @@ use crate::cli::profile::metadata::Metadata;
 use crate::cli::profile::sample::{Estimate, standard_error};
 use crate::cli::profile::series::{Dump, Series};
 use crate::cli::profile::shape::Metric;
-use crate::cli::symbolize::{Module, Source};
+use crate::cli::symbolize::Module;
 use serde::Serialize;
 
 /// Sites kept of a profile of any size.
@@ -161,12 +161,13 @@ pub(crate) struct ModuleFacts {
 }
 
 impl Report {
-    /// Works out the answer for a symbolised series.
+    /// Works out the answer for a symbolised series, in places.
+    #[cfg(test)]
     pub(crate) fn of(series: &Series, modules: &[Module]) -> Report {
         Report::by(series, modules, Rows::default())
     }
 
-    /// The same in rows of another kind.
+    /// Works out the answer for a symbolised series, in rows of this kind.
     pub(crate) fn by(series: &Series, modules: &[Module], kind: Rows) -> Report {
         let judge = Judge::of(series);
         let period = series.profile.period_bytes;
@@ -304,12 +305,6 @@ fn frames(series: &Series, site: &Site) -> Vec<Frame> {
 }
 
 fn module_facts(module: &Module) -> ModuleFacts {
-    let source = match &module.source {
-        Source::SymbolTable => "symbol table".to_owned(),
-        Source::Exports => "exported symbols only (stripped)".to_owned(),
-        Source::DebugFile(path) => format!("debug file {}", path.display()),
-        Source::Metadata => "recorded in the dump".to_owned(),
-        Source::Nothing(why) => format!("none: {why}"),
-    };
+    let source = module.source.to_string();
     ModuleFacts { path: module.path.clone(), places: module.places, named: module.named, source }
 }

@@ -7,7 +7,7 @@
 use super::inputs::Inputs;
 use crate::cli::analyze::collected::Collection;
 use crate::cli::attach::jvm::{self, Collected};
-use crate::cli::attach::region;
+use crate::cli::attach::{lives, region};
 use crate::cli::profile::series::Series;
 use anyhow::{Result, bail};
 use std::path::Path;
@@ -29,7 +29,7 @@ pub(super) fn collect(inputs: &Inputs) -> Result<Collection> {
     let Some(pid) = process.to_str().and_then(|text| text.parse().ok()) else {
         bail!("{}: --after-gc needs the pid of a running JVM, a file cannot be collected", process.display());
     };
-    let found = region::of_process(pid)?;
+    let found = lives::of_process(pid, &[])?;
     if !found.is_alive {
         bail!("process {pid} was killed: there is nobody to collect (`heaptap leaks {pid}` judges what it left)");
     }

@@ -3,7 +3,7 @@
 use super::output::Output;
 use super::terminal;
 use crate::cli::analyze::rss::{Account, JvmSizes, Resident};
-use crate::cli::attach::{memory, region};
+use crate::cli::attach::{lives, memory, region};
 use crate::cli::render::Renderer;
 use crate::cli::render::json::Json;
 use crate::cli::render::rss::RssText;
@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 fn of_process(pid: u32) -> Result<Resident> {
     let account = memory::account(pid)?;
-    let region = region::of_process(pid).ok().filter(|found| found.is_alive);
+    let region = lives::of_process(pid, &[]).ok().filter(|found| found.is_alive);
     let live_bytes = region.and_then(|found| region::live_bytes(&found.path).ok());
     let exe = std::fs::read_link(format!("/proc/{pid}/exe")).ok();
     let limit = memory::limit(pid);

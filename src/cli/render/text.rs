@@ -217,6 +217,10 @@ fn totals(report: &Report) -> String {
         period => format!("± {}, one sample per {}", unit.amount(report.error_bytes), bytes(period as f64)),
     };
     let resident = match report.rss_bytes {
+        // Live is what was asked for, resident what was touched since.
+        Some(rss) if report.metric == Metric::InuseBytes && report.bytes > rss as f64 => {
+            format!("; {} resident: not all of it was touched yet", bytes(rss as f64))
+        }
         Some(rss) if rss > 0 && report.metric == Metric::InuseBytes => {
             format!("; {} of {} resident", share(report.bytes / rss as f64), bytes(rss as f64))
         }

@@ -36,6 +36,22 @@ pub(super) fn of(bytes: usize) -> Option<SizeClass> {
     Some(SizeClass { index: (lg_distance - LG_QUANTUM) as usize * 4 + steps, bytes: steps << lg_distance })
 }
 
+/// The class below a class of so many bytes, if both are of these.
+#[inline]
+pub(super) fn before(bytes: usize) -> Option<usize> {
+    match bytes {
+        0..=16 => Some(8),
+        17..=LARGEST => Some(bytes - (1 << lg_distance(bytes))),
+        _ => None,
+    }
+}
+
+/// log2 of the distance to the class below.
+#[inline]
+pub(super) fn lg_distance(bytes: usize) -> u32 {
+    (bytes - 1).ilog2().saturating_sub(2).max(LG_QUANTUM)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

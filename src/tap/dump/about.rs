@@ -49,5 +49,7 @@ fn process(reason: &str, occasion: &Occasion, settings: &Settings) -> Vec<(Strin
         ("prefix", prefix),
         ("heaptap_version", env!("CARGO_PKG_VERSION").into()),
     ];
-    pairs.into_iter().map(|(key, value): (&str, String)| (key.into(), value)).collect()
+    // `heaptap run` finds by this what its program's processes left.
+    let run = settings.run_report.map(|report| ("run", String::from_utf8_lossy(report).into_owned()));
+    pairs.into_iter().chain(run).map(|(key, value): (&str, String)| (key.into(), value)).collect()
 }

@@ -1,5 +1,7 @@
 //! Floor 6: the life of the process: its first call, fork, and its end.
 
+#[cfg(not(test))]
+mod exec;
 pub(crate) mod exit;
 mod first_call;
 mod fork;
@@ -7,6 +9,9 @@ mod leak;
 #[cfg(not(test))]
 mod rival;
 pub(crate) mod sandbox;
+#[cfg(not(test))]
+mod sibling;
+mod signal;
 
 pub(crate) use first_call::ensure_started;
 
@@ -20,6 +25,9 @@ extern "C" fn constructor() {
     fork::register();
     exit::register();
     rival::yield_to();
+    exec::leave_children_alone();
+    signal::register();
+    sibling::silence();
 }
 
 #[cfg(not(test))]
@@ -27,3 +35,9 @@ extern "C" fn constructor() {
 #[unsafe(link_section = ".init_array")]
 #[allow(unsafe_code)]
 static CONSTRUCTOR: extern "C" fn() = constructor;
+
+#[cfg(not(test))]
+#[used]
+#[unsafe(link_section = ".fini_array")]
+#[allow(unsafe_code)]
+static DESTRUCTOR: extern "C" fn() = sibling::hush;

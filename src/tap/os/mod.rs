@@ -13,6 +13,7 @@ mod no_unwinder;
 pub(crate) mod range;
 pub(crate) mod shared;
 pub(crate) mod signals;
+pub(crate) mod space;
 pub(crate) mod spare_stack;
 pub(crate) mod stderr;
 pub(crate) mod sys;

@@ -9,12 +9,14 @@
 #![allow(unsafe_code)]
 
 use crate::tap::os::{map, shared};
+use crate::wire::life_name::LifeName;
 use crate::wire::live::Words;
 use crate::wire::live::counters::{self, Counter};
 use crate::wire::live::layout::{Head, Layout, MAGIC, MIN_BYTES, Section, SectionId};
 use crate::wire::live::state::{self, BUSY, FREE, LIVE};
 use crate::wire::live::text;
 use crate::wire::stack_end::StackEnd;
+use std::path::PathBuf;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 
@@ -83,7 +85,7 @@ impl Region {
             shared::create(&shared::Path::region(identity.pid, identity.token), layout.words() * 8, 0o400)?.cast();
         let backed = Some(SectionId::ALL.map(|id| AtomicUsize::new(layout.section(id).start)));
         let region = Region { words, layout, backed };
-        if !region.back(SectionId::Counters, region.section(SectionId::Counters).capacity as u32 - 1) {
+        if !region.back(SectionId::Counters, counters::WORDS as u32 - 1) {
             shared::remove(&shared::Path::region(identity.pid, identity.token));
             return None;
         }
@@ -139,6 +141,23 @@ impl Region {
     /// Says which sampling period is in force.
     pub(crate) fn set_period(&self, period: u64) {
         self.at(Head::Period as usize).store(period, Ordering::Relaxed);
+    }
+
+    /// Says something that is 0 or 1 (`Guarded`, `Significant`, `Ending`).
+    pub(crate) fn set_flag(&self, flag: Head, value: bool) {
+        self.at(flag as usize).store(u64::from(value), Ordering::Release);
+    }
+
+    /// The names of this life's files, without a prefix.
+    pub(crate) fn life(&self) -> LifeName {
+        let (pid, token) = self.identity();
+        LifeName { prefix: PathBuf::new(), pid, token }
+    }
+
+    /// The file of a shared region.
+    pub(crate) fn path(&self) -> Option<shared::Path> {
+        let (pid, token) = self.identity();
+        self.backed.is_some().then(|| shared::Path::region(pid, token))
     }
 
     /// Says that the process lives.
@@ -223,24 +242,30 @@ impl Region {
         self.at(Layout::used_word(id)).fetch_max(u64::from(count), Ordering::Release);
     }
 
-    /// Adds to a counter (wrapping; subtract by adding the two's complement).
+    /// Adds to a counter (wrapping; subtract by adding the two's complement). What rarely happens.
+    pub(crate) fn count(&self, counter: Counter, amount: u64) {
+        self.count_apart(0, counter, amount);
+    }
+
+    /// The same for what happens with each sample; `hint` spreads threads. What this set of counters has then.
     #[inline]
-    pub(crate) fn count(&self, counter: Counter, amount: u64) -> u64 {
-        self.counter_word(counter as usize).fetch_add(amount, Ordering::Relaxed).wrapping_add(amount)
+    pub(crate) fn count_apart(&self, hint: usize, counter: Counter, amount: u64) -> u64 {
+        self.counter_word(hint, counter as usize).fetch_add(amount, Ordering::Relaxed).wrapping_add(amount)
     }
 
     /// A counter's value.
     pub(crate) fn counter(&self, counter: Counter) -> u64 {
-        self.counter_word(counter as usize).load(Ordering::Relaxed)
+        counters::sum(self, &self.layout, counter as usize)
     }
 
     /// Counts one stack that ended this way.
-    pub(crate) fn count_end(&self, end: StackEnd) {
-        self.counter_word(counters::stack_end_index(end)).fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn count_end(&self, hint: usize, end: StackEnd) {
+        self.counter_word(hint, counters::stack_end_index(end)).fetch_add(1, Ordering::Relaxed);
     }
 
-    fn counter_word(&self, index: usize) -> &AtomicU64 {
-        self.at(self.section(SectionId::Counters).start + index)
+    fn counter_word(&self, hint: usize, index: usize) -> &AtomicU64 {
+        let shard = hint % counters::SHARDS * counters::SHARD_WORDS;
+        self.at(self.section(SectionId::Counters).start + shard + index)
     }
 
     /// Writes a record so that a reader sees it whole or not at all. `at` is its state word, and the
