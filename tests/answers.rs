@@ -110,6 +110,20 @@ fn json_is_what_its_page_promises() {
     schema.check("Growth", &json(&["diff", "--json"], &[shop("0.i0"), shop("2.f")]));
     let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
     schema.check("Resident", &json(&["rss", "--json"], &[folder.write("smaps", &smaps)]));
+    schema.check("CallTree", &json(&["tree", "--json"], &series));
+    let whole = json(&["tree", "--json", "--least", "0"], &series);
+    let is_top = |node: &&serde_json::Value| node["parent"].is_null();
+    let nodes = whole["nodes"].as_array().unwrap();
+    let tops: f64 = nodes.iter().filter(is_top).map(|node| node["bytes"].as_f64().unwrap()).sum();
+    let own: f64 = nodes.iter().map(|node| node["own_bytes"].as_f64().unwrap()).sum();
+    let all = whole["bytes"].as_f64().unwrap();
+    assert!((tops - all).abs() < 1.0 && (own - all).abs() < 1.0, "{tops} {own} {all}");
+    schema.check("CallTree", &json(&["tree", "--json", "--callers", "--least", "20"], &series));
+    schema.check("Top", &json(&["top", "--json"], &series));
+    schema.check("Callers", &json(&["callers", "--json", "Catalog.unpack"], &series));
+    schema.check("Info", &json(&["info", "--json"], &series));
+    schema.check("Symbols", &json(&["symbols", "--json"], &series));
+    schema.check("Profile", &json(&["convert", "--to", "json"], &series));
     // What only a running JVM has is in tests/living.rs.
     assert_eq!(schema.unseen(), ["Collected", "Collection"]);
 }
@@ -149,6 +163,7 @@ fn filters_reach_every_report() {
     // Threads: rows, and words to choose by.
     let by_thread = text(&["growth", "--by", "thread", "--all"], &[dumps().join("shop")]);
     assert!(by_thread.contains("thread http-worker-1") && by_thread.contains("thread main"), "{by_thread}");
+    assert!(text(&["top", "--by", "thread"], &[shop("2.f")]).contains("thread http-worker-1"));
     let worker = live_of(&heaptap(&["report", "--json", "--threads", "--focus", "http-worker"], &[shop("2.f")]));
     let others = live_of(&heaptap(&["report", "--json", "--threads", "--ignore", "http-worker"], &[shop("2.f")]));
     assert!(worker > 0.0 && (worker + others - live_bytes(&shop("2.f"))).abs() < 1.0, "{worker} {others}");
