@@ -480,7 +480,9 @@ impl Profiler {
     #[inline(never)]
     fn govern(&self, profiler_ns: u64) {
         let Some(settings) = self.settings() else { return };
-        let spent = Spent { cpu_ns: clock::process_cpu_ns(), profiler_ns };
+        let counter = |counter| self.store().map_or(0, |store| store.region().counter(counter));
+        let visits = counter(Counter::Samples) + counter(Counter::Retired);
+        let spent = Spent { cpu_ns: clock::process_cpu_ns(), profiler_ns, visits };
         let period = self.period.load(Ordering::Relaxed);
         if let Some(next) = self.governor.judge(spent, settings.options.prof_max_overhead, period)
             && next != period

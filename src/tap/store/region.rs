@@ -119,6 +119,16 @@ impl Region {
         done
     }
 
+    /// Gives memory to so many words of a half of the text: the rest of the first half needs none.
+    fn back_half(&self, from: usize, words: usize) -> bool {
+        let (first, end) = (from - from % PAGE_WORDS, (from + words).next_multiple_of(PAGE_WORDS));
+        if self.backed.is_none() {
+            return true;
+        }
+        // SAFETY: inside the mapping: checked before.
+        end <= self.layout.words() && shared::populate(unsafe { self.words.add(first) }.cast(), (end - first) * 8)
+    }
+
     /// Gives the region a new text (see `wire::live::text`); one caller at a time. What does not fit is cut.
     pub(crate) fn set_text(&self, text: &[u8]) {
         let section = self.section(SectionId::Text);
@@ -126,7 +136,7 @@ impl Region {
         let generation = (state.load(Ordering::Relaxed) >> 32) + 1;
         let text = text.get(..text.len().min(section.capacity / 2 * 8)).unwrap_or(text);
         let half = text::half(generation << 32, section.capacity);
-        if !self.back(SectionId::Text, (half + text.len().div_ceil(8)) as u32) {
+        if !self.back_half(section.start + half, text.len().div_ceil(8)) {
             return;
         }
         for (n, bytes) in text.chunks(8).enumerate() {
