@@ -84,7 +84,7 @@ pub(crate) struct AgeFacts {
 }
 
 impl AgeFacts {
-    /// Works it out for a row of a process that is so old; `None` where the dump tells no ages.
+    /// Works it out for a row of a process whose allocations were recorded for so long; `None` where the dump tells no ages.
     pub(crate) fn of(ages: &Ages, uptime_seconds: Option<f64>, period_bytes: u64) -> Option<AgeFacts> {
         if ages.live.is_empty() {
             return None;
