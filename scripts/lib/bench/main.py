@@ -7,7 +7,7 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 
-from bench import cli, elasticsearch, instructions, measure, peers, table, workloads
+from bench import cli, elasticsearch, instructions, java_sample, measure, peers, table, workloads
 from bench.figures import Figures
 from bench.rounds import Rounds
 from trial import folders
@@ -109,6 +109,7 @@ class Bench:
         with self.steps.step("One sample, memory, dumps, scaling"):
             figures = Figures(self.programs, self.result.peers, QUICK_REPEATS if self.options.quick else REPEATS)
             self.result.figures = figures.lines
+            figures.lines += java_sample.measure_all(self.programs, figures.peers, figures.repeat)
             figures.sample_cost()
             figures.leak()
             if not self.options.quick:

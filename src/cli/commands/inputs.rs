@@ -29,6 +29,10 @@ pub(crate) struct Inputs {
     #[arg(long, conflicts_with = "pid")]
     pub(crate) merge: bool,
 
+    /// Also show the frames that only pass an allocation on: allocators, their wrappers, the JVM's own
+    #[arg(long)]
+    pub(crate) raw: bool,
+
     #[command(flatten)]
     pub(crate) filters: Filters,
 
@@ -62,6 +66,7 @@ impl Inputs {
         let name = |series| self.symbols.name(series, &found.recorded);
         let mut opened =
             if self.merge { sum(found.series.into_iter().map(name)) } else { name(self.choose(found.series)?) };
+        opened.series.profile.shows_glue = self.raw;
         if by_thread {
             threads::name(&mut opened.series.profile);
         }

@@ -26,10 +26,7 @@ pub(super) fn name(profile: &mut Profile, table: &mut FunctionTable) -> Option<M
     Some(Module { path, build_id: None, places, named: places, source: Source::Metadata, warning: None })
 }
 
-/// `package.Class.method`; what is no method (`[compiling]`) has no class.
+/// `java.util.zip.Inflater.<init>`, or the text of a mark.
 fn full_name(name: &JavaName) -> String {
-    match name.class.as_str() {
-        "" | "-" => name.method.clone(),
-        class => format!("{class}.{}", name.method),
-    }
+    if name.class.is_empty() { name.method.clone() } else { format!("{}.{}", name.class, name.method) }
 }
