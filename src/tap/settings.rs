@@ -54,6 +54,7 @@ impl Settings {
             };
             options::parse(text, &mut options, &mut forward, &mut complain);
         }
+        options.settle();
         if options.prof_leak_error && !options.prof_final {
             sys::say(&[b"<jemalloc>: prof_leak_error is set w/o prof_final."]);
         }
@@ -103,21 +104,24 @@ fn copy(bytes: &[u8]) -> &'static [u8] {
 
 fn complain(complaint: Complaint<'_>) {
     match complaint {
-        Complaint::InvalidValue { key, value, allowed } => sys::say(&[
-            b"heaptap: Invalid conf value: ",
-            key,
-            b":",
-            value,
-            b" (allowed: ",
-            allowed.as_bytes(),
-            b"; the default is used)",
-        ]),
-        Complaint::Malformed(rest) => {
+        Complaint::BadValue { words, key, value, allowed, used } => {
+            let mut digits = [0; 20];
             sys::say(&[
-                b"heaptap: Malformed conf string -- ",
-                rest,
-                b" (options are key:value,key:value; the rest was not read)",
+                b"heaptap: ",
+                words.as_bytes(),
+                b": ",
+                key,
+                b":",
+                value,
+                b" (allowed: ",
+                allowed.as_bytes(),
+                b"; ",
+                used.text(&mut digits),
+                b" is used)",
             ]);
+        }
+        Complaint::Malformed(pair) => {
+            sys::say(&[b"heaptap: Malformed conf string -- ", pair, b" (options are key:value,key:value; skipped)"]);
         }
         Complaint::Unsupported { key } => sys::say(&[b"heaptap: option not supported, ignored: ", key]),
     }
