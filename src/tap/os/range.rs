@@ -19,10 +19,12 @@ pub(crate) const GRANULE_SHIFT: u32 = 40;
 const GRANULE: usize = 1 << GRANULE_SHIFT;
 /// Below this a range is not worth having.
 const SMALLEST: usize = 16 << 20;
-/// What is reserved where each page of a reservation costs time: qemu-user keeps a table of them, 25 s for each TiB.
+/// What is reserved where each page of a reservation costs time: qemu-user keeps a table of them, 11 s and
+/// 0.8 GiB of memory for each TiB.
 const MOST_IF_SLOW: usize = 2 << 30;
-/// Far more than a kernel needs for a reservation of that size.
-const SLOW_NS: u64 = 3_000_000;
+/// What is reserved to find out, and far more than a kernel needs for it: it needs microseconds, qemu 11 ms.
+const TRIAL: usize = 1 << 30;
+const SLOW_NS: u64 = 1_000_000;
 
 /// Upper bits of the range's addresses; as long as there is no range, bits that no address has.
 /// A static of its own because the exported `free` compares with it directly.
@@ -105,9 +107,9 @@ impl Range {
 fn is_slow() -> bool {
     (0..3).all(|_| {
         let start = clock::monotonic_ns();
-        if let Some(raw) = map::reserve(MOST_IF_SLOW / 16) {
+        if let Some(raw) = map::reserve(TRIAL) {
             // SAFETY: reserved above.
-            unsafe { map::unmap(raw.as_ptr(), MOST_IF_SLOW / 16) };
+            unsafe { map::unmap(raw.as_ptr(), TRIAL) };
         }
         clock::monotonic_ns().wrapping_sub(start) > SLOW_NS
     })
