@@ -80,7 +80,7 @@ pub(crate) fn finish() {
         unsafe { pthread_setcancelstate(before, ptr::null_mut()) };
     }
     if let Some(store) = PROFILER.store() {
-        store.region().remove_files();
+        own_memory::without_jemalloc(|| store.region().remove_files());
     }
 }
 
