@@ -29,12 +29,13 @@ pub(super) fn silence() {
     if !writes() {
         return;
     }
+    // Of what this allocates nothing is the program's.
+    let _guard = Guard::enter();
     // Looked up now: a look-up may allocate, and `exit` may be called where a signal has interrupted malloc.
     if let (Some(found), Some(message)) = (find(c"mallctl"), find(c"malloc_message")) {
         MESSAGE.store(message.as_ptr().cast(), Ordering::Relaxed);
         // SAFETY: the function of this name has this type.
         let mallctl = unsafe { std::mem::transmute::<NonNull<c_void>, Mallctl>(found) };
-        let _guard = Guard::enter();
         let mut prefix = NOWHERE.as_ptr();
         let (new, size) = ((&raw mut prefix).cast(), size_of_val(&prefix));
         // SAFETY: the control takes a pointer to a string, which it copies.
@@ -57,8 +58,14 @@ fn writes() -> bool {
     PROFILER.settings().is_some_and(|settings| settings.options.prof && settings.options.prof_final)
 }
 
-/// What a library behind this one means by the name; only a libjemalloc's counts.
+/// What a library behind this one means by the name; only a libjemalloc's counts. That there is none is no error
+/// that the program's `dlerror` should tell.
 fn find(name: &CStr) -> Option<NonNull<c_void>> {
     // SAFETY: looks a NUL-terminated name up in the libraries behind this one.
-    NonNull::new(unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) })
+    let found = NonNull::new(unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) });
+    if found.is_none() {
+        // SAFETY: takes the error away, and the text with it at the next call.
+        unsafe { libc::dlerror() };
+    }
+    found
 }
