@@ -9,10 +9,12 @@
 // Each test file is a crate of its own and uses its own part of this module.
 #![allow(dead_code, unused_imports)]
 
+pub(crate) mod churn;
 mod dumps;
 mod folder;
 mod heap_v2;
 pub(crate) mod java;
+pub(crate) mod java_dump;
 mod jeprof;
 mod judges;
 mod pprof;

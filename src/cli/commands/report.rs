@@ -51,6 +51,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let renderer: &dyn Renderer<Report> = if arguments.json { &Json } else { &text };
     arguments.output.write(|out| renderer.render(&report, out))?;
+    // The process ends here: giving 100,000 stacks back piece by piece would be a tenth of its time.
+    std::mem::forget((series, report));
     Ok(ExitCode::SUCCESS)
 }
 

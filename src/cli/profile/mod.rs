@@ -55,6 +55,8 @@ pub(crate) struct Profile {
     pub(crate) metric: Metric,
     /// What was damaged or odd, with line numbers.
     pub(crate) warnings: Warnings,
+    /// Readers want to see also the frames that only pass an allocation on.
+    pub(crate) shows_glue: bool,
 }
 
 impl Profile {
