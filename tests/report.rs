@@ -4,7 +4,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use support::{Folder, Subject, cli, collect_dumps, have_jeprof, jeprof_text};
+use support::{Folder, Subject, cli, collect_dumps, have_jeprof, jeprof_text, skip};
 
 /// Relative to the package, where [`report`] runs: reports repeat the paths they were given.
 fn dumps() -> PathBuf {
@@ -119,7 +119,7 @@ fn stock_jemalloc() -> Option<PathBuf> {
     let places = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
     let found = places.iter().map(|place| Path::new(place).join("libjemalloc.so.2")).find(|path| path.exists());
     if found.is_none() {
-        eprintln!("skipped: no stock libjemalloc.so.2 (package libjemalloc2)");
+        skip("no stock libjemalloc.so.2 (package libjemalloc2)");
     }
     found
 }

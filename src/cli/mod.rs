@@ -9,7 +9,7 @@ mod profile;
 mod render;
 mod symbolize;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Finds native memory leaks in running Linux servers, above all JVMs
@@ -27,9 +27,14 @@ enum Command {
     Growth(commands::growth::Arguments),
     Leaks(commands::leaks::Arguments),
     Diff(commands::diff::Arguments),
+    Top(commands::top::Arguments),
     Tree(commands::tree::Arguments),
+    Callers(commands::callers::Arguments),
     Flame(commands::flame::Arguments),
     Convert(commands::convert::Arguments),
+    Pack(commands::pack::Arguments),
+    Symbols(commands::symbols::Arguments),
+    Info(commands::info::Arguments),
     Ps(commands::ps::Arguments),
     Status(commands::status::Arguments),
     /// Make running processes write a dump each
@@ -42,6 +47,14 @@ enum Command {
     /// Make running processes forget all samples and begin again
     Reset(commands::control::Processes),
     Recover(commands::recover::Arguments),
+    Completions(commands::completions::Arguments),
+    Man(commands::man::Arguments),
+    /// For heaptap itself: names addresses of a file in a process apart
+    #[command(name = symbolize::apart::COMMAND, hide = true)]
+    NamePlaces {
+        /// The file
+        file: std::path::PathBuf,
+    },
 }
 
 /// Runs the command line and returns its exit status: 0 done, 1 a finding, 2 trouble.
@@ -63,6 +76,16 @@ pub(crate) fn main() -> ExitCode {
         Command::Tree(arguments) => commands::tree::run(&arguments),
         Command::Flame(arguments) => commands::flame::run(&arguments),
         Command::Convert(arguments) => commands::convert::run(&arguments),
+        Command::Top(arguments) => commands::top::run(&arguments),
+        Command::Callers(arguments) => commands::callers::run(&arguments),
+        Command::Pack(arguments) => commands::pack::run(&arguments),
+        Command::Symbols(arguments) => commands::symbols::run(&arguments),
+        Command::Info(arguments) => commands::info::run(&arguments),
+        Command::Completions(arguments) => commands::completions::run(&arguments, Arguments::command()),
+        Command::Man(arguments) => commands::man::run(&arguments, Arguments::command()),
+        Command::NamePlaces { file } => {
+            symbolize::apart::answer(&file).map(|()| ExitCode::SUCCESS).map_err(anyhow::Error::from)
+        }
     };
     result.unwrap_or_else(|error| failure(&error))
 }

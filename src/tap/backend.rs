@@ -3,8 +3,8 @@
 //! Unsampled requests are forwarded by the exports themselves. Sampled ones come from a few arenas of
 //! their own whose extents all lie in the reserved [`Range`], so that `free` can tell them from
 //! an address alone; they never enter a thread cache, where an unsampled request could pick them up.
-//! Each is eight bytes longer than asked for: those last bytes are the *trailer*, which says which record
-//! is whose. Nothing here knows what a record is.
+//! Each is of the size class that an unsampled block would be of, and eight bytes longer: those are the *trailer*,
+//! which says which record is whose. Nothing here knows what a record is.
 //!
 //! # Safety
 //! Pointers go to jemalloc only if they came from it. The extent hooks are called by jemalloc with
@@ -19,7 +19,7 @@ use spares::Spares;
 use std::cell::UnsafeCell;
 use std::ffi::{c_int, c_uint, c_void};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use tikv_jemalloc_ctl::raw;
 use tikv_jemalloc_sys as je;
 
@@ -27,6 +27,8 @@ use tikv_jemalloc_sys as je;
 const TRAILER: usize = 8;
 /// What blocks of more than eight bytes are aligned to without asking.
 const NATURAL_ALIGNMENT: usize = 16;
+/// log2 of the smallest page that jemalloc may have been built for.
+const LG_SMALLEST_PAGE: u32 = 12;
 /// Arenas of sampled blocks: one alone is a bottleneck, more than a few only cost memory.
 const ARENAS: usize = 4;
 /// The index that stands for all arenas (MALLCTL_ARENAS_ALL in jemalloc.h).
@@ -53,6 +55,8 @@ std::arch::global_asm!(
 
 unsafe extern "C" {
     static heaptap_conf: UnsafeConf;
+    /// jemalloc's `opt.retain`, by the name that the crate's build gives it.
+    static _rjem_je_opt_retain: AtomicBool;
 }
 
 #[repr(transparent)]
@@ -101,22 +105,58 @@ pub(crate) fn boot() {
     let _ = unsafe { raw::read::<c_uint>(b"arenas.narenas\0") };
 }
 
-/// Gives this thread an arena that no other thread allocates from. A child of a raw `clone` runs no handler of
-/// fork and finds the locks as they were: those of an arena that only the keeper uses are nothing to it.
-pub(crate) fn settle_apart() {
-    // SAFETY: reads the index of the new arena, an `unsigned`, under a NUL-terminated name.
-    if let Ok(arena) = unsafe { raw::read::<c_uint>(b"arenas.create\0") } {
+/// An arena that no other thread allocates from. A child of a raw `clone` runs no handler of fork and finds the
+/// locks as they were: those of an arena that only the keeper uses are nothing to it.
+pub(crate) struct OwnArena(Option<c_uint>);
+
+impl OwnArena {
+    /// Moves this thread to an arena of its own; where none can be had, it stays where it is.
+    pub(crate) fn settle() -> OwnArena {
+        // SAFETY: reads the index of the new arena, an `unsigned`, under a NUL-terminated name.
+        let made = unsafe { raw::read::<c_uint>(b"arenas.create\0") }.ok();
         // SAFETY: the control takes the index of an arena.
-        let _ = unsafe { raw::write(b"thread.arena\0", arena) };
+        OwnArena(made.filter(|&arena| unsafe { raw::write(b"thread.arena\0", arena) }.is_ok()))
     }
+
+    /// Gives its unused memory back to the system at once, not in ten seconds: it is not the program's.
+    pub(crate) fn purge(&self) {
+        if let Some(arena) = self.0 {
+            purge_arena(u64::from(arena));
+        }
+    }
+}
+
+/// From now on address space goes back to the system with the memory. jemalloc keeps freed address space in pieces;
+/// under a limit a large request then fails for ever. It looks at this option whenever it frees pages.
+pub(crate) fn stop_retaining() {
+    // SAFETY: a `bool` of jemalloc's, which is true or false and is only ever read there.
+    unsafe { _rjem_je_opt_retain.store(false, Ordering::Relaxed) };
 }
 
 /// Gives unused memory of all arenas back to the system.
 pub(crate) fn purge() {
+    purge_arena(ALL_ARENAS);
+}
+
+fn purge_arena(arena: u64) {
     let mut name = Name::new();
-    name.push(b"arena.").number(ALL_ARENAS).push(b".purge\0");
+    name.push(b"arena.").number(arena).push(b".purge\0");
     // SAFETY: the name is NUL-terminated, and this control takes and gives nothing.
     unsafe { je::mallctl(name.as_ptr(), ptr::null_mut(), ptr::null_mut(), ptr::null_mut(), 0) };
+}
+
+/// Bytes of the pages that blocks lie in, and of the free pages that jemalloc keeps for later. It keeps count
+/// of these without its statistics, which are compiled out.
+pub(crate) fn page_bytes() -> [usize; 2] {
+    // SAFETY: any number refreshes what the names below read.
+    let _ = unsafe { raw::write(b"epoch\0", 1u64) };
+    let pages = |kind: &[u8]| {
+        let mut name = Name::new();
+        name.push(b"stats.arenas.").number(ALL_ARENAS).push(kind);
+        // SAFETY: reads a `size_t` under a NUL-terminated name.
+        unsafe { raw::read::<usize>(name.as_bytes()) }.unwrap_or(0).saturating_mul(map::page_size())
+    };
+    [pages(b".pactive\0"), pages(b".pdirty\0") + pages(b".pmuzzy\0")]
 }
 
 /// Size that an unsampled request of this size would get.
@@ -130,6 +170,18 @@ pub(crate) fn size_class(size: usize, alignment: usize) -> usize {
     // SAFETY: computes from numbers; the size is not zero, the alignment a power of two.
     let class = unsafe { je::nallocx(size.max(1), align_flags(alignment)) };
     class.max(size)
+}
+
+/// What the program has of a sampled block of that size class: the class below, and the trailer lies in between.
+/// Large classes are whole pages, whose size is jemalloc's own.
+#[inline]
+fn usable_of(bytes: usize) -> usize {
+    size_class::before(bytes).unwrap_or_else(|| {
+        let steps = LG_SMALLEST_PAGE..=size_class::lg_distance(bytes);
+        // SAFETY: computes from numbers; large classes are larger than their distances.
+        let mut below = steps.map(|lg| unsafe { je::nallocx(bytes - (1 << lg), 0) });
+        below.find(|&class| class < bytes).unwrap_or(bytes - TRAILER)
+    })
 }
 
 fn align_flags(alignment: usize) -> c_int {
@@ -201,9 +253,14 @@ impl SampledHeap {
         }
     }
 
-    /// Reserves the address range, at most `most` bytes. `false`: none can be had.
-    pub(crate) fn reserve(&'static self, most: usize) -> bool {
-        self.range.reserve(most)
+    /// Reserves the address range, at most `most` bytes, at an address that `random` decides. `false`: none can be had.
+    pub(crate) fn reserve(&'static self, most: usize, random: u64) -> bool {
+        self.range.reserve(most, random)
+    }
+
+    /// Gives the range's unused part back, but for so many bytes.
+    pub(crate) fn give_back(&self, keep: usize) {
+        self.range.give_back(keep);
     }
 
     /// Whether there is a range.
@@ -225,22 +282,22 @@ impl SampledHeap {
         zeroed: bool,
         hint: usize,
     ) -> Option<SampledBlock> {
-        // At least nine bytes, because the class of eight has not the natural alignment.
-        let bytes = size.max(1).checked_add(TRAILER)?;
+        // The program has what it would have without us, to the byte (nallocx(3)); the trailer comes behind it.
+        let bytes = size_class(size.max(1), alignment).checked_add(TRAILER)?;
         let class = if alignment <= NATURAL_ALIGNMENT { size_class::of(bytes) } else { None };
         let spare = class.and_then(|class| self.spares.take(class, hint));
         let start = match spare {
             Some(spare) => {
                 if zeroed {
-                    // SAFETY: the spare is nobody's, and of the class of these bytes.
-                    unsafe { spare.cast::<u8>().write_bytes(0, size) };
+                    // All of it, as jemalloc does. SAFETY: the spare is nobody's, and of this class.
+                    unsafe { spare.cast::<u8>().write_bytes(0, class.map_or(size, |class| class.bytes)) };
                 }
                 spare
             }
             None => self.fresh(bytes, alignment, zeroed, hint)?,
         };
         let block = match class {
-            Some(class) => SampledBlock { start, usable: class.bytes - TRAILER },
+            Some(class) => SampledBlock { start, usable: usable_of(class.bytes) },
             None => self.block(start),
         };
         block.trailer().store(u64::MAX, Ordering::Relaxed);
@@ -266,7 +323,7 @@ impl SampledHeap {
     pub(crate) fn block(&self, start: NonNull<c_void>) -> SampledBlock {
         // SAFETY: the callers' block is alive and came from `allocate`.
         let bytes = unsafe { je::sallocx(start.as_ptr(), 0) };
-        SampledBlock { start, usable: bytes.saturating_sub(TRAILER) }
+        SampledBlock { start, usable: usable_of(bytes) }
     }
 
     /// Frees a block of [`allocate`](Self::allocate). `hint` spreads threads.
@@ -431,12 +488,13 @@ mod tests {
 
     #[test]
     fn sampled_blocks_lie_in_the_range_and_keep_their_trailer() {
-        assert!(HEAP.reserve(1 << 40));
+        assert!(HEAP.reserve(1 << 40, 1 << 33));
         for size in [0, 1, 8, 9, 4096, 100_000, 3 << 20] {
             for alignment in [1, 16, 64, 4096, 1 << 21] {
                 let block = HEAP.allocate(size, alignment, true, size).unwrap();
                 let start = block.start().as_ptr();
-                assert!(HEAP.holds(start) && block.usable() >= size);
+                assert!(HEAP.holds(start) && block.usable() >= size_class(size, alignment));
+                assert!(alignment > NATURAL_ALIGNMENT || block.usable() == size_class(size, 1));
                 assert_eq!(block.usable(), HEAP.block(block.start()).usable());
                 assert!((start as usize).is_multiple_of(alignment));
                 block.trailer().store(0x1234, Ordering::Relaxed);
@@ -465,6 +523,13 @@ mod tests {
             // SAFETY: computes from numbers; the size is not zero.
             let expected = unsafe { je::nallocx(bytes, 0) };
             assert_eq!(size_class(bytes, 1), expected, "{bytes}");
+            // SAFETY: as above.
+            assert_eq!(usable_of(unsafe { je::nallocx(expected + 1, 0) }), expected, "{bytes}");
+        }
+        for lg in 16..40 {
+            // SAFETY: as above.
+            let [one, next] = [0, 1].map(|more| unsafe { je::nallocx((3 << lg) + more, 0) });
+            assert_eq!(usable_of(next), one);
         }
         assert_eq!([0, 1, 100, 4096, 4097].map(|size| size_class(size, 1)), [8, 8, 112, 4096, 5120]);
         assert_eq!(size_class(100, 128), 128);

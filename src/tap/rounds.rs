@@ -98,6 +98,9 @@ impl Rounds {
         if self.announced {
             PROFILER.mirror(&mut self.mirror);
         }
+        if let Some(store) = PROFILER.store() {
+            store.tidy_methods(clock::monotonic_ns());
+        }
         let now = clock::monotonic_ns();
         if now >= self.adopt_ns {
             self.adopt_ns = now + LOOK_NS;

@@ -42,11 +42,12 @@ pub(crate) fn maps_with_sidecar(snapshot: &Snapshot, text: &Text, prefix: &Path)
     maps
 }
 
-/// Writes the file that names Java frames for jeprof, before the dump that needs it. Names only grow within a
-/// token, so the newest serves all dumps.
+/// Writes the file that names Java frames for jeprof, before the dump that needs it. It keeps the names of the one
+/// before, so the newest serves all dumps of a token.
 fn write_sidecar(snapshot: &Snapshot, prefix: &Path) -> Vec<u8> {
-    let Some(bytes) = sidecar::bytes(snapshot) else { return Vec::new() };
     let path = snapshot.life(prefix).sidecar();
+    let older = whole_file::read(&path).unwrap_or_default();
+    let Some(bytes) = sidecar::bytes(snapshot, &older) else { return Vec::new() };
     if whole_file::replace(&path, &mut |file| file.write_all(&bytes)).is_err() {
         return Vec::new();
     }

@@ -1,5 +1,6 @@
 //! What lies on disk, shared by the tap and the CLI: no unsafe, and no I/O but how a file gets its place.
 
+pub(crate) mod ages;
 pub(crate) mod control;
 pub(crate) mod crc;
 pub(crate) mod dump_file;

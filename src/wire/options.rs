@@ -64,6 +64,8 @@ pub(crate) struct Options<'a> {
     pub(crate) prof_max_overhead: u64,
     /// `prof_java`: walk Java frames.
     pub(crate) prof_java: bool,
+    /// `prof_deepbind`: let programs open libraries with RTLD_DEEPBIND, which then use libc's malloc.
+    pub(crate) prof_deepbind: bool,
     /// `prof_keeper`: whether the helper thread may start.
     pub(crate) prof_keeper: bool,
     /// `prof_dump_seconds`: a dump each so many seconds; 0: none.
@@ -116,6 +118,7 @@ impl Options<'_> {
         prof_min_bytes: 64 << 20,
         prof_max_overhead: 2,
         prof_java: true,
+        prof_deepbind: false,
         prof_keeper: true,
         prof_dump_seconds: 0,
         prof_dump_growth: Growth::None,
@@ -191,6 +194,7 @@ const KEYS: &[(&[u8], Setter)] = &[
     (b"prof_min_seconds", Setter::Number(0, i64::MAX, "a number of seconds", |o, n| o.prof_min_seconds = n as u64)),
     (b"prof_min_bytes", Setter::Number(0, i64::MAX, "a number of bytes", |o, n| o.prof_min_bytes = n as u64)),
     (b"prof_java", Setter::Bool(|o, on| o.prof_java = on)),
+    (b"prof_deepbind", Setter::Bool(|o, on| o.prof_deepbind = on)),
     (b"prof_keeper", Setter::Bool(|o, on| o.prof_keeper = on)),
     (
         b"prof_max_overhead",

@@ -74,6 +74,14 @@ fn write_whole(path: &Path, write: &mut dyn FnMut(&mut File) -> io::Result<()>) 
     Ok(file)
 }
 
+/// Reads a file of ours. Not what took its place and may block, such as a pipe.
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    fs::read(path)
+}
+
 /// Gives a file its name, unless the name is taken. Where there are no hard links, rename.
 fn place(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {

@@ -40,6 +40,20 @@ int main() {
     }
     CHECK(thrown && handled == 3);
     CHECK(::operator new(huge, std::nothrow) == nullptr);
+    // The aligned, the array and the nothrow forms ask the handler, too.
+    for (int form = 0; form < 3; form++) {
+        handled = 0;
+        std::set_new_handler(give_up);
+        thrown = false;
+        try {
+            if (form == 0) ::operator new(huge, std::align_val_t{64});
+            if (form == 1) ::operator new[](huge);
+            if (form == 2) CHECK(::operator new(huge, std::align_val_t{128}, std::nothrow) == nullptr);
+        } catch (const std::bad_alloc &) {
+            thrown = true;
+        }
+        CHECK(handled == 3 && thrown == (form < 2));
+    }
     thrown = false;
     try {
         std::vector<char> much(huge);

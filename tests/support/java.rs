@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Folder, Subject, which};
+use super::{Folder, Subject, skip, which};
 
 /// One installed virtual machine.
 #[derive(Clone, Debug)]
@@ -60,7 +60,7 @@ impl Jvm {
 /// Compiles a class of `tests/java/` for every machine from release 8 on.
 pub(crate) fn compile_class(name: &str, into: &Folder) -> bool {
     let Some(javac) = which("javac") else {
-        eprintln!("skipped: no javac");
+        skip("no javac");
         return false;
     };
     let mut command = Command::new(javac);
@@ -86,7 +86,7 @@ pub(crate) fn compile_library(name: &str, options: &[&str], into: &Folder) -> bo
     let Some(include) =
         jvms().into_iter().map(|jvm| jvm.home.join("include")).find(|path| path.join("jvmti.h").is_file())
     else {
-        eprintln!("skipped: no jvmti.h");
+        skip("no jvmti.h");
         return false;
     };
     let mut command = Command::new("gcc");

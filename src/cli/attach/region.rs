@@ -3,10 +3,11 @@
 //! A region of a living process is read twice in a row (`wire::live`): what is the same in both copies was whole in
 //! the first. Nothing in the file is trusted further than its layout check goes.
 
-use super::beneath;
 use super::lives::Found;
+use super::{beneath, memory};
 use crate::wire::heap_v2::{self, Surroundings};
-use crate::wire::live::layout::MAGIC;
+use crate::wire::live::counters::{self, Counter};
+use crate::wire::live::layout::{Layout, MAGIC};
 use crate::wire::live::snapshot::Snapshot;
 use crate::wire::live::{Copies, copy};
 use crate::wire::time;
@@ -51,6 +52,13 @@ pub(crate) fn snapshot(found: &Found) -> Result<Snapshot> {
     Ok(snapshot)
 }
 
+/// Bytes that the live samples of a region stand for, now.
+pub(crate) fn live_bytes(path: &Path) -> Result<u64> {
+    let words = words(path)?;
+    let layout = Layout::read(words.as_slice()).with_context(|| format!("reading {}", path.display()))?;
+    Ok(counters::sum(words.as_slice(), &layout, Counter::LiveBytes as usize))
+}
+
 /// What a reader should know of where a profile comes from: nothing, if it is a living process's region.
 pub(crate) fn provenance(found: &Found, snapshot: &Snapshot) -> Option<String> {
     let (pid, path) = (snapshot.pid, found.path.display());
@@ -78,8 +86,16 @@ fn age(seconds: u64) -> String {
 
 /// What `/proc` says about a living process is newer than what its keeper noted, or there is no note yet.
 fn look_at_process(snapshot: &mut Snapshot, pid: u32) {
-    if let Some(bytes) = resident_bytes(pid) {
-        snapshot.set("rss_bytes", &bytes.to_string());
+    match memory::account(pid) {
+        Ok(account) => {
+            snapshot.set("rss_bytes", &account.rss_bytes.to_string());
+            account.to_metadata().for_each(|(word, bytes)| snapshot.set(&format!("rss_{word}"), &bytes.to_string()));
+        }
+        Err(_) => resident_bytes(pid).into_iter().for_each(|bytes| snapshot.set("rss_bytes", &bytes.to_string())),
+    }
+    if let Some(limit) = memory::limit(pid) {
+        snapshot.set("memory_used_bytes", &limit.used_bytes.to_string());
+        snapshot.set("memory_limit_bytes", &limit.limit_bytes.to_string());
     }
     if let Ok(exe) = fs::read_link(format!("/proc/{pid}/exe")) {
         snapshot.set("exe", &exe.display().to_string());

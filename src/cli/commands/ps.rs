@@ -1,5 +1,6 @@
 //! `heaptap ps`: the tapped processes of this machine, alive and killed, one line each.
 
+use super::output::Output;
 use super::recover::is_worth_a_file;
 use crate::cli::attach::lives::{self, Found};
 use crate::cli::attach::{process, region};
@@ -7,7 +8,6 @@ use crate::cli::render::units;
 use crate::wire::live::counters::Counter;
 use crate::wire::live::snapshot::Snapshot;
 use anyhow::Result;
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -21,6 +21,9 @@ pub(crate) struct Arguments {
     /// Also dead processes that would have left no dump: they were short-lived and small
     #[arg(long)]
     all: bool,
+
+    #[command(flatten)]
+    output: Output,
 }
 
 /// Runs the command.
@@ -32,16 +35,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         eprintln!("heaptap: no tapped process, and nothing left by one (short-lived ones leave nothing)");
         return Ok(ExitCode::SUCCESS);
     }
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{:>8}  {:<7} {:>10} {:>9}  {:<6}  program", "pid", "state", "live", "samples", "from")?;
-    for found in found {
-        match region::snapshot(&found) {
-            Ok(snapshot) => writeln!(out, "{}", line(&found, &snapshot))?,
-            // It has just ended.
-            Err(_) if !found.path.exists() => {}
-            Err(error) => eprintln!("heaptap: {error:#}"),
+    arguments.output.write(|out| {
+        writeln!(out, "{:>8}  {:<7} {:>10} {:>9}  {:<6}  program", "pid", "state", "live", "samples", "from")?;
+        for found in &found {
+            match region::snapshot(found) {
+                Ok(snapshot) => writeln!(out, "{}", line(found, &snapshot))?,
+                // It has just ended.
+                Err(_) if !found.path.exists() => {}
+                Err(error) => eprintln!("heaptap: {error:#}"),
+            }
         }
-    }
+        Ok(())
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 

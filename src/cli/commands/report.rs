@@ -4,6 +4,7 @@ use super::inputs::{Inputs, Opened};
 use super::output::Output;
 use super::shell::{patterns, words};
 use super::terminal;
+use super::view::View;
 use crate::cli::analyze::report::Report;
 use crate::cli::profile::series::Series;
 use crate::cli::render::Renderer;
@@ -18,6 +19,9 @@ use std::process::ExitCode;
 pub(crate) struct Arguments {
     #[command(flatten)]
     inputs: Inputs,
+
+    #[command(flatten)]
+    view: View,
 
     /// How many places to show
     #[arg(long, short = 'n', default_value_t = 6, value_name = "N")]
@@ -37,8 +41,8 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let Opened { series, modules } = arguments.inputs.open()?;
-    let report = Report::of(&series, &modules);
+    let Opened { series, modules } = arguments.inputs.open_as(arguments.view.metric, arguments.view.is_by_thread())?;
+    let report = Report::by(&series, &modules, arguments.view.rows());
     let text = Text {
         layout: terminal::layout(),
         top: arguments.top,

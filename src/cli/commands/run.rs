@@ -100,6 +100,10 @@ fn environment(tap: &Path, conf: &str, report: &Path) -> Vec<(OsString, OsString
         preload.push(others);
     }
     environment.push(("LD_PRELOAD".into(), preload));
+    if std::env::var_os("LD_AUDIT").is_some() && std::env::var_os("GLIBC_TUNABLES").is_none() {
+        // Under an auditing library the loader has no room for a preload's static TLS unless told before.
+        environment.push(("GLIBC_TUNABLES".into(), "glibc.rtld.optional_static_tls=4096".into()));
+    }
     environment.push(("MALLOC_CONF".into(), conf.into()));
     environment.push(("HEAPTAP_RUN_REPORT".into(), report.into()));
     environment

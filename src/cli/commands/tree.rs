@@ -3,6 +3,7 @@
 use super::inputs::Inputs;
 use super::output::Output;
 use super::terminal;
+use crate::cli::profile::shape::Metric;
 use crate::cli::render::Renderer;
 use crate::cli::render::tree::TreeText;
 use anyhow::Result;
@@ -13,6 +14,10 @@ use std::process::ExitCode;
 pub(crate) struct Arguments {
     #[command(flatten)]
     inputs: Inputs,
+
+    /// What is measured
+    #[arg(long, value_enum, default_value_t, value_name = "METRIC")]
+    metric: Metric,
 
     /// Allocating functions first, their callers below
     #[arg(long)]
@@ -28,7 +33,7 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let series = arguments.inputs.open()?.series;
+    let series = arguments.inputs.open_as(arguments.metric, false)?.series;
     let text =
         TreeText { layout: terminal::layout(), least_share: arguments.least / 100.0, is_inverted: arguments.callers };
     arguments.output.write(|out| text.render(&series, out))?;

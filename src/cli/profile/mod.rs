@@ -12,6 +12,8 @@ pub(crate) mod merge;
 pub(crate) mod metadata;
 pub(crate) mod sample;
 pub(crate) mod series;
+pub(crate) mod shape;
+pub(crate) mod threads;
 pub(crate) mod timestamp;
 pub(crate) mod warnings;
 
@@ -19,6 +21,7 @@ use location::{Function, FunctionId, Location, LocationId};
 use mapping::{Mapping, MappingId};
 use metadata::Metadata;
 use sample::{Estimate, Sample};
+use shape::Metric;
 use warnings::Warnings;
 
 /// One thread that the dump's header names.
@@ -47,6 +50,8 @@ pub(crate) struct Profile {
     pub(crate) threads: Vec<Thread>,
     /// What heaptap wrote after the mappings; empty for a stock dump.
     pub(crate) metadata: Metadata,
+    /// What the samples' values are.
+    pub(crate) metric: Metric,
     /// What was damaged or odd, with line numbers.
     pub(crate) warnings: Warnings,
 }
@@ -55,6 +60,23 @@ impl Profile {
     /// Sum of all samples.
     pub(crate) fn total(&self) -> Estimate {
         self.samples.iter().map(|sample| sample.value).sum()
+    }
+
+    /// Moves the ages of the metadata to the samples that they are of. Those of a file that lost a stack
+    /// would go to the wrong ones.
+    fn give_ages(&mut self) {
+        let ages = std::mem::take(&mut self.metadata.ages);
+        if self.metadata.aged_stacks.is_none_or(|stacks| stacks != self.samples.len()) {
+            if !ages.is_empty() {
+                self.warnings.push("the ages of objects are ignored: stacks are missing");
+            }
+            return;
+        }
+        for (number, ages) in ages {
+            if let Some(sample) = self.samples.get_mut(number) {
+                sample.ages = Some(Box::new(ages));
+            }
+        }
     }
 
     /// The location with this id. Ids come from this profile only, so the fallback is never seen.

@@ -26,5 +26,5 @@ pub(super) fn name(profile: &mut Profile, table: &mut FunctionTable) -> Option<M
         places += 1;
     }
     let path = "Java methods".to_owned();
-    Some(Module { path, places, named: places, source: Source::Metadata, warning: None })
+    Some(Module { path, build_id: None, places, named: places, source: Source::Metadata, warning: None })
 }

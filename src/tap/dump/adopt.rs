@@ -12,8 +12,8 @@ use crate::tap::os::{clock, folder, shared, sys};
 use crate::tap::settings::Settings;
 use crate::wire::life_lock;
 use crate::wire::life_name::LifeName;
-use crate::wire::live::counters::Counter;
-use crate::wire::live::layout::{Head, Layout, SectionId};
+use crate::wire::live::counters::{self, Counter};
+use crate::wire::live::layout::{Head, Layout};
 use crate::wire::live::snapshot::Snapshot;
 use crate::wire::live::text::Text;
 use crate::wire::live::{Words, copy};
@@ -233,7 +233,7 @@ impl Glance {
             prefix,
             start_ns: head(Head::StartMonotonicNs),
             pulse_ns: head(Head::PulseNs),
-            live_bytes: pages.word(layout.section(SectionId::Counters).start + Counter::LiveBytes as usize),
+            live_bytes: counters::sum(&pages, &layout, Counter::LiveBytes as usize),
             is_significant: head(Head::Significant) != 0,
             is_guarded: head(Head::Guarded) != 0,
             is_other_namespace: head(Head::PidNamespace) != sys::pid_namespace(),

@@ -78,10 +78,10 @@ mod tests {
     use super::*;
     use crate::tap::stack::StackTrace;
     use crate::tap::store::{Identity, Region, Sampled, Store};
+    use crate::wire::crc::Crc;
     use crate::wire::heap_v2::{self, Surroundings};
     use crate::wire::live::copy;
     use crate::wire::live::layout::{LayoutError, MIN_BYTES};
-    use crate::wire::{crc::Crc, java_pc};
 
     /// A store with 100 samples of 100 stacks in 30 Java methods, half of them freed again.
     fn store() -> Store {
@@ -90,13 +90,13 @@ mod tests {
         for n in 0..100u64 {
             let mut trace = StackTrace::new(512);
             let method = store.intern_method(b"org/example/A", format!("m{}", n % 30).as_bytes(), n as u32).unwrap();
-            assert!(trace.push(java_pc::pc(method)));
+            assert!(trace.push(method));
             (0..n % 100).for_each(|pc| assert!(trace.push(4096 + pc)));
             let sampled =
                 Sampled { address: 64 * n, usable: 112, requested: 100, birth_ns: n, weight_bytes: 1000, period: 1024 };
             let slot = store.insert(&sampled, &trace, tls::thread()).unwrap();
             if n % 2 == 0 {
-                assert!(store.retire(slot, 64 * n, n));
+                assert!(store.retire(slot, 64 * n, n, tls::thread()));
             }
         }
         store.region().set_text(b"1-2 r-xp 0 00:00 0 /a\n\nexe: /bin/x\nprefix: /tmp/jeprof\n");
@@ -163,7 +163,7 @@ mod tests {
                 let mut out = Vec::new();
                 let around = Surroundings { maps: b"", metadata: &[], accumulated: true };
                 heap_v2::write(&snapshot, &around, &mut out).unwrap();
-                let _ = crate::wire::sidecar::bytes(&snapshot);
+                let _ = crate::wire::sidecar::bytes(&snapshot, &[]);
                 mirror::write(&snapshot, &mut io::sink()).unwrap();
             }
         }

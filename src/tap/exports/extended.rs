@@ -49,9 +49,10 @@ unsafe extern "C" fn rallocx(block: *mut c_void, size: usize, flags: c_int) -> *
             let before = slow::usable_size(block);
             // SAFETY: passed on to the caller.
             let fresh = unsafe { slow::reallocate(old, &request, due) };
-            if flags & je::MALLOCX_ZERO != 0 && !fresh.is_null() && size > before {
-                // SAFETY: the new block has `size` bytes; those beyond the old ones are to be zero.
-                unsafe { ptr::write_bytes(fresh.cast::<u8>().add(before), 0, size - before) };
+            let after = slow::usable_size(fresh);
+            if flags & je::MALLOCX_ZERO != 0 && after > before {
+                // SAFETY: the new block has so many bytes; those beyond the old ones are to be zero.
+                unsafe { ptr::write_bytes(fresh.cast::<u8>().add(before), 0, after - before) };
             }
             fresh
         }

@@ -2,28 +2,32 @@
 //!
 //! A library opened with RTLD_DEEPBIND binds to libc's malloc, whatever is preloaded: what it allocates with one
 //! and frees with the other ends the program (Debian's PHP opens all its extensions so). The flag is taken
-//! off; and the call *jumps* to the real `dlopen`, because a caller's RUNPATH is looked up by return
-//! address. `dlclose` makes cached unwind rules stale.
+//! off, unless `prof_deepbind` says not to; and the call *jumps* to the real `dlopen`, because a caller's RUNPATH is
+//! looked up by return address. `dlclose` makes cached unwind rules stale.
 //!
 //! # Safety
 //! The real functions are found once, by name, behind this library.
 #![allow(unsafe_code)]
 
+use crate::tap::lifecycle;
 use crate::tap::os::loads::OPENED;
+use crate::tap::profiler::PROFILER;
 use crate::tap::unwind;
 use std::arch::naked_asm;
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 static REAL_DLOPEN: AtomicUsize = AtomicUsize::new(0);
 static REAL_DLCLOSE: AtomicUsize = AtomicUsize::new(0);
+/// The flags that are passed on: all but RTLD_DEEPBIND. Known before `REAL_DLOPEN` is.
+static KEPT_FLAGS: AtomicU32 = AtomicU32::new(!(libc::RTLD_DEEPBIND as u32));
 
 fn real(place: &AtomicUsize, name: &CStr) -> usize {
     match place.load(Ordering::Relaxed) {
         0 => {
             // SAFETY: looks a NUL-terminated name up in the libraries behind this one.
             let found = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) } as usize;
-            place.store(found, Ordering::Relaxed);
+            place.store(found, Ordering::Release);
             found
         }
         known => known,
@@ -31,14 +35,18 @@ fn real(place: &AtomicUsize, name: &CStr) -> usize {
 }
 
 extern "C" fn find_dlopen() {
+    lifecycle::ensure_started();
+    if PROFILER.settings().is_some_and(|settings| settings.options.prof_deepbind) {
+        KEPT_FLAGS.store(u32::MAX, Ordering::Relaxed);
+    }
     real(&REAL_DLOPEN, c"dlopen");
 }
 
-/// Opens a library, with RTLD_DEEPBIND (8) taken off its flags.
+/// Opens a library, with RTLD_DEEPBIND taken off its flags.
 #[unsafe(no_mangle)]
 #[unsafe(naked)]
-#[cfg(target_arch = "x86_64")]
 unsafe extern "C" fn dlopen(file: *const c_char, flags: c_int) -> *mut c_void {
+    #[cfg(target_arch = "x86_64")]
     naked_asm!(
         "mov rax, qword ptr [rip + {real}]",
         "test rax, rax",
@@ -53,12 +61,44 @@ unsafe extern "C" fn dlopen(file: *const c_char, flags: c_int) -> *mut c_void {
         "mov rax, qword ptr [rip + {real}]",
         "2:",
         "lock inc dword ptr [rip + {opened}]",
-        "and esi, -9",
+        "and esi, dword ptr [rip + {kept}]",
         "jmp rax",
         real = sym REAL_DLOPEN,
         find = sym find_dlopen,
         opened = sym OPENED,
-    )
+        kept = sym KEPT_FLAGS,
+    );
+    #[cfg(target_arch = "aarch64")]
+    naked_asm!(
+        "adrp x9, {real}",
+        "add x9, x9, :lo12:{real}",
+        "ldar x10, [x9]",
+        "cbnz x10, 2f",
+        "stp x29, x30, [sp, #-48]!",
+        "stp x0, x1, [sp, #16]",
+        "str x9, [sp, #32]",
+        "bl {find}",
+        "ldr x9, [sp, #32]",
+        "ldp x0, x1, [sp, #16]",
+        "ldp x29, x30, [sp], #48",
+        "ldr x10, [x9]",
+        "2:",
+        "adrp x9, {opened}",
+        "add x9, x9, :lo12:{opened}",
+        "3:",
+        "ldxr w11, [x9]",
+        "add w11, w11, #1",
+        "stxr w12, w11, [x9]",
+        "cbnz w12, 3b",
+        "adrp x9, {kept}",
+        "ldr w9, [x9, :lo12:{kept}]",
+        "and w1, w1, w9",
+        "br x10",
+        real = sym REAL_DLOPEN,
+        find = sym find_dlopen,
+        opened = sym OPENED,
+        kept = sym KEPT_FLAGS,
+    );
 }
 
 /// Closes a library.

@@ -1,16 +1,18 @@
-//! glibc's questions about its heap, which programs and HotSpot ask: `mallinfo` and its like.
+//! Questions about the heap that programs and HotSpot ask, and how to make it smaller: `mallinfo` and its like.
 //!
 //! Left to glibc they would describe a heap that nobody uses. The embedded jemalloc keeps no statistics of
-//! its own (they would cost instructions in every call); what is known is the live profile's estimate of
-//! the bytes in use, and zero where nothing is profiled.
+//! its own (they would cost instructions in every call); what it knows all the same is its pages: those that
+//! blocks lie in and those that are free. So what these functions say is never less than what the program has, and
+//! is right to a page for each size class; sampled blocks of more than 16 KiB may count a quarter more.
 //!
 //! # Safety
 //! As for the rest of the exports.
 #![allow(unsafe_code)]
 
-use crate::tap::profiler::PROFILER;
-use crate::wire::live::counters::Counter;
-use std::ffi::c_int;
+use crate::tap::guard::Guard;
+use crate::tap::os::sys;
+use crate::tap::{backend, keeper, lifecycle, slow};
+use std::ffi::{c_int, c_void};
 use std::io::Write;
 use std::ptr;
 use tikv_jemalloc_sys as je;
@@ -47,20 +49,28 @@ struct Mallinfo {
     keepcost: c_int,
 }
 
-fn live_bytes() -> usize {
-    PROFILER.store().map_or(0, |store| store.region().counter(Counter::LiveBytes) as usize)
+/// Bytes in use and free bytes that are kept, in whole pages.
+fn page_bytes() -> [usize; 2] {
+    sys::keep_errno(|| {
+        lifecycle::ensure_started();
+        let _guard = Guard::enter();
+        backend::page_bytes()
+    })
 }
 
-/// Bytes in use, estimated.
+/// Bytes in use and kept.
 #[unsafe(no_mangle)]
 extern "C" fn mallinfo2() -> Mallinfo2 {
-    Mallinfo2 { arena: live_bytes(), uordblks: live_bytes(), ..Mallinfo2::default() }
+    let [used, kept] = page_bytes();
+    Mallinfo2 { arena: used + kept, uordblks: used, fordblks: kept, keepcost: kept, ..Mallinfo2::default() }
 }
 
-/// Bytes in use, estimated, as an int.
+/// Bytes in use and kept, as ints.
 #[unsafe(no_mangle)]
 extern "C" fn mallinfo() -> Mallinfo {
-    Mallinfo { arena: live_bytes() as c_int, uordblks: live_bytes() as c_int, ..Mallinfo::default() }
+    let [used, kept] = page_bytes().map(|bytes| bytes as c_int);
+    let arena = used.wrapping_add(kept);
+    Mallinfo { arena, uordblks: used, fordblks: kept, keepcost: kept, ..Mallinfo::default() }
 }
 
 /// Sets a parameter of glibc's malloc: none of them exists here, and none is refused.
@@ -83,16 +93,41 @@ extern "C" fn malloc_stats() {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn malloc_info(options: c_int, stream: *mut libc::FILE) -> c_int {
     if options != 0 || stream.is_null() {
-        crate::tap::os::sys::set_errno(libc::EINVAL);
+        sys::set_errno(libc::EINVAL);
         return -1;
     }
     // On the stack: nothing of ours may fail for want of memory in the program's name.
-    let mut text = [0u8; 128];
+    let mut text = [0u8; 320];
     let room = text.len();
     let mut rest = &mut text[..];
-    let _ = write!(rest, "<malloc version=\"1\">\n<system type=\"current\" size=\"{}\"/>\n</malloc>\n", live_bytes());
+    let [used, kept] = page_bytes();
+    let _ = write!(
+        rest,
+        "<malloc version=\"1\">\n<total type=\"rest\" count=\"0\" size=\"{kept}\"/>\n\
+         <system type=\"current\" size=\"{0}\"/>\n<aspace type=\"total\" size=\"{0}\"/>\n</malloc>\n",
+        used + kept,
+    );
     let length = room - rest.len();
     // SAFETY: the text has that many bytes; the stream is the caller's.
     let written = unsafe { libc::fwrite(text.as_ptr().cast(), 1, length, stream) };
     if written == length { 0 } else { -1 }
+}
+
+/// Bytes that the program may use of a block.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn malloc_usable_size(block: *mut c_void) -> usize {
+    slow::usable_size(block)
+}
+
+/// Gives unused memory back to the system; `jcmd System.trim_native_heap` comes here. Always 1: something
+/// may have been given back.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn malloc_trim(_pad: usize) -> c_int {
+    sys::keep_errno(|| {
+        lifecycle::ensure_started();
+        let _guard = Guard::enter();
+        backend::purge();
+        keeper::trimmed();
+    });
+    1
 }

@@ -1,7 +1,7 @@
 //! `syscall` and `prctl`, to see filters of system calls before the kernel does.
 //!
-//! Both are a few instructions in libc, and the same few here, so that nothing needs to be looked up. Calls that
-//! install a filter stop at `lifecycle::sandbox` first, with all registers kept.
+//! Both are a few instructions in libc, and nearly the same few here, so that nothing needs to be looked up. Calls
+//! that install a filter stop at `lifecycle::sandbox` first, with all registers kept.
 //!
 //! # Safety
 //! The calls are the caller's, passed on as they are. Filters are read by the contract of seccomp(2).
@@ -46,8 +46,47 @@ extern "C" fn fail(result: c_long) -> c_long {
 /// An indirect system call (syscall(2)): variadic in C, registers and one word of the stack here.
 #[unsafe(no_mangle)]
 #[unsafe(naked)]
-#[cfg(target_arch = "x86_64")]
 unsafe extern "C" fn syscall(number: c_long) -> c_long {
+    #[cfg(target_arch = "x86_64")]
+    naked_asm!("jmp {call}", call = sym call);
+    #[cfg(target_arch = "aarch64")]
+    naked_asm!("b {call}", call = sym call);
+}
+
+/// Operations on a process or thread (prctl(2)): the same with a number before them.
+#[unsafe(no_mangle)]
+#[unsafe(naked)]
+unsafe extern "C" fn prctl(option: c_int) -> c_int {
+    #[cfg(target_arch = "x86_64")]
+    naked_asm!(
+        "mov r9, r8",
+        "mov r8, rcx",
+        "mov rcx, rdx",
+        "mov rdx, rsi",
+        "movsxd rsi, edi",
+        "mov edi, {prctl}",
+        "jmp {call}",
+        prctl = const libc::SYS_prctl,
+        call = sym call,
+    );
+    #[cfg(target_arch = "aarch64")]
+    naked_asm!(
+        "mov x5, x4",
+        "mov x4, x3",
+        "mov x3, x2",
+        "mov x2, x1",
+        "sxtw x1, w0",
+        "mov x0, #{prctl}",
+        "b {call}",
+        prctl = const libc::SYS_prctl,
+        call = sym call,
+    );
+}
+
+/// What both jump to. On x86-64 the last argument is the caller's first word on the stack.
+#[unsafe(naked)]
+unsafe extern "C" fn call(number: c_long) -> c_long {
+    #[cfg(target_arch = "x86_64")]
     naked_asm!(
         "cmp rdi, {seccomp}",
         "je 3f",
@@ -101,50 +140,8 @@ unsafe extern "C" fn syscall(number: c_long) -> c_long {
         before_seccomp = sym before_seccomp,
         before_prctl = sym before_prctl,
         fail = sym fail,
-    )
-}
-
-/// Operations on a process or thread (prctl(2)): variadic in C.
-#[unsafe(no_mangle)]
-#[unsafe(naked)]
-#[cfg(target_arch = "x86_64")]
-unsafe extern "C" fn prctl(option: c_int) -> c_int {
-    naked_asm!(
-        "cmp edi, {set_seccomp}",
-        "jne 2f",
-        "push rdi",
-        "push rsi",
-        "push rdx",
-        "push rcx",
-        "push r8",
-        "call {before_prctl}",
-        "pop r8",
-        "pop rcx",
-        "pop rdx",
-        "pop rsi",
-        "pop rdi",
-        "2:",
-        "mov eax, {prctl}",
-        "mov r10, rcx",
-        "syscall",
-        "cmp rax, -4095",
-        "jae 5f",
-        "ret",
-        "5:",
-        "mov rdi, rax",
-        "jmp {fail}",
-        prctl = const libc::SYS_prctl,
-        set_seccomp = const libc::PR_SET_SECCOMP,
-        before_prctl = sym before_prctl,
-        fail = sym fail,
-    )
-}
-
-/// As above (not run on hardware yet).
-#[unsafe(no_mangle)]
-#[unsafe(naked)]
-#[cfg(target_arch = "aarch64")]
-unsafe extern "C" fn syscall(number: c_long) -> c_long {
+    );
+    #[cfg(target_arch = "aarch64")]
     naked_asm!(
         "cmp x0, #{seccomp}",
         "b.eq 3f",
@@ -195,37 +192,5 @@ unsafe extern "C" fn syscall(number: c_long) -> c_long {
         before_seccomp = sym before_seccomp,
         before_prctl = sym before_prctl,
         fail = sym fail,
-    )
-}
-
-/// As above.
-#[unsafe(no_mangle)]
-#[unsafe(naked)]
-#[cfg(target_arch = "aarch64")]
-unsafe extern "C" fn prctl(option: c_int) -> c_int {
-    naked_asm!(
-        "cmp w0, #{set_seccomp}",
-        "b.ne 2f",
-        "stp x29, x30, [sp, #-64]!",
-        "stp x0, x1, [sp, #16]",
-        "stp x2, x3, [sp, #32]",
-        "str x4, [sp, #48]",
-        "bl {before_prctl}",
-        "ldp x0, x1, [sp, #16]",
-        "ldp x2, x3, [sp, #32]",
-        "ldr x4, [sp, #48]",
-        "ldp x29, x30, [sp], #64",
-        "2:",
-        "mov x8, #{prctl}",
-        "svc #0",
-        "cmn x0, #4095",
-        "b.hs 5f",
-        "ret",
-        "5:",
-        "b {fail}",
-        prctl = const libc::SYS_prctl,
-        set_seccomp = const libc::PR_SET_SECCOMP,
-        before_prctl = sym before_prctl,
-        fail = sym fail,
-    )
+    );
 }

@@ -10,6 +10,7 @@ mod leak;
 mod rival;
 pub(crate) mod sandbox;
 #[cfg(not(test))]
+mod sibling;
 mod signal;
 
 pub(crate) use first_call::ensure_started;
@@ -26,6 +27,7 @@ extern "C" fn constructor() {
     rival::yield_to();
     exec::leave_children_alone();
     signal::register();
+    sibling::silence();
 }
 
 #[cfg(not(test))]
@@ -33,3 +35,9 @@ extern "C" fn constructor() {
 #[unsafe(link_section = ".init_array")]
 #[allow(unsafe_code)]
 static CONSTRUCTOR: extern "C" fn() = constructor;
+
+#[cfg(not(test))]
+#[used]
+#[unsafe(link_section = ".fini_array")]
+#[allow(unsafe_code)]
+static DESTRUCTOR: extern "C" fn() = sibling::hush;

@@ -26,14 +26,16 @@ macro_rules! stand_ins {
 
 #[cfg(target_arch = "x86_64")]
 stand_ins!("xor eax, eax; ret":
-    "_Unwind_Backtrace", "_Unwind_GetIP", "_Unwind_GetIPInfo", "_Unwind_GetTextRelBase", "_Unwind_GetDataRelBase",
-    "_Unwind_GetLanguageSpecificData", "_Unwind_GetRegionStart", "_Unwind_SetGR", "_Unwind_SetIP");
+    "_Unwind_Backtrace", "_Unwind_FindEnclosingFunction", "_Unwind_GetCFA", "_Unwind_GetDataRelBase", "_Unwind_GetIP",
+    "_Unwind_GetIPInfo", "_Unwind_GetLanguageSpecificData", "_Unwind_GetRegionStart", "_Unwind_GetTextRelBase",
+    "_Unwind_SetGR", "_Unwind_SetIP");
 #[cfg(target_arch = "x86_64")]
 stand_ins!("ud2": "_Unwind_Resume");
 
 #[cfg(target_arch = "aarch64")]
 stand_ins!("mov x0, xzr; ret":
-    "_Unwind_Backtrace", "_Unwind_GetIP", "_Unwind_GetIPInfo", "_Unwind_GetTextRelBase", "_Unwind_GetDataRelBase",
-    "_Unwind_GetLanguageSpecificData", "_Unwind_GetRegionStart", "_Unwind_SetGR", "_Unwind_SetIP");
+    "_Unwind_Backtrace", "_Unwind_FindEnclosingFunction", "_Unwind_GetCFA", "_Unwind_GetDataRelBase", "_Unwind_GetIP",
+    "_Unwind_GetIPInfo", "_Unwind_GetLanguageSpecificData", "_Unwind_GetRegionStart", "_Unwind_GetTextRelBase",
+    "_Unwind_SetGR", "_Unwind_SetIP");
 #[cfg(target_arch = "aarch64")]
 stand_ins!("brk 1": "_Unwind_Resume");

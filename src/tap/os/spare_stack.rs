@@ -62,16 +62,17 @@ unsafe extern "C" fn run<T, F: FnOnce() -> T>(data: *mut c_void) {
     task.result = task.work.take().map(|work| work());
 }
 
-/// Calls `function(data)` with the stack pointer at `top`, and stores the own one in `way_out` for `leave`. The
-/// frame pointer keeps the way back, for us and for whoever unwinds.
+/// Calls `function(data)` with the stack pointer at `top`, and stores the own one in `way_out` for `leave`, which
+/// is also its end. The frame pointer keeps the way back, for us and for whoever unwinds. (On aarch64 the lower
+/// halves of v8 to v15 are the caller's, too.)
 #[unsafe(naked)]
-#[cfg(target_arch = "x86_64")]
 unsafe extern "C" fn switch(
     data: *mut c_void,
     function: unsafe extern "C" fn(*mut c_void),
     top: *mut c_void,
     way_out: *mut usize,
 ) {
+    #[cfg(target_arch = "x86_64")]
     naked_asm!(
         ".cfi_startproc",
         "push rbp",
@@ -87,35 +88,12 @@ unsafe extern "C" fn switch(
         "mov qword ptr [rcx], rsp",
         "mov rsp, rdx",
         "call rsi",
-        "lea rsp, [rbp - 40]",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbx",
-        "pop rbp",
-        ".cfi_def_cfa rsp, 8",
-        "ret",
+        "lea rdi, [rbp - 40]",
+        "jmp {leave}",
         ".cfi_endproc",
-    )
-}
-
-/// Returns from the `switch` that stored this word.
-#[unsafe(naked)]
-#[cfg(target_arch = "x86_64")]
-unsafe extern "C" fn leave(way_out: usize) -> ! {
-    naked_asm!("mov rsp, rdi", "pop r15", "pop r14", "pop r13", "pop r12", "pop rbx", "pop rbp", "ret",)
-}
-
-/// As above (not run on hardware yet); d8 to d15 are the caller's, too.
-#[unsafe(naked)]
-#[cfg(target_arch = "aarch64")]
-unsafe extern "C" fn switch(
-    data: *mut c_void,
-    function: unsafe extern "C" fn(*mut c_void),
-    top: *mut c_void,
-    way_out: *mut usize,
-) {
+        leave = sym leave,
+    );
+    #[cfg(target_arch = "aarch64")]
     naked_asm!(
         ".cfi_startproc",
         "stp x29, x30, [sp, #-160]!",
@@ -140,13 +118,15 @@ unsafe extern "C" fn switch(
         "b {leave}",
         ".cfi_endproc",
         leave = sym leave,
-    )
+    );
 }
 
-/// As above.
+/// Returns from the `switch` that stored this word.
 #[unsafe(naked)]
-#[cfg(target_arch = "aarch64")]
 unsafe extern "C" fn leave(way_out: usize) -> ! {
+    #[cfg(target_arch = "x86_64")]
+    naked_asm!("mov rsp, rdi", "pop r15", "pop r14", "pop r13", "pop r12", "pop rbx", "pop rbp", "ret");
+    #[cfg(target_arch = "aarch64")]
     naked_asm!(
         "mov sp, x0",
         "ldp x19, x20, [sp, #16]",
@@ -160,7 +140,7 @@ unsafe extern "C" fn leave(way_out: usize) -> ! {
         "ldp d14, d15, [sp, #144]",
         "ldp x29, x30, [sp], #160",
         "ret",
-    )
+    );
 }
 
 #[cfg(test)]

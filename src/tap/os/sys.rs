@@ -127,6 +127,12 @@ pub(crate) fn keep_errno<T>(work: impl FnOnce() -> T) -> T {
     result
 }
 
+/// The calling thread's `errno`.
+pub(crate) fn errno() -> i32 {
+    // SAFETY: the calling thread's own errno.
+    unsafe { libc::__errno_location().read() }
+}
+
 /// Sets `errno`.
 pub(crate) fn set_errno(value: i32) {
     // SAFETY: the calling thread's own errno.

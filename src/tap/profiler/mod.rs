@@ -33,7 +33,7 @@ use crate::wire::live::counters::Counter;
 use crate::wire::live::snapshot::Snapshot;
 use capture::Capture;
 use once_cell::race::OnceBox;
-use scratch::ScratchPool;
+use scratch::SCRATCH;
 use std::collections::BTreeSet;
 use std::ffi::c_void;
 use std::os::unix::ffi::OsStrExt;
@@ -103,7 +103,6 @@ pub(crate) struct Profiler {
     period: AtomicU64,
     governor: Governor,
     life: Life,
-    scratch: ScratchPool,
     hotspot: Hotspot,
     /// A seccomp filter kills for what sampling does, or for what files need: never again, then.
     deadly: [AtomicBool; 2],
@@ -134,7 +133,6 @@ impl Profiler {
             period: AtomicU64::new(1 << 19),
             governor: Governor::new(),
             life: Life::new(),
-            scratch: ScratchPool::new(),
             hotspot: Hotspot::new(),
             deadly: [const { AtomicBool::new(false) }; 2],
             thread_active: AtomicBool::new(true),
@@ -160,7 +158,10 @@ impl Profiler {
         if !options.prof {
             return;
         }
-        if self.heap.reserve(map::most_reserved(map::address_space_limit(), map::locked_memory_limit())) {
+        let most = map::most_reserved(map::address_space_limit(), map::locked_memory_limit());
+        // Mixed: these are also the words that libc guards stacks and pointers with.
+        let (_, place) = sampler::next_random((random[0] ^ random[1].rotate_left(29)) | 1);
+        if self.heap.reserve(most, place) {
             self.active.store(options.prof_active, Ordering::Release);
         } else {
             sys::say(&[b"heaptap: no address space left (RLIMIT_AS?), profiling is off; the program is not affected"]);
@@ -379,7 +380,8 @@ impl Profiler {
         }
         let Some(store) = self.open_store() else { return Taken::default() };
         let watch = Stopwatch::start(thread);
-        let interval_over = self.count_allocated(store, wait.used);
+        let lg_interval = self.lg_interval.load(Ordering::Relaxed);
+        let interval_over = store.count_allocated(wait.used, lg_interval, thread);
         let hint = thread.tid.get() as usize;
         let Some(block) = self.heap.allocate(request.size, request.alignment, request.zeroed, hint) else {
             store.region().count(Counter::LostRange, 1);
@@ -403,12 +405,12 @@ impl Profiler {
     ) -> Option<u32> {
         let (limit, java) =
             self.settings().map_or((0, false), |settings| (settings.options.prof_bt_max, settings.options.prof_java));
-        let Some(mut scratch) = self.scratch.borrow(thread.tid.get() as usize, limit) else {
+        let Some(mut scratch) = SCRATCH.borrow(thread.tid.get() as usize, limit) else {
             store.region().count(Counter::LostNested, 1);
             return None;
         };
         Capture { store, hotspot: java.then_some(&self.hotspot) }.take(request, thread, &mut scratch);
-        store.region().count_end(scratch.trace.end());
+        store.region().count_end(thread.tid.get() as usize, scratch.trace.end());
         let usable = backend::size_class(request.size, request.alignment) as u64;
         let sampler = Sampler::new(period);
         let sampled = Sampled {
@@ -434,7 +436,7 @@ impl Profiler {
         let watch = Stopwatch::start(thread);
         let now = clock::tick_ns();
         if trailer == self.trailer(slot, block) {
-            if !store.retire(slot, address, now) {
+            if !store.retire(slot, address, now, thread) {
                 store.region().count(Counter::TrailerLost, 1);
             }
             return self.end_visit(watch, store);
@@ -443,7 +445,7 @@ impl Profiler {
             return; // sampled by another life of the process, before a fork
         }
         store.region().count(Counter::TrailerDamaged, 1);
-        let found = store.find(address).is_some_and(|slot| store.retire(slot, address, now));
+        let found = store.find(address).is_some_and(|slot| store.retire(slot, address, now, thread));
         if !found {
             store.region().count(Counter::TrailerLost, 1);
         }
@@ -463,7 +465,9 @@ impl Profiler {
     #[inline(never)]
     fn govern(&self, profiler_ns: u64) {
         let Some(settings) = self.settings() else { return };
-        let spent = Spent { cpu_ns: clock::process_cpu_ns(), profiler_ns };
+        let counter = |counter| self.store().map_or(0, |store| store.region().counter(counter));
+        let visits = counter(Counter::Samples) + counter(Counter::Retired);
+        let spent = Spent { cpu_ns: clock::process_cpu_ns(), profiler_ns, visits };
         let period = self.period.load(Ordering::Relaxed);
         if let Some(next) = self.governor.judge(spent, settings.options.prof_max_overhead, period)
             && next != period
@@ -476,14 +480,6 @@ impl Profiler {
     fn trailer(&self, slot: u32, block: &SampledBlock) -> u64 {
         let life = u64::from(self.life.number() & 0xffff);
         check(block.start().as_ptr() as u64) << 48 | life << 32 | u64::from(slot)
-    }
-
-    /// Counts what a thread allocated since its last draw. Whether an interval ended with it.
-    fn count_allocated(&self, store: &Store, since_draw: u64) -> bool {
-        let after = store.region().count(Counter::AllocatedBytes, since_draw);
-        let before = after.wrapping_sub(since_draw);
-        let lg_interval = self.lg_interval.load(Ordering::Relaxed);
-        (after ^ before).checked_shr(lg_interval).is_some_and(|crossed| crossed != 0)
     }
 
     /// The live profile, made now if there is none yet.

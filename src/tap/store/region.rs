@@ -87,7 +87,7 @@ impl Region {
         let words = shared::create(&path, layout.words() * 8, 0o400)?.cast();
         let backed = Some(SectionId::ALL.map(|id| AtomicUsize::new(layout.section(id).start)));
         let region = Region { words, layout, backed, path: Some(path) };
-        if !region.back(SectionId::Counters, region.section(SectionId::Counters).capacity as u32 - 1) {
+        if !region.back(SectionId::Counters, counters::WORDS as u32 - 1) {
             shared::remove(&path);
             return None;
         }
@@ -121,6 +121,16 @@ impl Region {
         done
     }
 
+    /// Gives memory to so many words of a half of the text: the rest of the first half needs none.
+    fn back_half(&self, from: usize, words: usize) -> bool {
+        let (first, end) = (from - from % PAGE_WORDS, (from + words).next_multiple_of(PAGE_WORDS));
+        if self.backed.is_none() {
+            return true;
+        }
+        // SAFETY: inside the mapping: checked before.
+        end <= self.layout.words() && shared::populate(unsafe { self.words.add(first) }.cast(), (end - first) * 8)
+    }
+
     /// Gives the region a new text (see `wire::live::text`); one caller at a time. What does not fit is cut.
     pub(crate) fn set_text(&self, text: &[u8]) {
         let section = self.section(SectionId::Text);
@@ -128,7 +138,7 @@ impl Region {
         let generation = (state.load(Ordering::Relaxed) >> 32) + 1;
         let text = text.get(..text.len().min(section.capacity / 2 * 8)).unwrap_or(text);
         let half = text::half(generation << 32, section.capacity);
-        if !self.back(SectionId::Text, (half + text.len().div_ceil(8)) as u32) {
+        if !self.back_half(section.start + half, text.len().div_ceil(8)) {
             return;
         }
         for (n, bytes) in text.chunks(8).enumerate() {
@@ -241,24 +251,30 @@ impl Region {
         self.at(Layout::used_word(id)).fetch_max(u64::from(count), Ordering::Release);
     }
 
-    /// Adds to a counter (wrapping; subtract by adding the two's complement).
+    /// Adds to a counter (wrapping; subtract by adding the two's complement). What rarely happens.
+    pub(crate) fn count(&self, counter: Counter, amount: u64) {
+        self.count_apart(0, counter, amount);
+    }
+
+    /// The same for what happens with each sample; `hint` spreads threads. What this set of counters has then.
     #[inline]
-    pub(crate) fn count(&self, counter: Counter, amount: u64) -> u64 {
-        self.counter_word(counter as usize).fetch_add(amount, Ordering::Relaxed).wrapping_add(amount)
+    pub(crate) fn count_apart(&self, hint: usize, counter: Counter, amount: u64) -> u64 {
+        self.counter_word(hint, counter as usize).fetch_add(amount, Ordering::Relaxed).wrapping_add(amount)
     }
 
     /// A counter's value.
     pub(crate) fn counter(&self, counter: Counter) -> u64 {
-        self.counter_word(counter as usize).load(Ordering::Relaxed)
+        counters::sum(self, &self.layout, counter as usize)
     }
 
     /// Counts one stack that ended this way.
-    pub(crate) fn count_end(&self, end: StackEnd) {
-        self.counter_word(counters::stack_end_index(end)).fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn count_end(&self, hint: usize, end: StackEnd) {
+        self.counter_word(hint, counters::stack_end_index(end)).fetch_add(1, Ordering::Relaxed);
     }
 
-    fn counter_word(&self, index: usize) -> &AtomicU64 {
-        self.at(self.section(SectionId::Counters).start + index)
+    fn counter_word(&self, hint: usize, index: usize) -> &AtomicU64 {
+        let shard = hint % counters::SHARDS * counters::SHARD_WORDS;
+        self.at(self.section(SectionId::Counters).start + shard + index)
     }
 
     /// Writes a record so that a reader sees it whole or not at all. `at` is its state word, and the

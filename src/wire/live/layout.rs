@@ -1,12 +1,13 @@
 //! Where each section of a region lies, and the header that says so.
 
 use super::Words;
+use super::counters;
 use crate::wire::java_pc;
 
 /// First word of a region: "HEAPTAP\1" read as a little-endian number.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"HEAPTAP\x01");
 /// Version of everything in this folder; readers refuse another one.
-pub(crate) const VERSION: u64 = 1;
+pub(crate) const VERSION: u64 = 2;
 /// Words of the header; the first section starts behind it.
 pub(crate) const HEADER_WORDS: usize = 512;
 /// Bytes of a region when nobody asks for another size.
@@ -64,7 +65,7 @@ const SECTION_WORDS: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum SectionId {
-    /// One word per [`Counter`](super::counters::Counter).
+    /// Sets of one word per [`Counter`](super::counters::Counter).
     Counters = 0,
     /// What dumps say besides samples: code mappings and metadata (see `text`).
     Text = 1,
@@ -72,8 +73,8 @@ pub(crate) enum SectionId {
     Threads = 2,
     /// [`JavaMethodRecord`](super::records::JavaMethodRecord)s.
     JavaMethods = 3,
-    /// Bytes of names, eight to a word; records refer to them by byte offset and length.
-    Strings = 4,
+    /// The names of the methods, [`CHUNK_BYTES`](super::records::CHUNK_BYTES) to a chunk.
+    Names = 4,
     /// [`StackRecord`](super::records::StackRecord)s.
     Stacks = 5,
     /// The frames of the stacks, [`CHUNK_FRAMES`](super::records::CHUNK_FRAMES) to a chunk.
@@ -89,7 +90,7 @@ impl SectionId {
         SectionId::Text,
         SectionId::Threads,
         SectionId::JavaMethods,
-        SectionId::Strings,
+        SectionId::Names,
         SectionId::Stacks,
         SectionId::Chunks,
         SectionId::Samples,
@@ -98,9 +99,9 @@ impl SectionId {
     /// Words of one record of this section.
     pub(crate) const fn record_words(self) -> usize {
         match self {
-            SectionId::Counters | SectionId::Text | SectionId::Strings => 1,
+            SectionId::Counters | SectionId::Text => 1,
             SectionId::JavaMethods => 4,
-            SectionId::Threads | SectionId::Samples => 8,
+            SectionId::Threads | SectionId::Names | SectionId::Samples => 8,
             SectionId::Stacks => 32,
             SectionId::Chunks => 16,
         }
@@ -121,7 +122,7 @@ impl SectionId {
             SectionId::Text => 3,
             SectionId::Threads => 3,
             SectionId::JavaMethods => 8,
-            SectionId::Strings => 25,
+            SectionId::Names => 25,
             SectionId::Stacks => 56,
             SectionId::Chunks => 96,
             SectionId::Samples => 64,
@@ -202,7 +203,8 @@ impl Layout {
     pub(crate) fn used(&self, words: &(impl Words + ?Sized), id: SectionId) -> std::ops::Range<usize> {
         let section = self.section(id);
         let used = match id {
-            SectionId::Counters | SectionId::Text => section.capacity,
+            SectionId::Counters => counters::WORDS.min(section.capacity),
+            SectionId::Text => section.capacity,
             _ => usize::try_from(words.word(Layout::used_word(id)))
                 .map_or(section.capacity, |used| used.min(section.capacity)),
         };

@@ -6,10 +6,12 @@
 
 use super::Words;
 use super::layout::{Head, Layout, LayoutError, MAGIC, SectionId};
-use super::records::{CHUNK_FRAMES, JavaMethodRecord, StringRef};
-use super::snapshot::Snapshot;
+use super::records::{CHUNK_BYTES, CHUNK_FRAMES, JavaMethodRecord};
+use super::snapshot::{JavaMethod, Snapshot};
 use super::state::{self, LIVE};
 use crate::wire::crc::Crc;
+use crate::wire::java_pc;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 /// Value of [`Head::Kind`].
@@ -39,7 +41,7 @@ pub(crate) fn write(snapshot: &Snapshot, out: &mut dyn Write) -> io::Result<()> 
     writer.text(&mut out)?;
     writer.threads(&mut out)?;
     writer.java_methods(&mut out)?;
-    writer.strings(&mut out)?;
+    writer.names(&mut out)?;
     writer.stacks(&mut out)?;
     writer.chunks(&mut out)?;
     writer.samples(&mut out)?;
@@ -61,7 +63,12 @@ impl Sealed<'_> {
 
     /// A record of a section that has `words` words after its state; `None`: a place without one.
     fn record(&mut self, id: SectionId, words: Option<&[u64]>) -> io::Result<()> {
-        self.word(words.map_or(0, |_| state::word(LIVE, 1)))?;
+        self.record_of(id, 1, words)
+    }
+
+    /// The same in a generation.
+    fn record_of(&mut self, id: SectionId, generation: u64, words: Option<&[u64]>) -> io::Result<()> {
+        self.word(words.map_or(0, |_| state::word(LIVE, generation)))?;
         let mut words = words.unwrap_or_default().iter();
         (1..id.record_words()).try_for_each(|_| self.word(words.next().copied().unwrap_or(0)))
     }
@@ -85,8 +92,8 @@ struct Writer<'a> {
     snapshot: &'a Snapshot,
     layout: Layout,
     text: Vec<u8>,
-    /// Names, one after the other.
-    strings: Vec<u8>,
+    /// Java methods by their records, with the generation that a record is in.
+    methods: BTreeMap<u32, (u64, &'a JavaMethod)>,
     /// Numbers of the stacks as the region has them: a stack's place here is its number in the mirror.
     stacks: Vec<u32>,
 }
@@ -94,9 +101,9 @@ struct Writer<'a> {
 impl<'a> Writer<'a> {
     fn of(snapshot: &'a Snapshot) -> Writer<'a> {
         let text = snapshot.text.to_bytes();
-        let methods = snapshot.java_methods.values();
-        let strings: Vec<u8> =
-            methods.flat_map(|method| [&method.class[..], &method.method]).flatten().copied().collect();
+        let methods = snapshot.java_methods.iter();
+        let methods: BTreeMap<u32, (u64, &JavaMethod)> =
+            methods.map(|(number, method)| (java_pc::record(*number), (java_pc::life(*number), method))).collect();
         let stacks: Vec<u32> = snapshot.stacks.keys().copied().collect();
         let chunks = snapshot.stacks.values().map(|stack| snapshot.frames(stack).len().div_ceil(CHUNK_FRAMES)).sum();
         let end = |last: Option<&u32>| last.map_or(0, |last| *last as usize + 1);
@@ -104,13 +111,13 @@ impl<'a> Writer<'a> {
             snapshot.counters_in_use(),
             2 * text.len().div_ceil(8),
             end(snapshot.threads.keys().next_back()),
-            end(snapshot.java_methods.keys().next_back()),
-            strings.len().div_ceil(8),
+            end(methods.keys().next_back()),
+            methods.values().map(|(_, method)| name_chunks(method)).sum(),
             stacks.len(),
             chunks,
             snapshot.samples.len(),
         ]);
-        Writer { snapshot, layout, text, strings, stacks }
+        Writer { snapshot, layout, text, methods, stacks }
     }
 
     fn count(&self, id: SectionId) -> usize {
@@ -167,23 +174,30 @@ impl<'a> Writer<'a> {
     }
 
     fn java_methods(&self, out: &mut Sealed<'_>) -> io::Result<()> {
-        let mut offset = 0;
-        let mut place = |bytes: &[u8]| {
-            let place = StringRef { offset, len: bytes.len() as u32 };
-            offset += place.len;
-            place
-        };
+        let mut first_chunk = 0;
         (0..self.count(SectionId::JavaMethods) as u32).try_for_each(|index| {
-            let record = self.snapshot.java_methods.get(&index).map(|method| {
-                let (class, method) = (place(&method.class), place(&method.method));
-                JavaMethodRecord { class, method, hash: 0 }.pack()
-            });
-            out.record(SectionId::JavaMethods, record.as_ref().map(|record| &record[..]))
+            let Some((generation, method)) = self.methods.get(&index) else {
+                return out.record(SectionId::JavaMethods, None);
+            };
+            let (class_len, method_len) = (method.class.len() as u16, method.method.len() as u16);
+            let record = JavaMethodRecord { first_chunk, class_len, method_len };
+            first_chunk += name_chunks(method) as u32;
+            out.record_of(SectionId::JavaMethods, *generation, Some(&[record.pack()]))
         })
     }
 
-    fn strings(&self, out: &mut Sealed<'_>) -> io::Result<()> {
-        out.bytes(&self.strings, self.count(SectionId::Strings))
+    fn names(&self, out: &mut Sealed<'_>) -> io::Result<()> {
+        let mut number = 0;
+        for (_, method) in self.methods.values() {
+            let names = [&method.class[..], &method.method].concat();
+            let last = names.len().div_ceil(CHUNK_BYTES);
+            for (n, chunk) in names.chunks(CHUNK_BYTES).enumerate() {
+                number += 1;
+                out.word(if n + 1 == last { 0 } else { number + 1 })?;
+                out.bytes(chunk, CHUNK_BYTES / 8)?;
+            }
+        }
+        Ok(())
     }
 
     fn stacks(&self, out: &mut Sealed<'_>) -> io::Result<()> {
@@ -219,6 +233,11 @@ impl<'a> Writer<'a> {
             out.record(SectionId::Samples, Some(&sample.pack()))
         })
     }
+}
+
+/// Chunks that the names of a method take.
+fn name_chunks(method: &JavaMethod) -> usize {
+    (method.class.len() + method.method.len()).div_ceil(CHUNK_BYTES)
 }
 
 #[cfg(test)]

@@ -1,0 +1,61 @@
+//! A libjemalloc that the program is linked to (Debian's redis is): nobody calls it, the exports being ours, but it
+//! reads the same options.
+//!
+//! With `prof_final` it writes a dump at the end, of nothing, after ours and under the very name that ours has:
+//! jemalloc creates over what is there. So it is told to write where nothing can be written, and its complaint about
+//! that is taken away at the end. A libjemalloc before 5.3.0 cannot be told.
+//!
+//! # Safety
+//! `mallctl` and `malloc_message` are called and set by their contracts, jemalloc(3).
+#![allow(unsafe_code)]
+
+use crate::tap::guard::Guard;
+use crate::tap::profiler::PROFILER;
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ptr::{self, NonNull};
+
+type Mallctl = unsafe extern "C" fn(*const c_char, *mut c_void, *mut usize, *mut c_void, usize) -> c_int;
+type Message = extern "C" fn(*mut c_void, *const c_char);
+
+/// No such folder, and nobody can make it.
+const NOWHERE: &CStr = c"/proc/heaptap-writes-the-dumps/jeprof";
+
+/// Makes it write nowhere. From the constructor.
+pub(super) fn silence() {
+    if !writes() {
+        return;
+    }
+    if let Some(found) = find(c"mallctl") {
+        // SAFETY: the function of this name has this type.
+        let mallctl = unsafe { std::mem::transmute::<NonNull<c_void>, Mallctl>(found) };
+        let _guard = Guard::enter();
+        let mut prefix = NOWHERE.as_ptr();
+        let (new, size) = ((&raw mut prefix).cast(), size_of_val(&prefix));
+        // SAFETY: the control takes a pointer to a string, which it copies.
+        unsafe { mallctl(c"prof.prefix".as_ptr(), ptr::null_mut(), ptr::null_mut(), new, size) };
+    }
+}
+
+/// Takes its complaint away. From our destructor: handlers that constructors have registered run later.
+pub(super) extern "C" fn hush() {
+    if !writes() {
+        return;
+    }
+    if let Some(message) = find(c"malloc_message") {
+        // SAFETY: the variable of this name is a pointer to such a function, and the process is at its end.
+        unsafe { message.cast::<Message>().write(say_nothing) };
+    }
+}
+
+extern "C" fn say_nothing(_: *mut c_void, _: *const c_char) {}
+
+/// Whether it has been told to write a final dump.
+fn writes() -> bool {
+    PROFILER.settings().is_some_and(|settings| settings.options.prof && settings.options.prof_final)
+}
+
+/// What a library behind this one means by the name; only a libjemalloc's counts.
+fn find(name: &CStr) -> Option<NonNull<c_void>> {
+    // SAFETY: looks a NUL-terminated name up in the libraries behind this one.
+    NonNull::new(unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) })
+}
