@@ -2,7 +2,7 @@
 //!
 //! Now and then, on a visit that is measured anyway, a thread looks whether the process has used another second
 //! of CPU time, and has been in the profiler often enough to tell. If the profiler's part of it was above `prof_max_overhead`, the period grows by as much as
-//! was spent too much, in powers of two and at most sixteenfold; if it was below a quarter of that, it
+//! was spent too much, in powers of two and at most sixteenfold; if it was below two fifths of that, it
 //! halves, down to what was asked for. A period of one byte means "every allocation" and is never raised.
 //!
 //! No lock: one exchange decides which thread looks. Samples carry their own period, so a change costs nothing else.
@@ -103,7 +103,7 @@ fn next_period(spent: Spent, most_percent: u64, wanted: u64, period: u64) -> u64
         let times = spent.profiler_ns.div_ceil(most_ns).checked_next_power_of_two().unwrap_or(MOST_AT_ONCE);
         return period.saturating_mul(times.clamp(2, MOST_AT_ONCE)).min(LONGEST_PERIOD.max(period));
     }
-    if spent.profiler_ns < most_ns / 4 && period > wanted {
+    if spent.profiler_ns < most_ns * 2 / 5 && period > wanted {
         return (period / 2).max(wanted);
     }
     period
@@ -130,7 +130,7 @@ mod tests {
     fn it_shrinks_only_down_to_what_was_asked_for() {
         assert_eq!(
             [(0, 18), (0, 17), (1, 20), (2, 20)].map(|(spent, lg)| after(spent, 1 << lg)),
-            [1 << 17, 1 << 17, 1 << 20, 1 << 20]
+            [1 << 17, 1 << 17, 1 << 19, 1 << 20]
         );
         assert_eq!(after(0, 1 << 20), 1 << 19);
     }
@@ -154,6 +154,6 @@ mod tests {
         assert_eq!(governor.judge(spent(3, SECOND), 2, 1 << 17), Some(1 << 21));
         assert_eq!(governor.judge(spent(5, SECOND), 2, 1 << 21), Some(1 << 20));
         let rarely = Spent { visits: 6 * LEAST_VISITS - 1, ..spent(7, 2 * SECOND) };
-        assert_eq!((governor.judge(rarely, 2, 1 << 17), governor.judge(rarely, 2, 1 << 20)), (None, Some(1 << 21)));
+        assert_eq!((governor.judge(rarely, 2, 1 << 17), governor.judge(rarely, 2, 1 << 20)), (None, Some(1 << 24)));
     }
 }

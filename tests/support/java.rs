@@ -6,14 +6,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Folder, Subject, skip, which};
+use super::{Folder, Subject, needs, skip, which};
 
 /// One installed virtual machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Jvm {
     /// Its home folder.
     pub(crate) home: PathBuf,
-    java: PathBuf,
+    /// What is run: its `java`, or another of its tools.
+    pub(crate) java: PathBuf,
     /// Its feature release: 8, 11, 17 …
     pub(crate) release: u32,
 }
@@ -30,7 +31,7 @@ pub(crate) fn jvms() -> Vec<Jvm> {
 
 impl Jvm {
     /// Asks the `java` of a folder what it is; not all have a `release` file.
-    fn at(home: &Path) -> Option<Jvm> {
+    pub(crate) fn at(home: &Path) -> Option<Jvm> {
         let home = home.canonicalize().ok()?;
         let java = ["bin/java", "jre/bin/java"].map(|name| home.join(name)).into_iter().find(|java| java.is_file())?;
         let mut command = Command::new(&java);
@@ -79,6 +80,23 @@ impl Jvm {
 fn compile(mut javac: Command, name: &str, into: &Folder) -> bool {
     javac.args(["-g", "-nowarn", "-Xlint:none", "-XDignore.symbol.file"]);
     build(javac.arg("-d").arg(into.path()).arg(source(&format!("{name}.java"))))
+}
+
+/// Leaves nothing of how to unwind a library.
+pub(crate) const UNTABLED: &[&str] = &[
+    "-fomit-frame-pointer",
+    "-fno-asynchronous-unwind-tables",
+    "-fno-unwind-tables",
+    "-nostartfiles",
+    "-Wl,--no-eh-frame-hdr",
+    "-Wl,--no-ld-generated-unwind-info",
+];
+
+/// A class and its library, built for all machines; `None`: there are no tools.
+pub(crate) fn built(class: &str, library: &str, options: &[&str]) -> Option<Folder> {
+    let folder = Folder::new(&format!("java-{class}"));
+    let done = needs("gcc") && compile_library(library, options, &folder) && compile_class(class, &folder);
+    done.then_some(folder)
 }
 
 /// Builds a library of `tests/java/` against some installed machine's headers.

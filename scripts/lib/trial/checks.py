@@ -14,6 +14,9 @@ from trial.run import Run
 
 DEVIATIONS = 4
 
+#: Of all stacks that a server took.
+LEAST_COMPLETE = 0.999
+
 #: Blocks that zlib allocates for one object (usable sizes, measured alike on JDK 8 to 25).
 DEFLATER_BLOCKS = (6144, 65536, 65536, 65536, 65536)
 INFLATER_BLOCKS = (7168, 32768)
@@ -56,7 +59,17 @@ def examine(run: Run, dumps: list[Dump], java_profile: jeprof.Profile | None) ->
     period = own[-1].sample_period()
     total = f"{java_profile.total():,} bytes live in {own[-1].path.name}"
     return [*checks, Check("stock jeprof reads the last dump", java_profile.total() > 0, total),
-            *leaks(run, java_profile, period)]
+            *([complete(own[-1])] if own[-1].stack_ends() else []), *leaks(run, java_profile, period)]
+
+
+def complete(dump: Dump) -> Check:
+    """Stacks that reach the root of their thread; the others say why they do not."""
+    ends = dump.stack_ends()
+    total = sum(ends.values())
+    reasons = ", ".join(f"{count} {word}" for word, count in sorted(ends.items()) if word != "root")
+    share = ends.get("root", 0) / max(total, 1)
+    figures = f"{100 * share:.4f} % of {total:,} ({reasons or 'no other'})"
+    return Check("stacks are complete to the thread's root", share >= LEAST_COMPLETE, figures)
 
 
 def served(run: Run) -> Check:
@@ -80,11 +93,12 @@ def nothing_left(run: Run) -> Check:
 
 
 def only_the_server(run: Run, dumps: list[Dump]) -> Check:
-    """The server's JVM left a final dump; besides it only its launcher may have left files."""
+    """The server's JVM left a final dump; besides it only its launcher may have left files, and what was significant."""
     own = of_process(dumps, run.server_pid)
-    others = [dump for dump in dumps if dump.pid not in (run.server_pid, run.launcher_pid)]
-    of_launcher = len(dumps) - len(own) - len(others)
-    figures = f"{len(own)} of the server, {of_launcher} of its launcher, {len(others)} of others"
+    others = [dump for dump in dumps if dump.pid not in (run.server_pid, run.launcher_pid)
+              and not dump.is_significant()]
+    rest = len(dumps) - len(own) - len(others)
+    figures = f"{len(own)} of the server, {rest} of its launcher or significant, {len(others)} of others"
     if others:
         programs = sorted({dump.program().rpartition("/")[2] for dump in others})
         figures += f" ({', '.join(programs)})"

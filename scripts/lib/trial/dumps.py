@@ -1,4 +1,5 @@
 """The dump files that a trial left: which process each is of, in order, and what it says about itself."""
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,10 @@ from trial.steps import Trouble
 
 #: `<prefix>.<pid>.<seq>.<kind>.heap`
 NAME = re.compile(r"^.+\.(\d+)\.(\d+)\.(f|[ium]\d+)\.heap$")
+
+#: `prof_min_seconds` and `prof_min_bytes`.
+SIGNIFICANT_NS = 10_000_000_000
+SIGNIFICANT_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,22 @@ class Dump:
         if not first.startswith("heap_v2/"):
             raise Trouble(f"{self.path} does not begin with heap_v2/ but with {first[:40]!r}")
         return int(first.removeprefix("heap_v2/"))
+
+    def is_significant(self) -> bool:
+        """Whether heaptap says that its process is worth a file: on a busy machine, a helper JVM of the start scripts can be."""
+        text = self.path.read_text(errors="replace")
+        uptime = re.search(r"^# uptime_ns: (\d+)$", text, re.MULTILINE)
+        return uptime is not None and (int(uptime[1]) >= SIGNIFICANT_NS or self.live_bytes(text) >= SIGNIFICANT_BYTES)
+
+    def live_bytes(self, text: str) -> float:
+        """Estimated from the head, as jeprof does."""
+        objects, live = map(int, re.search(r"^  t\*: (\d+): (\d+) ", text, re.MULTILINE).groups())
+        return live / -math.expm1(-live / objects / self.sample_period()) if objects else 0
+
+    def stack_ends(self) -> dict[str, int]:
+        """How the stacks that were taken ended, by word; empty if a profiler does not say."""
+        found = re.findall(r"^# stack_end_(\w+): (\d+)$", self.path.read_text(errors="replace"), re.MULTILINE)
+        return {word: int(count) for word, count in found}
 
     def program(self) -> str:
         """The executable of its process: the first file in the map, where Linux places a program."""

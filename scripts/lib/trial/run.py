@@ -75,17 +75,29 @@ class Run:
     def start(self) -> None:
         """Starts the server under the tap and waits until it answers."""
         self.lives += 1
-        user = folders.user_of_servers()
-        options = agent.java_option(self.jar, self.counts, self.plan)
+        user = self.user()
+        options = self.java_options()
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 self.product.command(self.home, self.jdk, self.ports, self.pid_file, options),
                 cwd=self.home, env=self.environment(options), stdin=subprocess.DEVNULL, stdout=log,
                 stderr=subprocess.STDOUT, start_new_session=True, user=user, group=user,
                 extra_groups=None if user is None else [], umask=0o022)
-        self.wait_until(lambda: self.pid_file.exists() and load.is_ready(self.ports.http), READY_SECONDS, "answer")
+        self.wait_until(self.is_ready, READY_SECONDS, "answer")
         self.server_pid = int(self.pid_file.read_text())
         self.launcher_pid = parent_jvm(self.server_pid)
+
+    def java_options(self) -> str:
+        """Options for the server's JVM."""
+        return agent.java_option(self.jar, self.counts, self.plan)
+
+    def user(self) -> int | None:
+        """Whom the server is started as."""
+        return folders.user_of_servers()
+
+    def is_ready(self) -> bool:
+        """Whether the server can be worked with."""
+        return self.pid_file.exists() and load.is_ready(self.ports.http)
 
     def environment(self, options: str) -> dict[str, str]:
         """Only what a service manager would set, the product's own variables, and the tap."""

@@ -8,6 +8,7 @@ use crate::cli::attach::files;
 use crate::cli::profile::series::Series;
 use crate::cli::profile::shape::{Metric, Shape};
 use crate::cli::profile::threads;
+use crate::cli::render::layout::clean;
 use crate::cli::render::units;
 use crate::cli::symbolize::Module;
 use anyhow::{Result, bail};
@@ -27,6 +28,10 @@ pub(crate) struct Inputs {
     /// Add the last dumps of all processes up
     #[arg(long, conflicts_with = "pid")]
     pub(crate) merge: bool,
+
+    /// Also show the frames that only pass an allocation on: allocators, their wrappers, the JVM's own
+    #[arg(long)]
+    pub(crate) raw: bool,
 
     #[command(flatten)]
     pub(crate) filters: Filters,
@@ -57,10 +62,11 @@ impl Inputs {
         let mut progress = Progress::new("reading dumps:");
         let found = files::read(&self.files, shape, &mut |done, all| progress.at(done, all))?;
         drop(progress);
-        found.notes.iter().for_each(|note| eprintln!("heaptap: {note}"));
+        found.notes.iter().for_each(|note| eprintln!("heaptap: {}", clean(note)));
         let name = |series| self.symbols.name(series, &found.recorded);
         let mut opened =
             if self.merge { sum(found.series.into_iter().map(name)) } else { name(self.choose(found.series)?) };
+        opened.series.profile.shows_glue = self.raw;
         if by_thread {
             threads::name(&mut opened.series.profile);
         }

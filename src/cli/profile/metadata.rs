@@ -11,7 +11,7 @@ use crate::wire::stack_end::StackEnd;
 pub(crate) struct JavaName {
     /// The fake pc, as it stands in the `@` lines.
     pub(crate) pc: u64,
-    /// Class with dots, `java.util.zip.Inflater`.
+    /// Class with dots, `java.util.zip.Inflater`; empty for a mark of the walk, such as `[gc barrier]`.
     pub(crate) class: String,
     /// Method, `<init>`.
     pub(crate) method: String,
@@ -60,6 +60,8 @@ pub(crate) struct Metadata {
     pub(crate) java: Vec<JavaName>,
     /// Stacks that the dump had when its ages were written.
     pub(crate) aged_stacks: Option<usize>,
+    /// Age of the oldest live object of all, nanoseconds: recording is not younger.
+    pub(crate) oldest_ns: Option<u64>,
     /// (number of a stack in the file, its ages); moved to the samples once the file is read.
     pub(crate) ages: Vec<(usize, Ages)>,
     /// Keys that this version does not know.
@@ -149,12 +151,16 @@ fn stack_end(word: &str) -> Option<StackEnd> {
 }
 
 fn java_name(value: &str) -> Option<JavaName> {
-    let mut parts = value.split_ascii_whitespace();
-    let pc = u64::from_str_radix(parts.next()?.strip_prefix("0x")?, 16).ok()?;
-    let class = parts.next()?.replace('/', ".");
-    let method = parts.next()?.to_owned();
-    let line = parts.next().and_then(|line| line.parse().ok()).unwrap_or(0);
-    Some(JavaName { pc, class, method, line })
+    let (pc, name) = value.split_once(' ')?;
+    let pc = u64::from_str_radix(pc.strip_prefix("0x")?, 16).ok()?;
+    let (class, method) = name.split_once(' ')?;
+    // The text of a mark may have blanks, as in `[gc barrier]`.
+    let (method, line) = match method.rsplit_once(' ') {
+        Some((method, line)) if line.parse::<u32>().is_ok() => (method, line.parse().unwrap_or(0)),
+        _ => (method, 0),
+    };
+    let class = if class == "-" { String::new() } else { class.replace('/', ".") };
+    Some(JavaName { pc, class, method: method.to_owned(), line })
 }
 
 #[cfg(test)]
@@ -167,14 +173,15 @@ mod tests {
         let lines = "# heaptap 1\n# pid: 4711\n# token: 9f3a12bc\n# exe: /usr/bin/java\n# time: 2026-11-25T22:01:02.345Z\n\
             # uptime_ns: 60000000000\n# reason: final\n# live_samples: 12\n# lost_table_full: 3\n# lost_nested: 4\n\
             # stack_end_no-rule: 5\n# profiler_ns: 7\n# tables_bytes: 8\n# rss_bytes: 9\n# build_id: ABcd12 /usr/lib/a b.so\n\
-            # java: 0x7f01 java/util/zip/Inflater <init> 120\n# colour: blue\n\
+            # java: 0x7f01 java/util/zip/Inflater <init> 120\n# java: 0x7f03 - [gc barrier] 0\n# colour: blue\n\
             # rss_java_heap: 77\n# memory_limit_bytes: 99\n# ages: 4\n# age: 3 53/1/2 | 0/12";
         assert!(lines.lines().all(|line| meta.take_line(line)));
         assert_eq!((meta.version, meta.pid, meta.token.as_deref()), (Some(1), Some(4711), Some("9f3a12bc")));
         assert_eq!((meta.lost_total(), meta.stack_ends.as_slice()), (7, &[(StackEnd::NoRule, 5)][..]));
         assert_eq!(meta.build_ids, [("abcd12".to_owned(), "/usr/lib/a b.so".to_owned())]);
         let name = JavaName { pc: 0x7f01, class: "java.util.zip.Inflater".into(), method: "<init>".into(), line: 120 };
-        assert_eq!(meta.java, [name]);
+        let mark = JavaName { pc: 0x7f03, class: String::new(), method: "[gc barrier]".into(), line: 0 };
+        assert_eq!(meta.java, [name, mark]);
         assert_eq!(
             (meta.rss_classes.as_slice(), meta.memory_limit_bytes),
             (&[("java_heap".to_owned(), 77)][..], Some(99))

@@ -203,8 +203,8 @@ impl Cache {
     #[inline]
     fn entry_of(&self, pc: usize) -> Option<(usize, &[AtomicU64; HEAD])> {
         let set = set_of(pc);
-        let entries = (set..set + WAYS).filter_map(|entry| Some((entry, self.head(entry)?)));
-        entries.into_iter().find(|(_, head)| load(head, 0) == pc as u64)
+        let mut entries = (set..set + WAYS).filter_map(|entry| Some((entry, self.head(entry)?)));
+        entries.find(|(_, head)| load(head, 0) == pc as u64)
     }
 
     #[inline]
