@@ -131,6 +131,9 @@ fn a_jvms_resident_memory_is_accounted_for_and_its_objects_have_ages() {
         assert!(of("other") < 0.05 * told, "{account:#}");
         let ages = &report["sites"][0]["ages"];
         assert!(ages["live"][0]["objects"].as_f64().unwrap() > 0.0 && ages["oldest_seconds"].as_f64().unwrap() > 0.0);
+        let text = String::from_utf8(living.heaptap(&["report"]).stdout).unwrap();
+        assert!(text.contains(&format!("heaptap leaks {} --after-gc", living.child.id())), "{text}");
+        assert!(text.contains("Resident ") && text.contains("half are older than"), "{text}");
         // The command of its own agrees.
         let own = living.json(&["rss", "--json"]);
         assert!((own["rss_bytes"].as_f64().unwrap() / told - 1.0).abs() < 0.05);

@@ -164,7 +164,9 @@ impl Known<'_> {
         };
         let biggest = self.account.and_then(|account| account.classes.first()).map(|share| share.class);
         let bytes = if state == State::JitNoise { change(Conclusion::Jit) } else { self.total.change_bytes() };
-        about(state, bytes, biggest.filter(|_| state == State::NothingGrows))
+        // What malloc gave out was looked at already.
+        let is_elsewhere = |class: &Class| state == State::NothingGrows && *class != Class::MallocLive;
+        about(state, bytes, biggest.filter(is_elsewhere))
     }
 
     fn times(&self) -> Vec<f64> {
@@ -290,6 +292,10 @@ mod tests {
         let dumps: Vec<String> = (0..4).map(|n| dump(n * 10, 100, &(rss(810) + &classes))).collect();
         let found = outlook(&dumps);
         assert_eq!((found.state, found.look_at), (State::NothingGrows, Some(Class::JavaHeap)), "{found:?}");
+        // If that is malloc, this is what was looked at.
+        let malloc = format!("{}# rss_malloc: {}\n", rss(110), 110 * MIB);
+        let dumps: Vec<String> = (0..4).map(|n| dump(n * 10, 100, &malloc)).collect();
+        assert_eq!((outlook(&dumps).state, outlook(&dumps).look_at), (State::NothingGrows, None));
     }
 
     #[test]

@@ -24,6 +24,14 @@ pub(crate) fn open(path: &Path, writable: bool) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
 }
 
+/// A folder of another process's world, held open.
+pub(super) fn folder(path: &Path) -> io::Result<File> {
+    let (root, inside) = split(path).ok_or_else(|| io::Error::other("not below a process's root"))?;
+    let (folder, name) = enter(&root, &inside)?;
+    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+    OpenOptions::new().read(true).custom_flags(flags).open(below(&folder, &name))
+}
+
 /// Root of another process, and the path inside it; `None` for a path of our own world.
 fn split(path: &Path) -> Option<(PathBuf, PathBuf)> {
     let mut parts = path.strip_prefix("/proc").ok()?.iter();
@@ -54,7 +62,7 @@ fn enter(root: &Path, inside: &Path) -> io::Result<(File, PathBuf)> {
 }
 
 /// A name in a folder that is held open: what becomes of the folder's own path does not matter.
-fn below(folder: &File, name: &Path) -> PathBuf {
+pub(super) fn below(folder: &File, name: &Path) -> PathBuf {
     Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name)
 }
 
@@ -77,6 +85,8 @@ mod tests {
         for path in ["link/file", "file-link", "folder", "folder/../folder/file", "none"] {
             assert!(open(&at(path), false).is_err(), "{path}");
         }
+        assert!(folder(&at("folder")).is_ok());
+        assert!(["link", "folder/file", "none"].iter().all(|path| folder(&at(path)).is_err()));
         assert!(open(&home.join("folder/file"), true).is_ok() && open(&home.join("file-link"), false).is_err());
         assert!(open(Path::new("/dev/null"), false).is_err());
         fs::remove_dir_all(home).unwrap();

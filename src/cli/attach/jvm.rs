@@ -7,11 +7,12 @@
 //! SIGQUIT ends a program that does not catch it, and makes a JVM without that mechanism print all its threads to stdout. So nothing
 //! is sent unless the process has a libjvm.so, catches SIGQUIT, and was not started with -XX:+DisableAttachMechanism.
 
-use super::child;
+use super::{beneath, child};
 use anyhow::{Context, Result, bail};
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -88,50 +89,55 @@ impl Target {
         Ok(text.to_owned())
     }
 
-    /// Connects; has the JVM open its socket first if need be.
+    /// Connects; has the JVM open its socket first if need be. Neither folder nor socket may be a link: who rules in a container
+    /// could lead us out of it.
     fn socket(&self) -> Result<UnixStream> {
-        let path = PathBuf::from(format!("/proc/{}/root/tmp/.java_pid{}", self.pid, self.own_pid));
-        if !path.exists() {
-            let wish = self.leave_wish()?;
+        let place = format!("/proc/{}/root/tmp", self.pid);
+        let folder = beneath::folder(Path::new(&place)).with_context(|| format!("looking into {place}"))?;
+        let path = beneath::below(&folder, Path::new(&format!(".java_pid{}", self.own_pid)));
+        if path.symlink_metadata().is_err() {
+            let wish = self.leave_wish(&folder)?;
             let opened = self.open(&path);
             let _ = fs::remove_file(wish);
             opened?;
         }
-        let refused = || format!("connecting to {} (only the JVM's user and root may)", path.display());
-        UnixStream::connect(&path).with_context(refused)
+        let refused = || format!("connecting to {place}/.java_pid{} (only the JVM's user and root may)", self.own_pid);
+        let flags = libc::O_PATH | libc::O_NOFOLLOW;
+        let held = OpenOptions::new().read(true).custom_flags(flags).open(&path).with_context(refused)?;
+        let metadata = held.metadata()?;
+        if !metadata.file_type().is_socket() || metadata.uid() != fs::metadata(format!("/proc/{}", self.pid))?.uid() {
+            bail!("{place}/.java_pid{} is not a socket of process {}", self.own_pid, self.pid);
+        }
+        UnixStream::connect(format!("/proc/self/fd/{}", held.as_raw_fd())).with_context(refused)
     }
 
-    /// The file that says what SIGQUIT is to mean.
-    fn leave_wish(&self) -> Result<PathBuf> {
-        let places = [format!("/proc/{}/cwd", self.pid), format!("/proc/{}/root/tmp", self.pid)];
+    /// The file that says what SIGQUIT is to mean: in the process's working directory, or in its /tmp.
+    fn leave_wish(&self, tmp: &File) -> Result<PathBuf> {
+        let name = format!(".attach_pid{}", self.own_pid);
+        let places =
+            [PathBuf::from(format!("/proc/{}/cwd", self.pid)).join(&name), beneath::below(tmp, Path::new(&name))];
         let mut failure = None;
-        for place in places {
-            let path = Path::new(&place).join(format!(".attach_pid{}", self.own_pid));
-            match OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .custom_flags(libc::O_NOFOLLOW)
-                .open(&path)
-            {
+        for path in places {
+            let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+            match made {
                 Ok(_) => return Ok(path),
-                Err(error) => failure = Some((path, error)),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(path),
+                Err(error) => failure = Some(error),
             }
         }
-        match failure {
-            Some((path, error)) => Err(error).with_context(|| format!("writing {}", path.display())),
-            None => bail!("no place for a file that the JVM looks for"),
-        }
+        let error = failure.unwrap_or_else(|| std::io::ErrorKind::NotFound.into());
+        Err(error)
+            .with_context(|| format!("writing {name} into the working directory or the /tmp of process {}", self.pid))
     }
 
+    /// Has the JVM look for that file.
     fn open(&self, socket: &Path) -> Result<()> {
         let pid = self.pid;
         child::send(pid, libc::SIGQUIT).with_context(|| format!("signalling process {pid}"))?;
         let deadline = Instant::now() + OPENING;
-        while !socket.exists() {
+        while socket.symlink_metadata().is_err() {
             if Instant::now() > deadline {
-                bail!("process {pid} did not open {}: it is stopped, or too busy to answer", socket.display());
+                bail!("process {pid} did not open its attach socket: it is stopped, or too busy to answer");
             }
             thread::sleep(Duration::from_millis(20));
         }

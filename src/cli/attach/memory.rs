@@ -1,10 +1,14 @@
 //! What the kernel says of a living process's memory: classes of what is resident, and the limit it will meet.
 
-use super::perf_data;
+use super::{beneath, perf_data};
 use crate::cli::analyze::rss::{Account, JvmSizes};
 use anyhow::{Context, Result};
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
+
+/// Largest file of a JVM's counters that is read: 32 KiB as a rule.
+const MOST_COUNTERS: u64 = 16 << 20;
 
 /// How much memory a control group has, and may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +31,12 @@ pub(crate) fn account(pid: u32) -> Result<Account> {
 fn jvm_sizes(pid: u32, smaps: &str) -> JvmSizes {
     let counters =
         smaps.lines().find_map(|line| line.get(line.find('/')?..).filter(|path| path.contains("/hsperfdata_")));
-    let read = |path| fs::read(format!("/proc/{pid}/root{path}")).ok();
+    let read = |path| {
+        let file = beneath::open(Path::new(&format!("/proc/{pid}/root{path}")), false).ok()?;
+        let mut bytes = Vec::new();
+        file.take(MOST_COUNTERS).read_to_end(&mut bytes).ok()?;
+        Some(bytes)
+    };
     let mut sizes = counters.and_then(read).map_or_else(JvmSizes::default, |file| perf_data::sizes(&file));
     if sizes.heap.is_empty() {
         let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
