@@ -181,7 +181,10 @@ fn killed_while_the_region_grows() {
     let kills = if std::env::var_os("HEAPTAP_FULL").is_some() { 50 } else { 8 };
     for kill in 0..kills {
         let mut churn = Churn::start("prof:true,lg_prof_sample:8,prof_final:true");
-        thread::sleep(Duration::from_micros(kill * 6_131 % 50_000));
+        // Once a thread has leaked so many there is a region; and it is given memory with every few hundred more.
+        while churn.leaked() < 50 + kill * 977 % 20_000 {
+            thread::sleep(Duration::from_micros(100));
+        }
         churn.kill();
         let truth = churn.leaked() as f64 * LEAK_BYTES;
         let dump = fs::read_to_string(churn.ask(&["recover", &churn.pid()]).trim()).unwrap();

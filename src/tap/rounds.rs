@@ -56,7 +56,7 @@ impl Rounds {
     pub(crate) fn begin() -> Rounds {
         let triggers = PROFILER.settings().map_or_else(Triggers::default, |settings| Triggers::of(&settings.options));
         let mut rounds = Rounds {
-            control: PROFILER.store().and_then(|store| Control::open(store.region().path()?)),
+            control: None,
             triggers,
             last: Last::default(),
             loads: loads::count(),
@@ -76,11 +76,11 @@ impl Rounds {
 
     /// One round, with the trigger bits that came since the last.
     pub(crate) fn turn(&mut self, triggers: u32) {
+        self.note_region();
         if !self.announced && PROFILER.is_significant() {
             self.announced = true;
             PROFILER.announce();
         }
-        self.note_region();
         let told =
             [(INTERVAL, Reason::Interval), (MAXIMUM, Reason::Gdump), (SIGNAL, Reason::Signal), (TRIM, Reason::Trim)];
         let told = told.into_iter().find(|(bit, _)| triggers & bit != 0).map(|(_, reason)| reason);
@@ -126,6 +126,8 @@ impl Rounds {
         if std::mem::replace(&mut self.noted, address) != address {
             (self.guard, self.attempts) = (None, ATTEMPTS);
             PROFILER.refresh();
+            // Not before: another thread may still be opening the region while we begin.
+            self.control = self.control.take().or_else(|| Control::open(store.region().path()?));
         }
         if self.guard.is_none() && self.attempts > 0 {
             self.attempts -= 1;
