@@ -10,7 +10,7 @@
 //! Calls of libc's thread functions with values of this file's own.
 #![allow(unsafe_code)]
 
-use super::backend;
+use super::backend::OwnArena;
 use super::guard::Guard;
 use super::os::{clock, spare_stack, sys, tls};
 use super::profiler::{PROFILER, STOP};
@@ -142,7 +142,7 @@ extern "C" fn run(_: *mut c_void) -> *mut c_void {
     // nothing is closed.
     let closed = unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, libc::CLOSE_RANGE_UNSHARE) };
     tls::thread().has_own_descriptors.set(closed == 0);
-    backend::settle_apart();
+    let arena = OwnArena::settle();
     let mut rounds = Rounds::begin();
     loop {
         let triggers = PROFILER.triggers.swap(0, Ordering::Acquire);
@@ -151,6 +151,7 @@ extern "C" fn run(_: *mut c_void) -> *mut c_void {
             return ptr::null_mut();
         }
         rounds.turn(triggers);
+        arena.purge();
         sys::futex_wait(&PROFILER.triggers, 0, SLEEP_NS);
     }
 }

@@ -38,14 +38,25 @@ pub(crate) struct Rounds {
     /// The region that explains itself (its address: `reset` puts another in its place), and the lock on it.
     noted: usize,
     guard: Option<File>,
+    /// Attempts at that lock which are left: another user's file cannot be had, ever.
+    attempts: u32,
+    /// When to look next for what killed processes left.
+    adopt_ns: u64,
 }
+
+/// Somebody who looks whether we live holds the lock for an instant.
+const ATTEMPTS: u32 = 5;
+/// The second look: of a process that was killed right before we started the kernel may not have taken the locks away.
+const SECOND_LOOK_NS: u64 = 10_000_000_000;
+/// From then on, for siblings that are killed while we live.
+const LOOK_NS: u64 = 3600 * 1_000_000_000;
 
 impl Rounds {
     /// The first round: the region explains itself, and what others left is taken care of.
     pub(crate) fn begin() -> Rounds {
         let triggers = PROFILER.settings().map_or_else(Triggers::default, |settings| Triggers::of(&settings.options));
         let mut rounds = Rounds {
-            control: Control::open(PROFILER.pid(), PROFILER.token()),
+            control: PROFILER.store().and_then(|store| Control::open(store.region().path()?)),
             triggers,
             last: Last::default(),
             loads: loads::count(),
@@ -54,6 +65,8 @@ impl Rounds {
             mirror: Mirror::default(),
             noted: 0,
             guard: None,
+            attempts: 0,
+            adopt_ns: clock::monotonic_ns() + SECOND_LOOK_NS,
         };
         rounds.note_region();
         rounds.last.note(&rounds.measure());
@@ -88,10 +101,16 @@ impl Rounds {
         if let Some(store) = PROFILER.store() {
             store.tidy_methods(clock::monotonic_ns());
         }
+        let now = clock::monotonic_ns();
+        if now >= self.adopt_ns {
+            self.adopt_ns = now + LOOK_NS;
+            PROFILER.adopt();
+        }
     }
 
     /// The last round: from now on nobody can say whether the process lives.
-    pub(crate) fn end(&self) {
+    pub(crate) fn end(&mut self) {
+        self.mirror.remove();
         if let Some(control) = &self.control {
             control.remove();
         }
@@ -105,13 +124,14 @@ impl Rounds {
         let Some(store) = PROFILER.store() else { return };
         let address = std::ptr::from_ref(store).addr();
         if std::mem::replace(&mut self.noted, address) != address {
-            self.guard = None;
+            (self.guard, self.attempts) = (None, ATTEMPTS);
             PROFILER.refresh();
         }
-        if self.guard.is_none() {
+        if self.guard.is_none() && self.attempts > 0 {
+            self.attempts -= 1;
             self.guard = guard(store);
         }
-        store.region().set_flag(Head::Significant, self.announced);
+        store.region().set_flag(Head::Significant, PROFILER.is_significant());
         store.region().set_flag(Head::Paused, !PROFILER.is_active());
     }
 
@@ -181,6 +201,8 @@ impl Rounds {
             }
             Some(Verb::Reset) => {
                 PROFILER.reset(PROFILER.period().ilog2());
+                PROFILER.begin_again();
+                self.note_region();
                 Outcome::Done
             }
             Some(Verb::Rate) | None => Outcome::Refused,

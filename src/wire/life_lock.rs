@@ -17,6 +17,11 @@ pub(crate) fn is_held(file: &File) -> bool {
     is_held
 }
 
+/// Takes a dead process's file for oneself, as long as it is open. `false`: its process lives, or somebody else has it.
+pub(crate) fn claim(file: &File) -> bool {
+    file.try_lock().is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -27,8 +32,11 @@ mod tests {
         let holder = File::create(&path).unwrap();
         let looker = File::open(&path).unwrap();
         assert!(!is_held(&looker) && take(&holder) && is_held(&looker));
+        assert!(!claim(&looker));
         drop(holder);
-        assert!(!is_held(&looker));
+        assert!(!is_held(&looker) && claim(&looker));
+        let second = File::open(&path).unwrap();
+        assert!(!claim(&second) && !take(&second));
         std::fs::remove_file(path).unwrap();
     }
 }

@@ -47,6 +47,11 @@ impl Jvm {
         Subject::new(&self.java).args(arguments)
     }
 
+    /// The same as a plain command.
+    pub(crate) fn command(&self) -> Command {
+        Command::new(&self.java)
+    }
+
     /// Whether it starts with these options (a collector may not be built in).
     pub(crate) fn accepts(&self, options: &[&str]) -> bool {
         self.run(options).args(["-version"]).run_plain().status.success()

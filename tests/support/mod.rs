@@ -9,6 +9,7 @@
 // Each test file is a crate of its own and uses its own part of this module.
 #![allow(dead_code, unused_imports)]
 
+pub(crate) mod churn;
 mod dumps;
 mod folder;
 mod heap_v2;

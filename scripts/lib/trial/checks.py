@@ -5,6 +5,7 @@ p = 1 - exp(-s/R) and then counts s/p, so N objects made of blocks s_i have the 
 Four standard deviations are exceeded by chance once in 16,000 checks.
 """
 import math
+import re
 from dataclasses import dataclass
 
 from trial import jeprof
@@ -119,6 +120,18 @@ def leaks(run: Run, profile: jeprof.Profile, period: int) -> list[Check]:
         check("InvoiceArchive.compressAndForget", compress, invoices, 0, (*DEFLATER_BLOCKS, STREAM_BLOCK)),
         check("SearchCache.inflateAndForget", expand, searches, 0, (*INFLATER_BLOCKS, STREAM_BLOCK)),
     ]
+
+
+def names_the_method(state: str, report: str) -> Check:
+    """A report of a server in some state leads to the Java method that leaks."""
+    row = next((line.strip() for line in report.splitlines() if re.search(COMPRESS, line)), None)
+    tail = " / ".join(report.strip().splitlines()[-3:])
+    return Check(f"{state}: heaptap report PID names the leaking method", row is not None, row or f"it does not: {tail}")
+
+
+def after_the_kill(check: Check) -> Check:
+    """The same check of what was recovered."""
+    return Check(f"recovered after SIGKILL: {check.name}", check.good, check.figures)
 
 
 def agrees(name: str, seen: int, leaked: int, own: int, blocks: tuple[int, ...], period: int) -> Check:

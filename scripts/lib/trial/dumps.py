@@ -55,11 +55,16 @@ class Dump:
 
 def find(folder: Path) -> list[Dump]:
     """All dumps below a folder, by process and number."""
-    found = []
-    for path in folder.rglob("*.heap"):
-        if name := NAME.match(path.name):
-            found.append(Dump(path, int(name[1]), int(name[2]), name[3]))
+    found = [at(path) for path in folder.rglob("*.heap") if NAME.match(path.name)]
     return sorted(found, key=lambda dump: (dump.pid, dump.number))
+
+
+def at(path: Path) -> Dump:
+    """One dump by its path."""
+    name = NAME.match(path.name)
+    if not name:
+        raise Trouble(f"{str(path)!r} is not the name of a dump")
+    return Dump(path, int(name[1]), int(name[2]), name[3])
 
 
 def of_process(dumps: list[Dump], pid: int) -> list[Dump]:

@@ -34,7 +34,8 @@ fn process(reason: &str, occasion: &Occasion, settings: &Settings) -> Vec<(Strin
     let exe = std::fs::read_link("/proc/self/exe").map_or_else(|_| "?".into(), |path| path.display().to_string());
     let rss = maps::resident_bytes().map_or_else(|| "?".into(), |bytes| bytes.to_string());
     let prefix = Path::new(OsStr::from_bytes(settings.prefix()));
-    let prefix = std::path::absolute(prefix).map_or_else(|_| "?".into(), |path| path.display().to_string());
+    // A relative one is of no use to whoever reads this elsewhere.
+    let prefix = std::path::absolute(prefix).ok().map(|path| ("prefix", path.display().to_string()));
     let pairs = [
         ("reason", reason.into()),
         ("exe", exe),
@@ -42,10 +43,9 @@ fn process(reason: &str, occasion: &Occasion, settings: &Settings) -> Vec<(Strin
         ("uptime_ns", occasion.uptime_ns.to_string()),
         ("java_vm", occasion.java.clone()),
         ("rss_bytes", rss),
-        ("prefix", prefix),
         ("heaptap_version", env!("CARGO_PKG_VERSION").into()),
     ];
     // `heaptap run` finds by this what its program's processes left.
     let run = settings.run_report.map(|report| ("run", String::from_utf8_lossy(report).into_owned()));
-    pairs.into_iter().chain(run).map(|(key, value): (&str, String)| (key.into(), value)).collect()
+    pairs.into_iter().chain(prefix).chain(run).map(|(key, value): (&str, String)| (key.into(), value)).collect()
 }

@@ -8,7 +8,7 @@
 //! because tmpfs is memory.
 
 use super::maps;
-use crate::tap::os::{clock, shared, sys};
+use crate::tap::os::{clock, folder, shared, sys};
 use crate::tap::settings::Settings;
 use crate::wire::life_lock;
 use crate::wire::life_name::LifeName;
@@ -47,6 +47,9 @@ pub(super) struct Orphan {
     pub(super) is_of_own_directory: bool,
     region: Option<PathBuf>,
     age_ns: u64,
+    is_of_other_namespace: bool,
+    /// Held open: we have claimed it, and no other process that starts now will.
+    _claim: File,
 }
 
 impl Orphan {
@@ -67,9 +70,10 @@ impl Orphan {
         }
     }
 
-    /// Its dump cannot be written: the region goes if it has waited long enough.
+    /// Its dump cannot be written: the region goes if it has waited long enough, or waits for a folder that is gone.
     pub(super) fn give_up(&self) {
-        if let Some(region) = self.region.as_ref().filter(|_| self.age_ns > GIVEN_UP_NS) {
+        let is_gone = !self.is_of_other_namespace && self.prefix.parent().is_some_and(|parent| !parent.exists());
+        if let Some(region) = self.region.as_ref().filter(|_| is_gone || self.age_ns > GIVEN_UP_NS) {
             remove_region(region);
         }
     }
@@ -83,17 +87,13 @@ pub(super) fn orphans(settings: &Settings) -> impl Iterator<Item = Orphan> {
     let regions = files(Some(Path::new(directory.as_str())));
     let mirrors = files(own_directory.as_deref().filter(|_| !settings.prefix().is_empty()));
     let min_bytes = settings.options.prof_min_bytes;
+    remove_stray_controls(Path::new(directory.as_str()));
     let of_regions = regions.filter_map(move |path| region(path, min_bytes, own_directory.as_deref()));
     of_regions.chain(mirrors.filter_map(mirror))
 }
 
 fn files(directory: Option<&Path>) -> impl Iterator<Item = PathBuf> + use<> {
-    directory
-        .and_then(|directory| fs::read_dir(directory).ok())
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
+    directory.map(folder::entries).into_iter().flatten()
 }
 
 fn region(path: PathBuf, min_bytes: u64, own_directory: Option<&Path>) -> Option<Orphan> {
@@ -114,9 +114,11 @@ fn region(path: PathBuf, min_bytes: u64, own_directory: Option<&Path>) -> Option
         }
         return None;
     }
+    let is_replaced = !glance.is_other_namespace && maps::started_before(life.pid, glance.start_ns);
     let is_worth_a_file = glance.is_significant || glance.live_bytes >= min_bytes;
     let Some(prefix) = glance.prefix.filter(|_| is_worth_a_file && metadata.len() <= MOST_BYTES) else {
-        if age_ns > KEPT_NS {
+        // A start script that became its server is nobody's profile, and each start leaves some.
+        if age_ns > KEPT_NS || is_replaced {
             remove_region(&path);
         }
         return None;
@@ -125,13 +127,23 @@ fn region(path: PathBuf, min_bytes: u64, own_directory: Option<&Path>) -> Option
     if !is_of_own_directory && age_ns < FORLORN_NS {
         return None;
     }
+    let file = claimed(file, &path)?;
     let mut snapshot = read(&file, metadata.len())?;
-    if !glance.is_other_namespace && maps::started_before(life.pid, snapshot.start_monotonic_ns) {
+    if is_replaced {
         snapshot.tell("exec", snapshot.pulse_ns);
     } else {
         snapshot.tell_death();
     }
-    Some(Orphan { snapshot, prefix, is_of_own_directory, region: Some(path), age_ns })
+    let is_of_other_namespace = glance.is_other_namespace;
+    Some(Orphan {
+        snapshot,
+        prefix,
+        is_of_own_directory,
+        region: Some(path),
+        age_ns,
+        is_of_other_namespace,
+        _claim: file,
+    })
 }
 
 fn mirror(path: PathBuf) -> Option<Orphan> {
@@ -141,7 +153,7 @@ fn mirror(path: PathBuf) -> Option<Orphan> {
     if !is_ours || Path::new(shared::Path::region(life.pid, life.token).as_str()).exists() {
         return None;
     }
-    let file = File::open(&path).ok().filter(|file| !life_lock::is_held(file))?;
+    let file = claimed(File::open(&path).ok()?, &path)?;
     let age_ns = since_change_ns(&metadata);
     let mut snapshot = read(&file, metadata.len())?;
     let is_its = snapshot.is_mirror && (snapshot.pid, snapshot.token) == (life.pid, life.token);
@@ -149,7 +161,21 @@ fn mirror(path: PathBuf) -> Option<Orphan> {
         return None;
     }
     snapshot.tell_death();
-    Some(Orphan { snapshot, prefix: life.prefix, is_of_own_directory: true, region: None, age_ns })
+    Some(Orphan {
+        snapshot,
+        prefix: life.prefix,
+        is_of_own_directory: true,
+        region: None,
+        age_ns,
+        is_of_other_namespace: false,
+        _claim: file,
+    })
+}
+
+/// The file, if nobody holds it and it still is what lies there: another process may have been faster.
+fn claimed(file: File, path: &Path) -> Option<File> {
+    let is_it = || Some(file.metadata().ok()?.ino() == fs::symlink_metadata(path).ok()?.ino());
+    (life_lock::claim(&file) && is_it() == Some(true)).then_some(file)
 }
 
 /// Nobody writes any more: what is read once is settled.
@@ -163,6 +189,18 @@ fn since_change_ns(metadata: &Metadata) -> u64 {
     since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
+/// Control files whose region is gone: their process ended while its keeper was about to begin.
+fn remove_stray_controls(directory: &Path) {
+    let is_stray = |path: &PathBuf| {
+        let region = path.with_extension("region");
+        let pid = LifeName::of_region(&region).map(|life| life.pid);
+        let is_old = fs::symlink_metadata(path).is_ok_and(|metadata| since_change_ns(&metadata) > KEPT_NS);
+        let is_control = path.extension().is_some_and(|extension| extension == "control");
+        is_control && is_old && !region.exists() && pid.is_some_and(|pid| !maps::is_mapped(pid, path))
+    };
+    files(Some(directory)).filter(is_stray).for_each(|path| drop(fs::remove_file(path)));
+}
+
 /// Removes a region, and the control file beside it.
 fn remove_region(region: &Path) {
     let _ = fs::remove_file(region.with_extension("control"));
@@ -172,6 +210,7 @@ fn remove_region(region: &Path) {
 /// What a few pages of a region tell: enough to leave alone what is not ours to adopt, without reading 48 MiB.
 struct Glance {
     prefix: Option<PathBuf>,
+    start_ns: u64,
     pulse_ns: u64,
     live_bytes: u64,
     is_significant: bool,
@@ -192,6 +231,7 @@ impl Glance {
         let prefix = text.metadata.iter().find(|(key, _)| key == "prefix").map(|(_, value)| PathBuf::from(value));
         Some(Glance {
             prefix,
+            start_ns: head(Head::StartMonotonicNs),
             pulse_ns: head(Head::PulseNs),
             live_bytes: counters::sum(&pages, &layout, Counter::LiveBytes as usize),
             is_significant: head(Head::Significant) != 0,

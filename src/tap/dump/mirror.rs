@@ -9,9 +9,9 @@ use crate::wire::life_lock;
 use crate::wire::live::mirror;
 use crate::wire::live::snapshot::Snapshot;
 use crate::wire::whole_file;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Pause after one that could not be written.
 const TROUBLE_NS: u64 = 60_000_000_000;
@@ -26,6 +26,7 @@ pub(crate) struct Mirror {
     seen: Option<(u64, u64)>,
     /// Held open: its lock says that we live.
     last: Option<File>,
+    path: Option<PathBuf>,
 }
 
 impl Mirror {
@@ -59,7 +60,16 @@ impl Mirror {
             out.flush()
         })?;
         self.last = may_lock.then_some(file);
+        self.path = Some(path);
         Ok(())
+    }
+
+    /// Removes it: without its lock it would say that the process is dead.
+    pub(crate) fn remove(&mut self) {
+        if let Some(path) = self.path.take() {
+            let _ = fs::remove_file(path);
+        }
+        *self = Mirror::default();
     }
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod cgroup;
 pub(crate) mod clock;
 pub(crate) mod environment;
 pub(crate) mod filter;
+pub(crate) mod folder;
 pub(crate) mod life;
 pub(crate) mod loads;
 pub(crate) mod map;

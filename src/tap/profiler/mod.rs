@@ -103,8 +103,6 @@ pub(crate) struct Profiler {
     period: AtomicU64,
     governor: Governor,
     life: Life,
-    /// Number of the life that is worth a file.
-    significant: AtomicU32,
     hotspot: Hotspot,
     /// A seccomp filter kills for what sampling does, or for what files need: never again, then.
     deadly: [AtomicBool; 2],
@@ -135,7 +133,6 @@ impl Profiler {
             period: AtomicU64::new(1 << 19),
             governor: Governor::new(),
             life: Life::new(),
-            significant: AtomicU32::new(0),
             hotspot: Hotspot::new(),
             deadly: [const { AtomicBool::new(false) }; 2],
             thread_active: AtomicBool::new(true),
@@ -191,20 +188,8 @@ impl Profiler {
         clock::monotonic_ns().saturating_sub(self.life.start_ns())
     }
 
-    /// Whether this process is worth a file: it lived long enough, held enough, or was asked for. Once it is, it stays so.
+    /// Whether this process is worth a file: it lived long enough, holds enough, or was asked for.
     pub(crate) fn is_significant(&self) -> bool {
-        let life = self.life.number();
-        if self.significant.load(Ordering::Relaxed) == life {
-            return true;
-        }
-        let is_now = self.becomes_significant();
-        if is_now {
-            self.significant.store(life, Ordering::Relaxed);
-        }
-        is_now
-    }
-
-    fn becomes_significant(&self) -> bool {
         let Some(settings) = self.settings() else { return false };
         let options = &settings.options;
         settings.run_pid == Some(self.pid())
@@ -281,6 +266,11 @@ impl Profiler {
         self.store.forget();
     }
 
+    /// After a reset: whoever looks from outside finds the process at once, not with its next sample.
+    pub(crate) fn begin_again(&self) {
+        self.open_store();
+    }
+
     /// Estimated bytes, objects and call stacks of what is live. For the leak summary at the end.
     pub(crate) fn live_totals(&self) -> Option<(u64, u64, usize)> {
         let count = || {
@@ -352,11 +342,6 @@ impl Profiler {
             unwind::refresh_objects();
         }
         Occasion { uptime_ns: self.uptime_ns(), java: self.hotspot.to_string() }
-    }
-
-    /// Token of this life.
-    pub(crate) fn token(&self) -> u64 {
-        self.life.token()
     }
 
     /// Switches sampling on or off. Threads go on drawing waits, so they notice at once.
@@ -480,7 +465,9 @@ impl Profiler {
     #[inline(never)]
     fn govern(&self, profiler_ns: u64) {
         let Some(settings) = self.settings() else { return };
-        let spent = Spent { cpu_ns: clock::process_cpu_ns(), profiler_ns };
+        let counter = |counter| self.store().map_or(0, |store| store.region().counter(counter));
+        let visits = counter(Counter::Samples) + counter(Counter::Retired);
+        let spent = Spent { cpu_ns: clock::process_cpu_ns(), profiler_ns, visits };
         let period = self.period.load(Ordering::Relaxed);
         if let Some(next) = self.governor.judge(spent, settings.options.prof_max_overhead, period)
             && next != period

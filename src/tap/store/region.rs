@@ -51,6 +51,8 @@ pub(crate) struct Region {
     layout: Layout,
     /// For a shared region: how far each section has memory, as a word index.
     backed: Option<[AtomicUsize; SectionId::ALL.len()]>,
+    /// The file of a shared region: the user, and with it the directory, may change meanwhile.
+    path: Option<shared::Path>,
 }
 
 // SAFETY: only atomics behind the pointer.
@@ -68,7 +70,7 @@ impl Region {
     pub(crate) fn anonymous(bytes: usize, identity: &Identity) -> Option<Region> {
         let layout = Layout::for_bytes(bytes);
         let words = map::anonymous(layout.words() * 8)?.cast();
-        let region = Region { words, layout, backed: None };
+        let region = Region { words, layout, backed: None, path: None };
         region.begin(identity);
         Some(region)
     }
@@ -81,12 +83,12 @@ impl Region {
         }
         // A layout is a little larger than asked for.
         let layout = Layout::for_bytes(bytes - MIN_BYTES);
-        let words =
-            shared::create(&shared::Path::region(identity.pid, identity.token), layout.words() * 8, 0o400)?.cast();
+        let path = shared::Path::region(identity.pid, identity.token);
+        let words = shared::create(&path, layout.words() * 8, 0o400)?.cast();
         let backed = Some(SectionId::ALL.map(|id| AtomicUsize::new(layout.section(id).start)));
-        let region = Region { words, layout, backed };
+        let region = Region { words, layout, backed, path: Some(path) };
         if !region.back(SectionId::Counters, counters::WORDS as u32 - 1) {
-            shared::remove(&shared::Path::region(identity.pid, identity.token));
+            shared::remove(&path);
             return None;
         }
         region.begin(identity);
@@ -119,6 +121,16 @@ impl Region {
         done
     }
 
+    /// Gives memory to so many words of a half of the text: the rest of the first half needs none.
+    fn back_half(&self, from: usize, words: usize) -> bool {
+        let (first, end) = (from - from % PAGE_WORDS, (from + words).next_multiple_of(PAGE_WORDS));
+        if self.backed.is_none() {
+            return true;
+        }
+        // SAFETY: inside the mapping: checked before.
+        end <= self.layout.words() && shared::populate(unsafe { self.words.add(first) }.cast(), (end - first) * 8)
+    }
+
     /// Gives the region a new text (see `wire::live::text`); one caller at a time. What does not fit is cut.
     pub(crate) fn set_text(&self, text: &[u8]) {
         let section = self.section(SectionId::Text);
@@ -126,7 +138,7 @@ impl Region {
         let generation = (state.load(Ordering::Relaxed) >> 32) + 1;
         let text = text.get(..text.len().min(section.capacity / 2 * 8)).unwrap_or(text);
         let half = text::half(generation << 32, section.capacity);
-        if !self.back(SectionId::Text, (half + text.len().div_ceil(8)) as u32) {
+        if !self.back_half(section.start + half, text.len().div_ceil(8)) {
             return;
         }
         for (n, bytes) in text.chunks(8).enumerate() {
@@ -155,9 +167,8 @@ impl Region {
     }
 
     /// The file of a shared region.
-    pub(crate) fn path(&self) -> Option<shared::Path> {
-        let (pid, token) = self.identity();
-        self.backed.is_some().then(|| shared::Path::region(pid, token))
+    pub(crate) fn path(&self) -> Option<&shared::Path> {
+        self.path.as_ref()
     }
 
     /// Says that the process lives.
@@ -167,18 +178,16 @@ impl Region {
 
     /// Removes the files of a shared region; the process goes on with the memory.
     pub(crate) fn remove_files(&self) {
-        if self.backed.is_some() {
-            let (pid, token) = self.identity();
-            shared::remove(&shared::Path::region(pid, token));
-            shared::remove(&shared::Path::control(pid, token));
+        if let Some(path) = &self.path {
+            shared::remove(path);
+            shared::remove(&path.control());
         }
     }
 
     /// Removes the file of a shared region that another one of this process will take the place of.
     pub(crate) fn remove_own_file(&self) {
-        if self.backed.is_some() {
-            let (pid, token) = self.identity();
-            shared::remove(&shared::Path::region(pid, token));
+        if let Some(path) = &self.path {
+            shared::remove(path);
         }
     }
 
