@@ -66,6 +66,7 @@ const HAZARDS: &[Hazard] = &[
     hazard("unshare_user"),
     // The user that it becomes may not write into the folder of dumps.
     Hazard { leaves_a_dump: false, ..hazard("setuid_all_threads") },
+    Hazard { leaves_a_dump: false, ..hazard("keepcaps") },
     hazard("low_fds"),
     hazard("closed_stdio"),
     hazard("close_all"),

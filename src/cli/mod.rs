@@ -35,6 +35,7 @@ enum Command {
     Pack(commands::pack::Arguments),
     Symbols(commands::symbols::Arguments),
     Info(commands::info::Arguments),
+    Rss(commands::rss::Arguments),
     Ps(commands::ps::Arguments),
     Status(commands::status::Arguments),
     /// Make running processes write a dump each
@@ -65,6 +66,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Growth(arguments) => commands::growth::run(&arguments),
         Command::Leaks(arguments) => commands::leaks::run(&arguments),
         Command::Diff(arguments) => commands::diff::run(&arguments),
+        Command::Rss(arguments) => commands::rss::run(&arguments),
         Command::Ps(arguments) => commands::ps::run(&arguments),
         Command::Recover(arguments) => commands::recover::run(&arguments),
         Command::Dump(processes) => commands::control::dump(&processes),

@@ -150,11 +150,14 @@ fn purge_arena(arena: u64) {
 pub(crate) fn page_bytes() -> [usize; 2] {
     // SAFETY: any number refreshes what the names below read.
     let _ = unsafe { raw::write(b"epoch\0", 1u64) };
+    // jemalloc's own pages, which may be larger than the kernel's.
+    // SAFETY: reads a `size_t` under a NUL-terminated name.
+    let page = unsafe { raw::read::<usize>(b"arenas.page\0") }.unwrap_or(0);
     let pages = |kind: &[u8]| {
         let mut name = Name::new();
         name.push(b"stats.arenas.").number(ALL_ARENAS).push(kind);
         // SAFETY: reads a `size_t` under a NUL-terminated name.
-        unsafe { raw::read::<usize>(name.as_bytes()) }.unwrap_or(0).saturating_mul(map::page_size())
+        unsafe { raw::read::<usize>(name.as_bytes()) }.unwrap_or(0).saturating_mul(page)
     };
     [pages(b".pactive\0"), pages(b".pdirty\0") + pages(b".pmuzzy\0")]
 }

@@ -3,7 +3,7 @@
 //! It starts late, in processes that live for a second or hold much; blocks all signals (they are
 //! the program's); has an empty descriptor table of its own; and ends when the main thread ends by
 //! `pthread_exit`, so that a program whose other threads are done can end. It gives way to `unshare` and
-//! `setns`, which want a single thread, and starts again later. Without it nothing but dumps before
+//! `setns`, which want a single thread, and to changes of a thread's rights, and starts again later. Without it nothing but dumps before
 //! the end is missing.
 //!
 //! # Safety
@@ -29,6 +29,9 @@ const SLEEP_NS: u64 = 1_000_000_000;
 const SETTLED_NS: u64 = 1_000_000_000;
 /// Longest wait for its end; it may be writing a dump.
 const PATIENCE_NS: u64 = 5_000_000_000;
+
+/// Stands for a keeper that could not be started: no thread has this id.
+const NO_THREAD: u32 = i32::MAX as u32;
 
 /// After a sample: starts the keeper once the process is worth one, and tells it when a dump is due.
 pub(crate) fn notice(interval_over: bool, new_maximum: bool) {
@@ -127,7 +130,10 @@ fn create_thread() {
     unsafe { libc::pthread_attr_setdetachstate(attributes.as_mut_ptr(), libc::PTHREAD_CREATE_DETACHED) };
     let mut thread = MaybeUninit::<libc::pthread_t>::uninit();
     // SAFETY: `run` is a thread function and needs no argument.
-    unsafe { libc::pthread_create(thread.as_mut_ptr(), attributes.as_ptr(), run, ptr::null_mut()) };
+    let failed = unsafe { libc::pthread_create(thread.as_mut_ptr(), attributes.as_ptr(), run, ptr::null_mut()) };
+    if failed != 0 {
+        PROFILER.keeper_thread.store(NO_THREAD, Ordering::Release);
+    }
     // SAFETY: initialised above, not used any more.
     unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
 }

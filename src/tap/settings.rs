@@ -9,7 +9,7 @@
 
 use super::backend::Conf;
 use super::os::{environment::Environment, map, sys};
-use crate::wire::options::{self, Complaint, Options};
+use crate::wire::options::{self, Complaint, Options, TEXT_BYTES};
 use crate::wire::pattern;
 use std::ffi::{CStr, CString};
 use std::ptr::{self, NonNull};
@@ -55,6 +55,7 @@ impl Settings {
             };
             options::parse(text, &mut options, &mut forward, &mut complain);
         }
+        options.settle();
         if options.prof && readable.is_some_and(|found| !is_chosen(&options, &found)) {
             options.prof = false;
         }
@@ -122,21 +123,24 @@ fn copy(bytes: &[u8]) -> &'static [u8] {
 
 fn complain(complaint: Complaint<'_>) {
     match complaint {
-        Complaint::InvalidValue { key, value, allowed } => sys::say(&[
-            b"heaptap: Invalid conf value: ",
-            key,
-            b":",
-            value,
-            b" (allowed: ",
-            allowed.as_bytes(),
-            b"; the default is used)",
-        ]),
-        Complaint::Malformed(rest) => {
+        Complaint::BadValue { words, key, value, allowed, used } => {
+            let mut digits = [0; TEXT_BYTES];
             sys::say(&[
-                b"heaptap: Malformed conf string -- ",
-                rest,
-                b" (options are key:value,key:value; the rest was not read)",
+                b"heaptap: ",
+                words.as_bytes(),
+                b": ",
+                key,
+                b":",
+                value,
+                b" (allowed: ",
+                allowed.as_bytes(),
+                b"; ",
+                used.text(&mut digits),
+                b" is used)",
             ]);
+        }
+        Complaint::Malformed(pair) => {
+            sys::say(&[b"heaptap: Malformed conf string -- ", pair, b" (options are key:value,key:value; skipped)"]);
         }
         Complaint::Unsupported { key } => sys::say(&[b"heaptap: option not supported, ignored: ", key]),
     }

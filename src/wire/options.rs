@@ -1,20 +1,64 @@
 //! The options of the tap: jemalloc's `MALLOC_CONF` grammar, keys and defaults.
 //!
 //! Source of the rules: jemalloc 5.3.1, `src/conf.c` (`conf_next` for the grammar) and the
-//! `opt.prof*` entries of its man page. One leniency: blanks around a pair are skipped, where
-//! jemalloc loses the rest of the string. Runs before the first allocation of the process, so
+//! `opt.prof*` entries of its man page. Two leniencies where jemalloc loses the rest of the string: blanks around a
+//! pair are skipped, and so is what is no pair, but not what follows. Runs before the first allocation of the process, so
 //! nothing here allocates.
 
 /// What can be wrong with an option string. Worded like jemalloc's messages where it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Complaint<'a> {
-    /// A value that the key does not take, and what it takes.
-    InvalidValue { key: &'a [u8], value: &'a [u8], allowed: &'static str },
-    /// The grammar is broken from here on; the rest was not read.
+    /// A value that the key does not take: in jemalloc's words, what it takes, and what holds instead.
+    BadValue { words: &'static str, key: &'a [u8], value: &'a [u8], allowed: &'static str, used: Used },
+    /// No pair of key and value; skipped.
     Malformed(&'a [u8]),
     /// A key of jemalloc's profiler that heaptap does not act on.
     Unsupported { key: &'a [u8] },
 }
+
+/// The value that a key has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Used {
+    /// Of a switch.
+    Bool(bool),
+    /// Of most others.
+    Number(i64),
+    /// Of what may be a share.
+    Percent(i64),
+}
+
+impl Used {
+    /// As one would write it; `room` is for its text.
+    pub(crate) fn text(self, room: &mut [u8; TEXT_BYTES]) -> &[u8] {
+        let (number, unit) = match self {
+            Used::Bool(true) => return b"true",
+            Used::Bool(false) => return b"false",
+            Used::Number(number) => (number, ""),
+            Used::Percent(number) => (number, "%"),
+        };
+        let mut at = room.len();
+        let mut put = |byte| {
+            at -= 1;
+            room.get_mut(at).into_iter().for_each(|place| *place = byte);
+        };
+        unit.bytes().for_each(&mut put);
+        let mut rest = number.unsigned_abs();
+        loop {
+            put(b'0' + (rest % 10) as u8);
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        if number < 0 {
+            put(b'-');
+        }
+        room.get(at..).unwrap_or_default()
+    }
+}
+
+/// Room for the longest number, its sign and a unit.
+pub(crate) const TEXT_BYTES: usize = 21;
 
 /// Everything that can be set, with jemalloc's defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,103 +193,142 @@ pub(crate) enum Growth {
     Percent(u64),
 }
 
-/// How one key is read.
-enum Setter {
-    Bool(fn(&mut Options<'_>, bool)),
-    /// Lowest and highest value (clipped to), and what is allowed, in words.
-    Number(i64, i64, &'static str, fn(&mut Options<'_>, i64)),
-    Text(for<'a> fn(&mut Options<'a>, &'a [u8])),
-    Growth,
-    Signal,
-    Unsupported,
+impl Growth {
+    fn used(self) -> Used {
+        match self {
+            Growth::None => Used::Number(0),
+            Growth::Bytes(bytes) => Used::Number(bytes as i64),
+            Growth::Percent(percent) => Used::Percent(percent as i64),
+        }
+    }
 }
 
-const LG: &str = "a whole number from 0 to 63";
+/// How one key is read.
+enum Setter {
+    /// Where the switch is.
+    Bool(for<'s> fn(&'s mut Options<'_>) -> &'s mut bool),
+    /// Its bounds, and how it is read and written.
+    Number(Bounds, fn(&Options<'_>) -> i64, fn(&mut Options<'_>, i64)),
+    Text(for<'a> fn(&mut Options<'a>, &'a [u8])),
+    /// `prof_dump_growth`: bytes or percent.
+    Growth,
+    /// `prof_dump_signal`: one that no Java VM uses.
+    Signal,
+    /// Not acted on, which is said unless the value is this one.
+    Unsupported(&'static [u8]),
+}
+
+/// What a number may be.
+struct Bounds {
+    low: i64,
+    high: i64,
+    /// What is beyond becomes the bound, as in jemalloc; elsewhere the value is refused.
+    clips: bool,
+    /// The bounds in words.
+    allowed: &'static str,
+}
+
+impl Bounds {
+    const fn new(low: i64, high: i64, allowed: &'static str) -> Bounds {
+        Bounds { low, high, clips: true, allowed }
+    }
+}
+
+const LG: Bounds = Bounds::new(0, 63, "a whole number from 0 to 63");
+const INTERVAL: Bounds = Bounds { clips: false, ..Bounds::new(-1, 63, "a whole number from 0 to 63, or -1 for none") };
+const FRAMES: Bounds = Bounds::new(1, MAX_BT as i64, "a whole number from 1 to 512");
+const SECONDS: Bounds = Bounds::new(0, i64::MAX, "a number of seconds");
+const BYTES: Bounds = Bounds::new(0, i64::MAX, "a number of bytes");
+const SECONDS_OR_NONE: Bounds = Bounds::new(0, i64::MAX, "a number of seconds, or 0 for none");
+const DUMPS: Bounds = Bounds::new(0, i64::MAX, "a number of dumps, or 0 for any");
+const BYTES_OR_ANY: Bounds = Bounds::new(0, i64::MAX, "a number of bytes, or 0 for any");
+const OVERHEAD: Bounds = Bounds::new(0, 100, "a percentage from 1 to 100, or 0 for no limit");
+const WATERMARK: Bounds = Bounds::new(0, 100, "a percentage from 1 to 100, or 0 for none");
+const REGION: Bounds = Bounds::new(1 << 20, 16 << 30, "a number of bytes from 1 MiB to 16 GiB");
 
 /// The one table of keys that are ours; all others are jemalloc's.
 const KEYS: &[(&[u8], Setter)] = &[
-    (b"prof", Setter::Bool(|o, on| o.prof = on)),
-    (b"prof_active", Setter::Bool(|o, on| o.prof_active = on)),
-    (b"prof_accum", Setter::Bool(|o, on| o.prof_accum = on)),
-    (b"prof_final", Setter::Bool(|o, on| o.prof_final = on)),
+    (b"prof", Setter::Bool(|o| &mut o.prof)),
+    (b"prof_active", Setter::Bool(|o| &mut o.prof_active)),
+    (b"prof_accum", Setter::Bool(|o| &mut o.prof_accum)),
+    (b"prof_final", Setter::Bool(|o| &mut o.prof_final)),
     (b"prof_prefix", Setter::Text(|o, text| o.prof_prefix = text)),
     (b"prof_exe", Setter::Text(|o, text| o.prof_exe = text)),
     (b"prof_arg", Setter::Text(|o, text| o.prof_arg = text)),
-    (b"prof_exec", Setter::Bool(|o, on| o.prof_exec = on)),
-    (b"prof_fork", Setter::Bool(|o, on| o.prof_fork = on)),
-    (b"lg_prof_sample", Setter::Number(0, 63, LG, |o, n| o.lg_prof_sample = n as u32)),
+    (b"prof_exec", Setter::Bool(|o| &mut o.prof_exec)),
+    (b"prof_fork", Setter::Bool(|o| &mut o.prof_fork)),
+    (b"lg_prof_sample", Setter::Number(LG, |o| o.lg_prof_sample.into(), |o, n| o.lg_prof_sample = n as u32)),
     (
         b"lg_prof_interval",
-        Setter::Number(-1, 63, "a whole number from 0 to 63, or -1 for none", |o, n| {
-            o.lg_prof_interval = u32::try_from(n).ok();
-        }),
+        Setter::Number(
+            INTERVAL,
+            |o| o.lg_prof_interval.map_or(-1, i64::from),
+            |o, n| o.lg_prof_interval = u32::try_from(n).ok(),
+        ),
     ),
-    (
-        b"prof_bt_max",
-        Setter::Number(1, MAX_BT as i64, "a whole number from 1 to 512", |o, n| o.prof_bt_max = n as usize),
-    ),
-    (
-        b"prof_leak",
-        Setter::Bool(|o, on| {
-            o.prof_leak = on;
-            o.prof |= on;
-        }),
-    ),
-    (b"prof_min_seconds", Setter::Number(0, i64::MAX, "a number of seconds", |o, n| o.prof_min_seconds = n as u64)),
-    (b"prof_min_bytes", Setter::Number(0, i64::MAX, "a number of bytes", |o, n| o.prof_min_bytes = n as u64)),
-    (b"prof_java", Setter::Bool(|o, on| o.prof_java = on)),
-    (b"prof_deepbind", Setter::Bool(|o, on| o.prof_deepbind = on)),
-    (b"prof_keeper", Setter::Bool(|o, on| o.prof_keeper = on)),
+    (b"prof_bt_max", Setter::Number(FRAMES, |o| o.prof_bt_max as i64, |o, n| o.prof_bt_max = n as usize)),
+    (b"prof_gdump", Setter::Bool(|o| &mut o.prof_gdump)),
+    (b"prof_leak", Setter::Bool(|o| &mut o.prof_leak)),
+    (b"prof_leak_error", Setter::Bool(|o| &mut o.prof_leak_error)),
+    (b"prof_pid_namespace", Setter::Bool(|o| &mut o.prof_pid_namespace)),
+    (b"prof_sys_thread_name", Setter::Bool(|o| &mut o.prof_sys_thread_name)),
+    (b"prof_thread_active_init", Setter::Bool(|o| &mut o.prof_thread_active_init)),
+    (b"prof_log", Setter::Unsupported(b"false")),
+    (b"prof_recent_alloc_max", Setter::Unsupported(b"0")),
+    (b"prof_stats", Setter::Unsupported(b"false")),
+    (b"prof_time_resolution", Setter::Unsupported(b"default")),
+    (b"prof_unbias", Setter::Unsupported(b"true")),
+    (b"prof_min_seconds", Setter::Number(SECONDS, |o| o.prof_min_seconds as i64, |o, n| o.prof_min_seconds = n as u64)),
+    (b"prof_min_bytes", Setter::Number(BYTES, |o| o.prof_min_bytes as i64, |o, n| o.prof_min_bytes = n as u64)),
+    (b"prof_java", Setter::Bool(|o| &mut o.prof_java)),
+    (b"prof_deepbind", Setter::Bool(|o| &mut o.prof_deepbind)),
+    (b"prof_keeper", Setter::Bool(|o| &mut o.prof_keeper)),
     (
         b"prof_max_overhead",
-        Setter::Number(0, 100, "a percentage from 1 to 100, or 0 for no limit", |o, n| o.prof_max_overhead = n as u64),
+        Setter::Number(OVERHEAD, |o| o.prof_max_overhead as i64, |o, n| o.prof_max_overhead = n as u64),
     ),
-    (b"prof_dump_seconds", Setter::Number(0, i64::MAX, "a number of seconds", |o, n| o.prof_dump_seconds = n as u64)),
+    (
+        b"prof_dump_seconds",
+        Setter::Number(SECONDS, |o| o.prof_dump_seconds as i64, |o, n| o.prof_dump_seconds = n as u64),
+    ),
     (b"prof_dump_growth", Setter::Growth),
-    (b"prof_dump_rss", Setter::Number(0, i64::MAX, "a number of bytes", |o, n| o.prof_dump_rss = n as u64)),
+    (b"prof_dump_rss", Setter::Number(BYTES, |o| o.prof_dump_rss as i64, |o, n| o.prof_dump_rss = n as u64)),
     (b"prof_dump_signal", Setter::Signal),
-    (b"prof_dump_trim", Setter::Bool(|o, on| o.prof_dump_trim = on)),
+    (b"prof_dump_trim", Setter::Bool(|o| &mut o.prof_dump_trim)),
     (
         b"prof_mirror_seconds",
-        Setter::Number(0, i64::MAX, "a number of seconds, or 0 for none", |o, n| o.prof_mirror_seconds = n as u64),
+        Setter::Number(SECONDS_OR_NONE, |o| o.prof_mirror_seconds as i64, |o, n| o.prof_mirror_seconds = n as u64),
     ),
-    (
-        b"prof_max_dumps",
-        Setter::Number(0, i64::MAX, "a number of dumps, or 0 for any", |o, n| o.prof_max_dumps = n as u64),
-    ),
+    (b"prof_max_dumps", Setter::Number(DUMPS, |o| o.prof_max_dumps as i64, |o, n| o.prof_max_dumps = n as u64)),
     (
         b"prof_max_dump_bytes",
-        Setter::Number(0, i64::MAX, "a number of bytes, or 0 for any", |o, n| o.prof_max_dump_bytes = n as u64),
+        Setter::Number(BYTES_OR_ANY, |o| o.prof_max_dump_bytes as i64, |o, n| o.prof_max_dump_bytes = n as u64),
     ),
-    (b"prof_min_free_bytes", Setter::Number(0, i64::MAX, "a number of bytes", |o, n| o.prof_min_free_bytes = n as u64)),
+    (
+        b"prof_min_free_bytes",
+        Setter::Number(BYTES, |o| o.prof_min_free_bytes as i64, |o, n| o.prof_min_free_bytes = n as u64),
+    ),
     (
         b"prof_dump_watermark",
-        Setter::Number(0, 100, "a percentage from 1 to 100", |o, n| o.prof_dump_watermark = n as u64),
+        Setter::Number(WATERMARK, |o| o.prof_dump_watermark as i64, |o, n| o.prof_dump_watermark = n as u64),
     ),
     (
         b"prof_region_bytes",
-        Setter::Number(1 << 20, 16 << 30, "a number of bytes from 1 MiB to 16 GiB", |o, n| {
-            o.prof_region_bytes = n as usize;
-        }),
+        Setter::Number(REGION, |o| o.prof_region_bytes as i64, |o, n| o.prof_region_bytes = n as usize),
     ),
-    (b"prof_gdump", Setter::Bool(|o, on| o.prof_gdump = on)),
-    (
-        b"prof_leak_error",
-        Setter::Bool(|o, on| {
-            o.prof_leak_error = on;
-            o.prof_leak |= on;
-            o.prof |= on;
-        }),
-    ),
-    (b"prof_log", Setter::Unsupported),
-    (b"prof_pid_namespace", Setter::Bool(|o, on| o.prof_pid_namespace = on)),
-    (b"prof_recent_alloc_max", Setter::Unsupported),
-    (b"prof_stats", Setter::Unsupported),
-    (b"prof_sys_thread_name", Setter::Bool(|o, on| o.prof_sys_thread_name = on)),
-    (b"prof_thread_active_init", Setter::Bool(|o, on| o.prof_thread_active_init = on)),
-    (b"prof_time_resolution", Setter::Unsupported),
-    (b"prof_unbias", Setter::Bool(|_, _| ())),
 ];
+
+impl Options<'_> {
+    /// What follows from what was set (`prof_boot1` of jemalloc): asking for a leak report asks for a profile, though
+    /// for no dumps on the way.
+    pub(crate) fn settle(&mut self) {
+        self.prof_leak |= self.prof_leak_error;
+        if self.prof_leak && !self.prof {
+            self.prof = true;
+            self.prof_gdump = false;
+        }
+    }
+}
 
 /// Reads a conf string: our keys into `options`, pairs of jemalloc's own to `forward` as they
 /// stand, what is wrong to `complain`.
@@ -260,11 +343,13 @@ pub(crate) fn parse<'a>(
             continue;
         }
         let Some(colon) = pair.iter().position(|&byte| byte == b':') else {
-            return complain(Complaint::Malformed(pair));
+            complain(Complaint::Malformed(pair));
+            continue;
         };
         let (key, value) = (pair.get(..colon).unwrap_or_default(), pair.get(colon + 1..).unwrap_or_default());
         if !key.iter().all(|&byte| byte.is_ascii_alphanumeric() || byte == b'_') || key.is_empty() {
-            return complain(Complaint::Malformed(pair));
+            complain(Complaint::Malformed(pair));
+            continue;
         }
         match KEYS.iter().find(|(name, _)| *name == key) {
             Some((_, setter)) => set(options, setter, key, value, complain),
@@ -280,27 +365,47 @@ fn set<'a>(
     value: &'a [u8],
     complain: &mut dyn FnMut(Complaint<'a>),
 ) {
+    const INVALID: &str = "Invalid conf value";
     match setter {
-        Setter::Bool(apply) => match value {
-            b"true" => apply(options, true),
-            b"false" => apply(options, false),
-            _ => complain(Complaint::InvalidValue { key, value, allowed: "true or false" }),
-        },
-        Setter::Number(low, high, allowed, apply) => match number(value) {
-            Some(n) if n >= *low => apply(options, n.min(*high)),
-            _ => complain(Complaint::InvalidValue { key, value, allowed }),
-        },
-        Setter::Text(apply) => apply(options, value),
+        Setter::Bool(place) => {
+            let place = place(options);
+            match value {
+                b"true" => *place = true,
+                b"false" => *place = false,
+                _ => {
+                    let used = Used::Bool(*place);
+                    complain(Complaint::BadValue { words: INVALID, key, value, allowed: "true or false", used });
+                }
+            }
+        }
+        Setter::Number(Bounds { low, high, clips, allowed }, get, put) => {
+            let wanted = number(value);
+            let nearest = wanted.map(|wanted| wanted.clamp(*low, *high));
+            if let Some(nearest) = nearest.filter(|_| *clips || nearest == wanted) {
+                put(options, nearest);
+            }
+            if wanted.is_none() || nearest != wanted {
+                let words = if wanted.is_some() { "Out-of-range conf value" } else { INVALID };
+                complain(Complaint::BadValue { words, key, value, allowed, used: Used::Number(get(options)) });
+            }
+        }
+        Setter::Text(put) => put(options, value),
         Setter::Growth => match growth(value) {
             Some(growth) => options.prof_dump_growth = growth,
-            None => complain(Complaint::InvalidValue { key, value, allowed: "a number of bytes, or of percent: 20%" }),
+            None => {
+                let (allowed, used) = ("a number of bytes, or of percent: 20%", options.prof_dump_growth.used());
+                complain(Complaint::BadValue { words: INVALID, key, value, allowed, used });
+            }
         },
         Setter::Signal => match number(value).filter(|&n| n == 0 || is_free_signal(n)) {
             Some(n) => options.prof_dump_signal = n as i32,
-            None => complain(Complaint::InvalidValue { key, value, allowed: FREE_SIGNALS }),
+            None => {
+                let used = Used::Number(options.prof_dump_signal.into());
+                complain(Complaint::BadValue { words: INVALID, key, value, allowed: FREE_SIGNALS, used });
+            }
         },
-        Setter::Unsupported => {
-            if value != b"false" {
+        Setter::Unsupported(harmless) => {
+            if value != *harmless {
                 complain(Complaint::Unsupported { key });
             }
         }
@@ -354,7 +459,11 @@ mod tests {
             &mut |key, value| forward += &format!("{}:{},", text(key), text(value)),
             &mut |complaint| {
                 complaints.push(match complaint {
-                    Complaint::InvalidValue { key, value, .. } => format!("value {}:{}", text(key), text(value)),
+                    Complaint::BadValue { words, key, value, allowed: _, used } => {
+                        let mut digits = [0; TEXT_BYTES];
+                        let used = text(used.text(&mut digits));
+                        format!("{words}: {}:{}, {used} is used", text(key), text(value))
+                    }
                     Complaint::Malformed(rest) => format!("malformed {}", text(rest)),
                     Complaint::Unsupported { key } => format!("unsupported {}", text(key)),
                 });
@@ -391,27 +500,57 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_named_and_defaults_stay() {
-        let (options, _, complaints) = read("prof:yes,lg_prof_sample:-3,lg_prof_interval:x,prof_log:true,nonsense");
-        assert_eq!(options, Options::DEFAULT);
+    fn mistakes_are_named_and_nothing_is_lost_for_them() {
+        let conf =
+            "prof:yes,nonsense,lg_prof_sample:x,lg_prof_interval:99,a b:c,prof=true,prof_log:true,prof_final:true";
+        let (options, _, complaints) = read(conf);
+        assert_eq!(options, Options { prof_final: true, ..Options::DEFAULT });
         let expected = [
-            "value prof:yes",
-            "value lg_prof_sample:-3",
-            "value lg_prof_interval:x",
-            "unsupported prof_log",
+            "Invalid conf value: prof:yes, false is used",
             "malformed nonsense",
+            "Invalid conf value: lg_prof_sample:x, 19 is used",
+            "Out-of-range conf value: lg_prof_interval:99, -1 is used",
+            "malformed a b:c",
+            "malformed prof=true",
+            "unsupported prof_log",
         ];
+        assert_eq!(complaints, expected);
+        let harmless = "prof_log:false,prof_stats:false,prof_recent_alloc_max:0,prof_time_resolution:default,";
+        assert_eq!(read(&format!("{harmless}prof_unbias:true")).2, [""; 0]);
+    }
+
+    #[test]
+    fn what_is_used_instead_is_what_was_set_before() {
+        let complaints = read("lg_prof_sample:17,lg_prof_sample:1k,prof_java:false,prof_java:no").2;
+        let expected =
+            ["Invalid conf value: lg_prof_sample:1k, 17 is used", "Invalid conf value: prof_java:no, false is used"];
         assert_eq!(complaints, expected);
     }
 
     #[test]
-    fn growth_is_bytes_or_percent() {
-        let growth =
-            |text: &str| read(Box::leak(format!("prof_dump_growth:{text}").into_boxed_str())).0.prof_dump_growth;
-        let found = ["0", "0x10", "20%", "0%", "x", "-1", "%"].map(growth);
-        let expected = [Growth::None, Growth::Bytes(16), Growth::Percent(20), Growth::None];
-        assert_eq!(found[..4], expected);
-        assert_eq!(found[4..], [Growth::None; 3]);
+    fn numbers_beyond_the_bounds_are_clipped_where_jemalloc_clips() {
+        let (options, _, complaints) = read("lg_prof_sample:99,prof_bt_max:0,prof_max_overhead:-5");
+        assert_eq!((options.lg_prof_sample, options.prof_bt_max, options.prof_max_overhead), (63, 1, 0));
+        assert_eq!(complaints.len(), 3);
+        assert_eq!(complaints[0], "Out-of-range conf value: lg_prof_sample:99, 63 is used");
+        assert_eq!(read("lg_prof_interval:-1").0.lg_prof_interval, None);
+    }
+
+    #[test]
+    fn a_leak_report_needs_a_profile_in_whatever_order_it_is_asked_for() {
+        for conf in ["prof_leak:true,prof:false", "prof:false,prof_leak_error:true,prof_gdump:true"] {
+            let (mut options, ..) = read(conf);
+            options.settle();
+            assert!(options.prof && options.prof_leak && !options.prof_gdump, "{conf}");
+        }
+    }
+
+    #[test]
+    fn values_are_written_as_one_would_write_them() {
+        let text = |number| String::from_utf8(Used::Number(number).text(&mut [0; TEXT_BYTES]).to_vec()).unwrap();
+        for number in [0, 7, -1, 1_234_567, i64::MAX, i64::MIN] {
+            assert_eq!(text(number), number.to_string());
+        }
     }
 
     #[test]
@@ -424,15 +563,21 @@ mod tests {
     }
 
     #[test]
+    fn growth_is_bytes_or_percent() {
+        let growth =
+            |text: &str| read(Box::leak(format!("prof_dump_growth:{text}").into_boxed_str())).0.prof_dump_growth;
+        let found = ["0", "0x10", "20%", "0%", "x", "-1", "%"].map(growth);
+        let expected = [Growth::None, Growth::Bytes(16), Growth::Percent(20), Growth::None];
+        assert_eq!(found[..4], expected);
+        assert_eq!(found[4..], [Growth::None; 3]);
+        let (.., complaints) = read("prof_dump_growth:20%,prof_dump_growth:much");
+        assert_eq!(complaints, ["Invalid conf value: prof_dump_growth:much, 20% is used"]);
+    }
+
+    #[test]
     fn processes_are_chosen_by_texts_as_they_stand() {
         let options = read("prof_exe:java|python3*,prof_arg:a.b/c:d,prof_exec:false").0;
         assert_eq!((options.prof_exe, options.prof_arg), (&b"java|python3*"[..], &b"a.b/c:d"[..]));
         assert!(!options.prof_exec && options.prof_fork);
-    }
-
-    #[test]
-    fn too_large_numbers_are_clipped() {
-        assert_eq!(read("lg_prof_sample:99").0.lg_prof_sample, 63);
-        assert_eq!(read("lg_prof_interval:-1").0.lg_prof_interval, None);
     }
 }

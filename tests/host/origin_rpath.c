@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 
 int main(void) {
+    CHECK(dlerror() == NULL);
     void *library = dlopen("libhidden.so", RTLD_NOW);
     if (!library) puts(dlerror());
     CHECK(library && dlsym(library, "plugin_work"));

@@ -1,4 +1,4 @@
-# A Redis of its own on a socket file: fill it, save it from a forked child, stop it.
+# A Redis of its own on a socket file: fill it, put redis-benchmark's load on it, save it from a forked child, stop it.
 set -euo pipefail
 
 redis-server --port 0 --unixsocket "$PWD/redis.sock" --dir "$PWD" --save '' --daemonize no > server.log &
@@ -10,6 +10,8 @@ for _ in {1..200}; do
 done
 for i in {1..2000}; do echo "set key$i $(printf 'v%.0s' {1..50})$i"; done | redis-cli -s redis.sock --pipe > /dev/null
 redis-cli -s redis.sock dbsize
+redis-benchmark -s redis.sock -n 10000 -c 20 -r 1000 -t set,get,lpush,lrange_100,mset -q > benchmark.log && echo "benchmark $?"
+grep -c 'requests per second' benchmark.log
 redis-cli -s redis.sock bgsave > /dev/null
 for _ in {1..200}; do
     redis-cli -s redis.sock info persistence | grep -q rdb_bgsave_in_progress:0 && break

@@ -18,6 +18,7 @@ pub(crate) mod java_dump;
 mod jeprof;
 mod judges;
 mod pprof;
+mod schema;
 mod subject;
 
 use std::env;
@@ -30,6 +31,7 @@ pub(crate) use heap_v2::{HeapV2, Stack};
 pub(crate) use jeprof::{Row, have_jeprof, jeprof_collapsed, jeprof_text};
 pub(crate) use judges::{chromium, npm_package};
 pub(crate) use pprof::Pprof;
+pub(crate) use schema::Schema;
 pub(crate) use subject::{Outcome, Subject, under_tap, wait_or_kill};
 
 /// Every allocation sampled, a dump at the end: the harshest setting a program can be run under.

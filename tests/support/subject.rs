@@ -54,6 +54,11 @@ impl Subject {
         }
     }
 
+    /// What is run.
+    pub(crate) fn program(&self) -> &OsStr {
+        &self.program
+    }
+
     /// Appends arguments.
     pub(crate) fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Subject {
         self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));

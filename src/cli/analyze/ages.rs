@@ -18,7 +18,7 @@ const FREED_ENOUGH: u64 = 20;
 /// So many times the usual lifetime is too old.
 const TOO_OLD: f64 = 8.0;
 /// A process younger than this has no past to judge by, seconds.
-const SETTLED: f64 = 300.0;
+pub(crate) const SETTLED: f64 = 300.0;
 
 /// Live objects of about one age.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -84,7 +84,7 @@ pub(crate) struct AgeFacts {
 }
 
 impl AgeFacts {
-    /// Works it out for a row of a process that is so old; `None` where the dump tells no ages.
+    /// Works it out for a row of a process whose allocations were recorded for so long; `None` where the dump tells no ages.
     pub(crate) fn of(ages: &Ages, uptime_seconds: Option<f64>, period_bytes: u64) -> Option<AgeFacts> {
         if ages.live.is_empty() {
             return None;
@@ -300,6 +300,21 @@ mod tests {
         // A few stragglers are chance.
         let few = super::tests::facts(evenly(0.0, 2.0, 30).chain([900.0, 2000.0, 4000.0]), &[(1.0, 4000)], 2.0 * HOUR);
         assert_eq!(few.pattern, Pattern::ComeAndGo, "{few:?}");
+    }
+
+    #[test]
+    fn no_damaged_line_panics_or_gives_nonsense() {
+        let line = "53/1311/146856 60/1/4000 133/18446744073709551615/1 | 0/12 31/18446744073709551615";
+        for at in 0..line.len() {
+            for flip in [0x01, 0x02, 0x04, 0x10] {
+                let mut bytes = line.as_bytes().to_vec();
+                bytes[at] ^= flip;
+                let Some(ages) = std::str::from_utf8(&bytes).ok().and_then(Ages::parse) else { continue };
+                let Some(facts) = AgeFacts::of(&ages, Some(7200.0), 131_072) else { continue };
+                let figures = [facts.confidence, facts.median_seconds, facts.outliving_bytes, facts.rate];
+                assert!(figures.iter().all(|figure| figure.is_finite()), "{facts:?}");
+            }
+        }
     }
 
     #[test]

@@ -15,6 +15,8 @@ use serde::Serialize;
 
 /// Rows kept of a profile of any size.
 const ROWS: usize = 2000;
+/// Places kept that are no suspects.
+const OTHERS: usize = 10;
 
 /// The change of one series.
 #[derive(Debug, Serialize)]
@@ -43,6 +45,8 @@ pub(crate) struct Growth {
     pub(crate) outlook: Outlook,
     /// Biggest growth first, biggest loss last.
     pub(crate) rows: Vec<GrowthRow>,
+    /// Of suspects: the biggest places that are none.
+    pub(crate) others: Vec<GrowthRow>,
 }
 
 /// One row of it.
@@ -98,14 +102,19 @@ impl Growth {
             history,
             outlook,
             rows,
+            others: Vec::new(),
         }
     }
 
-    /// Keeps what leaks, or grows and may: the suspects, the fastest first.
+    /// Keeps what leaks, or grows and may: the suspects, the fastest first; and the biggest of the others.
     pub(crate) fn retain_suspects(&mut self) {
-        self.rows.retain(|row| row.judgement.verdict.is_suspect());
+        let is_suspect = |row: &GrowthRow| row.judgement.verdict.is_suspect();
+        let (suspects, others) = std::mem::take(&mut self.rows).into_iter().partition(is_suspect);
+        (self.rows, self.others) = (suspects, others);
         let rate = |row: &GrowthRow| row.judgement.rate.unwrap_or(row.trend.slope);
         self.rows.sort_by(|a, b| rate(b).total_cmp(&rate(a)));
+        self.others.sort_by(|a, b| b.trend.last_bytes.total_cmp(&a.trend.last_bytes));
+        self.others.truncate(OTHERS);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Floor 3 of the CLI: from a named profile to answers. Pure: numbers and names in, tables out.
 
 pub(crate) mod ages;
+pub(crate) mod call_tree;
 pub(crate) mod callers;
 pub(crate) mod collected;
 pub(crate) mod culprits;

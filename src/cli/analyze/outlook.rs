@@ -183,8 +183,8 @@ impl Known<'_> {
         let first = self.series.dumps.first()?;
         let before = Account::of_metadata(&first.metadata.rss_classes)?.with_live(first.total.bytes);
         let after = self.account?;
-        let grown = |class: Class| after.bytes(class) as i64 - before.bytes(class) as i64;
-        after.classes.iter().map(|share| share.class).max_by_key(|class| grown(*class))
+        let grown = |class: &Class| after.bytes(*class) as f64 - before.bytes(*class) as f64;
+        after.classes.iter().map(|share| share.class).max_by(|a, b| grown(a).total_cmp(&grown(b)))
     }
 }
 

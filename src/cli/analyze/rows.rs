@@ -5,6 +5,7 @@ use super::culprits::{Culprit, Culprits, Kind};
 use super::groups::{Group, What};
 use super::trend::Trend;
 use super::verdict::{Evidence, Judgement};
+use crate::cli::profile::Profile;
 use crate::cli::profile::sample::Estimate;
 use crate::cli::profile::series::Series;
 use crate::cli::profile::shape::Metric;
@@ -71,10 +72,10 @@ impl<'a> Judge<'a> {
     /// Everything about a row whose trend is known.
     pub(super) fn row(&self, group: &Group, trend: &Trend) -> Row {
         let profile = &self.series.profile;
-        let uptime = profile.metadata.uptime_ns.map(|ns| ns as f64 / 1e9);
+        let window = window(profile);
         // Ages are of live bytes; where another measure is asked for they would not fit it.
         let is_fitting = profile.metric == Metric::InuseBytes;
-        let ages = AgeFacts::of(&group.ages, uptime, profile.period_bytes).filter(|_| is_fitting);
+        let ages = AgeFacts::of(&group.ages, window, profile.period_bytes).filter(|_| is_fitting);
         let culprit = self.culprit(group);
         let evidence = Evidence {
             trend,
@@ -103,5 +104,39 @@ impl<'a> Judge<'a> {
                 })
             }
         }
+    }
+}
+
+/// For how long births were recorded, seconds: as long as the process lives, but not before sampling was switched on or
+/// reset, which the oldest object of all tells.
+fn window(profile: &Profile) -> Option<f64> {
+    let seconds = |ns: u64| ns as f64 / 1e9;
+    let uptime = profile.metadata.uptime_ns.map(seconds);
+    // The oldest bin is a quarter wide.
+    let recorded = profile.metadata.oldest_ns.map(|oldest| 1.25 * seconds(oldest));
+    match (uptime, recorded) {
+        (Some(uptime), Some(recorded)) => Some(uptime.min(recorded)),
+        (uptime, recorded) => uptime.or(recorded),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::profile::metadata::Metadata;
+
+    #[test]
+    fn births_before_recording_began_are_not_missed() {
+        let of = |uptime_ns, oldest_ns| {
+            window(&Profile {
+                metadata: Metadata { uptime_ns, oldest_ns, ..Metadata::default() },
+                ..Profile::default()
+            })
+        };
+        let second = 1_000_000_000;
+        // Reset ten minutes ago.
+        assert_eq!(of(Some(7200 * second), Some(600 * second)), Some(750.0));
+        assert_eq!(of(Some(700 * second), Some(600 * second)), Some(700.0));
+        assert_eq!((of(None, Some(4 * second)), of(Some(second), None), of(None, None)), (Some(5.0), Some(1.0), None));
     }
 }

@@ -140,6 +140,26 @@ pub(crate) struct Share {
     pub(crate) bytes: u64,
 }
 
+/// The answer of `heaptap rss`. The JSON form is a promise like that of `report`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Resident {
+    /// Version of this form.
+    pub(crate) schema: u32,
+    /// Whose memory it is.
+    pub(crate) pid: Option<u32>,
+    /// Path of its program.
+    pub(crate) exe: Option<String>,
+    /// Classes of it.
+    #[serde(flatten)]
+    pub(crate) account: Account,
+    /// Live bytes of malloc, where the process is tapped.
+    pub(crate) live_bytes: Option<u64>,
+    /// What the control group uses.
+    pub(crate) memory_used_bytes: Option<u64>,
+    /// What it may use.
+    pub(crate) memory_limit_bytes: Option<u64>,
+}
+
 /// What a JVM says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct JvmSizes {
@@ -156,10 +176,10 @@ impl Account {
         let mut sums = [0u64; MEASURED.len()];
         for (class, bytes) in classify(&areas, jvm) {
             if let Some(at) = MEASURED.iter().position(|known| *known == class) {
-                sums[at] += bytes;
+                sums[at] = sums[at].saturating_add(bytes);
             }
         }
-        let swap_bytes = areas.iter().map(|area| area.swap).sum();
+        let swap_bytes = sum(areas.iter().map(|area| area.swap));
         Account::new(MEASURED.iter().copied().zip(sums), swap_bytes)
     }
 
@@ -187,15 +207,20 @@ impl Account {
 
     /// What is in a class.
     pub(crate) fn bytes(&self, class: Class) -> u64 {
-        self.classes.iter().filter(|share| share.class == class).map(|share| share.bytes).sum()
+        sum(self.classes.iter().filter(|share| share.class == class).map(|share| share.bytes))
     }
 
     fn new(classes: impl Iterator<Item = (Class, u64)>, swap_bytes: u64) -> Account {
         let mut classes: Vec<Share> =
             classes.filter(|(_, bytes)| *bytes > 0).map(|(class, bytes)| Share { class, bytes }).collect();
         classes.sort_by(|a, b| b.bytes.cmp(&a.bytes).then(a.class.cmp(&b.class)));
-        Account { rss_bytes: classes.iter().map(|share| share.bytes).sum(), swap_bytes, classes }
+        Account { rss_bytes: sum(classes.iter().map(|share| share.bytes)), swap_bytes, classes }
     }
+}
+
+/// What a file says may be anything: sums end at the largest number.
+fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.fold(0, u64::saturating_add)
 }
 
 /// One mapping.
@@ -237,9 +262,9 @@ impl Area<'_> {
 
     /// What the JVM's heap consists of: its pages, and the archived objects that it begins with.
     fn may_be_heap(&self) -> bool {
-        self.path.starts_with("/memfd:java_heap")
-            || self.path.ends_with(".jsa")
-            || self.is_anonymous() && !(self.is_code() || self.is_guard() || self.is_writable() && self.has("nr"))
+        let is_mallocs = self.is_writable() && self.has("nr");
+        let is_of_the_jvm = self.is_anonymous() && !self.is_code() && !self.is_guard() && !is_mallocs;
+        self.path.starts_with("/memfd:java_heap") || self.path.ends_with(".jsa") || is_of_the_jvm
     }
 }
 
@@ -252,10 +277,11 @@ fn areas(smaps: &str) -> Vec<Area<'_>> {
             continue;
         }
         let (Some(area), Some((key, value))) = (areas.last_mut(), line.split_once(':')) else { continue };
-        let kibibytes = || value.trim().strip_suffix(" kB").and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
+        let number = value.trim().strip_suffix(" kB").and_then(|number| number.parse::<u64>().ok());
+        let kibibytes = || number.unwrap_or(0).saturating_mul(1024);
         match key {
-            "Rss" | "Private_Hugetlb" | "Shared_Hugetlb" => area.rss += kibibytes() * 1024,
-            "Swap" => area.swap += kibibytes() * 1024,
+            "Rss" | "Private_Hugetlb" | "Shared_Hugetlb" => area.rss = area.rss.saturating_add(kibibytes()),
+            "Swap" => area.swap = area.swap.saturating_add(kibibytes()),
             "VmFlags" => area.flags = value.trim(),
             _ => {}
         }
@@ -426,6 +452,8 @@ mod tests {
         let lines: Vec<(String, u64)> = account.to_metadata().map(|(word, bytes)| (word.to_owned(), bytes)).collect();
         assert_eq!(Account::of_metadata(&lines), Some(account));
         assert_eq!(Account::of_metadata(&[("nonsense".into(), 7)]), None);
+        let absurd = [("tap".into(), u64::MAX), ("other".into(), u64::MAX)];
+        assert_eq!(Account::of_metadata(&absurd).unwrap().rss_bytes, u64::MAX);
     }
 
     #[test]

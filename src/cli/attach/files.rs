@@ -1,11 +1,11 @@
 //! Dumps named on the command line: reads them all and sorts them into process lives.
 //!
 //! Accepts what users of jeprof type: a program in front of the dumps (ignored, the dump knows its
-//! program), directories, files of several processes in one glob. A file that cannot be read costs
+//! program), directories, quoted patterns, files of several processes in one glob. A file that cannot be read costs
 //! a note, not the report.
 
 use super::pack::{self, Input};
-use super::{lives, region};
+use super::{glob, lives, region};
 use crate::cli::profile::Profile;
 use crate::cli::profile::heap_v2;
 use crate::cli::profile::series::{Life, Series, SeriesBuilder};
@@ -59,6 +59,12 @@ pub(crate) fn expand(arguments: &[PathBuf], notes: &mut Vec<String>) -> Result<V
         let pid = argument.to_str().and_then(|text| text.parse().ok());
         if let Some(pid) = pid.filter(|_| !argument.exists()) {
             paths.push(lives::of_process(pid, &lives::usual_folders())?.path);
+        } else if glob::is_pattern(argument) {
+            let fitting = glob::expand(argument);
+            if fitting.is_empty() {
+                bail!("no file fits `{}`", argument.display());
+            }
+            paths.extend(fitting);
         } else if argument.is_dir() {
             paths.extend(dumps_in(argument)?);
         } else if index == 0 && arguments.len() > 1 && is_program(argument) {

@@ -22,6 +22,9 @@ const OPENING: Duration = Duration::from_secs(10);
 /// Longest collection.
 const COLLECTING: Duration = Duration::from_secs(300);
 
+/// Longest answer that is read: a histogram of many classes takes some MiB.
+const MOST_BYTES: u64 = 64 << 20;
+
 /// How a collection came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Collected {
@@ -76,7 +79,7 @@ impl Target {
         let request = ["1", "jcmd", command, "", ""].map(|word| format!("{word}\0")).concat();
         socket.write_all(request.as_bytes()).context("asking the JVM")?;
         let mut answer = Vec::new();
-        socket.read_to_end(&mut answer).context("waiting for the JVM's answer")?;
+        socket.take(MOST_BYTES).read_to_end(&mut answer).context("waiting for the JVM's answer")?;
         let answer = String::from_utf8_lossy(&answer);
         let (code, text) = answer.split_once('\n').unwrap_or((&answer, ""));
         if code.trim() != "0" {

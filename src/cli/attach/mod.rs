@@ -5,6 +5,7 @@ pub(crate) mod beneath;
 pub(crate) mod child;
 pub(crate) mod control;
 pub(crate) mod files;
+mod glob;
 pub(crate) mod jvm;
 pub(crate) mod lives;
 pub(crate) mod memory;

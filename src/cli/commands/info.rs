@@ -7,6 +7,7 @@ use crate::cli::profile::shape::Shape;
 use crate::cli::render::Renderer;
 use crate::cli::render::info::{Facts, InfoText};
 use crate::cli::render::json::Json;
+use crate::cli::render::layout::clean;
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -29,7 +30,7 @@ pub(crate) struct Arguments {
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let found = files::read(&arguments.files, Shape::default(), &mut |_, _| {})?;
-    found.notes.iter().for_each(|note| eprintln!("heaptap: {note}"));
+    found.notes.iter().for_each(|note| eprintln!("heaptap: {}", clean(note)));
     let mut facts = Facts::of(&found.series);
     for file in &mut facts.files {
         file.environment = file.pid.filter(|_| file.reason.as_deref() == Some("live")).and_then(environment);

@@ -8,6 +8,7 @@ use crate::cli::attach::files;
 use crate::cli::profile::series::Series;
 use crate::cli::profile::shape::{Metric, Shape};
 use crate::cli::profile::threads;
+use crate::cli::render::layout::clean;
 use crate::cli::render::units;
 use crate::cli::symbolize::Module;
 use anyhow::{Result, bail};
@@ -61,7 +62,7 @@ impl Inputs {
         let mut progress = Progress::new("reading dumps:");
         let found = files::read(&self.files, shape, &mut |done, all| progress.at(done, all))?;
         drop(progress);
-        found.notes.iter().for_each(|note| eprintln!("heaptap: {note}"));
+        found.notes.iter().for_each(|note| eprintln!("heaptap: {}", clean(note)));
         let name = |series| self.symbols.name(series, &found.recorded);
         let mut opened =
             if self.merge { sum(found.series.into_iter().map(name)) } else { name(self.choose(found.series)?) };

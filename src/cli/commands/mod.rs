@@ -21,6 +21,7 @@ mod pager;
 pub(crate) mod ps;
 pub(crate) mod recover;
 pub(crate) mod report;
+pub(crate) mod rss;
 pub(crate) mod run;
 mod shell;
 pub(crate) mod status;

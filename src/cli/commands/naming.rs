@@ -4,6 +4,7 @@ use super::inputs::Opened;
 use super::terminal::Progress;
 use crate::cli::profile::series::Series;
 use crate::cli::profile::timestamp;
+use crate::cli::render::layout::clean;
 use crate::cli::symbolize::recorded::Recorded;
 use crate::cli::symbolize::{self, Options};
 use std::path::PathBuf;
@@ -37,7 +38,7 @@ impl Symbols {
         let modules = symbolize::symbolize(&mut series.profile, &options, &mut |done, all| progress.at(done, all));
         drop(progress);
         for warning in modules.iter().filter_map(|module| module.warning.as_ref()) {
-            eprintln!("heaptap: {warning}");
+            eprintln!("heaptap: {}", clean(warning));
         }
         Opened { series, modules }
     }

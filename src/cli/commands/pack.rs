@@ -99,7 +99,7 @@ impl Staged {
             let file = if region::is_region(&path) { staged.dump(&path)? } else { path };
             staged.files.push(file);
         }
-        notes.iter().for_each(|note| eprintln!("heaptap: {note}"));
+        notes.iter().for_each(|note| eprintln!("heaptap: {}", clean(note)));
         Ok(staged)
     }
 
@@ -119,7 +119,7 @@ impl Staged {
         let name = DumpName { prefix: folder.join("live"), pid, seq, kind: DumpKind::Manual(seq) };
         let file = PathBuf::from(name.to_string());
         let (dump, told) = region::dump(&found)?;
-        told.iter().for_each(|note| eprintln!("heaptap: {note}"));
+        told.iter().for_each(|note| eprintln!("heaptap: {}", clean(note)));
         std::fs::write(&file, dump).with_context(|| format!("cannot write {}", file.display()))?;
         Ok(file)
     }

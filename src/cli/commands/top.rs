@@ -5,6 +5,7 @@ use super::output::Output;
 use super::terminal;
 use crate::cli::analyze::groups::By;
 use crate::cli::analyze::top::Top;
+use crate::cli::profile::shape::Metric;
 use crate::cli::render::Renderer;
 use crate::cli::render::json::Json;
 use crate::cli::render::top::TopText;
@@ -39,7 +40,7 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let series = arguments.inputs.open()?.series;
+    let series = arguments.inputs.open_as(Metric::default(), arguments.by == By::Thread)?.series;
     let mut top = Top::of(&series, arguments.by);
     if arguments.cum {
         top.sort_by_below();

@@ -60,6 +60,8 @@ pub(crate) struct Metadata {
     pub(crate) java: Vec<JavaName>,
     /// Stacks that the dump had when its ages were written.
     pub(crate) aged_stacks: Option<usize>,
+    /// Age of the oldest live object of all, nanoseconds: recording is not younger.
+    pub(crate) oldest_ns: Option<u64>,
     /// (number of a stack in the file, its ages); moved to the samples once the file is read.
     pub(crate) ages: Vec<(usize, Ages)>,
     /// Keys that this version does not know.

@@ -17,6 +17,7 @@ pub(crate) mod threads;
 pub(crate) mod timestamp;
 pub(crate) mod warnings;
 
+use crate::wire::ages::live_bin_start;
 use location::{Function, FunctionId, Location, LocationId};
 use mapping::{Mapping, MappingId};
 use metadata::Metadata;
@@ -74,6 +75,8 @@ impl Profile {
             }
             return;
         }
+        let oldest = ages.iter().filter_map(|(_, ages)| ages.live.last()).map(|bin| bin.bin).max();
+        self.metadata.oldest_ns = oldest.map(live_bin_start);
         for (number, ages) in ages {
             if let Some(sample) = self.samples.get_mut(number) {
                 sample.ages = Some(Box::new(ages));

@@ -2,15 +2,18 @@
 
 use super::Renderer;
 use super::layout::{Layout, clean, cut_middle, sparkline, wrap};
-use super::text::lives;
-use super::units::{Unit, bytes, count, duration};
-use crate::cli::analyze::ages::{AgeFacts, Pattern};
+use super::text::{conclusion, lives};
+use super::units::{Unit, age, bytes, count, duration};
+use crate::cli::analyze::ages::{AgeFacts, Pattern, SETTLED};
 use crate::cli::analyze::growth::{Growth, GrowthRow};
 use crate::cli::analyze::outlook::State;
+use crate::cli::analyze::verdict::Conclusion;
 use std::io::{self, Write};
 
 /// Columns of the sparkline.
 const BARS: usize = 40;
+/// Places shown that are no suspects.
+const OTHERS: usize = 5;
 
 /// How to lay the suspects out.
 #[derive(Clone, Debug)]
@@ -32,11 +35,28 @@ impl Renderer<Growth> for LeaksText {
         if growth.rows.len() > self.top {
             writeln!(out, "\n{} more (-n N shows them)", growth.rows.len() - self.top)?;
         }
-        Ok(())
+        self.others(growth, out)
     }
 }
 
 impl LeaksText {
+    /// What is big, and what it is instead.
+    fn others(&self, growth: &Growth, out: &mut dyn Write) -> io::Result<()> {
+        let unit = Unit::of(growth.metric);
+        let is_judged = |row: &&GrowthRow| row.judgement.verdict != Conclusion::Unknown;
+        let others: Vec<&GrowthRow> = growth.others.iter().filter(is_judged).take(OTHERS).collect();
+        if !others.is_empty() {
+            writeln!(out, "\nNot suspected:")?;
+        }
+        for row in others {
+            let figures =
+                format!("  {:>10}  {:<9}", unit.amount(row.trend.last_bytes), conclusion(row.judgement.verdict));
+            let room = self.layout.width.saturating_sub(figures.chars().count() + 2);
+            writeln!(out, "{}", self.layout.dim(&format!("{figures}  {}", cut_middle(&clean(&row.label), room))))?;
+        }
+        Ok(())
+    }
+
     /// A sentence under its row, if there is one.
     fn evidence(&self, text: &str, out: &mut dyn Write) -> io::Result<()> {
         let lines = wrap(text, self.layout.width.saturating_sub(4)).into_iter().filter(|line| !line.is_empty());
@@ -99,10 +119,7 @@ fn outlive(ages: &AgeFacts) -> String {
     let (held, objects) = (bytes(ages.outliving_bytes), count(ages.outliving_objects));
     match (ages.pattern, ages.usual_seconds) {
         (Pattern::Outlive, Some(usual)) => {
-            format!(
-                "{objects} objects ({held}) are more than eight times older than the {} that is usual",
-                duration(usual)
-            )
+            format!("{objects} objects ({held}) are more than eight times older than the {} that is usual", age(usual))
         }
         (Pattern::NeverFreed, _) => {
             format!("{objects} objects ({held}), allocated all along, and hardly any was freed")
@@ -142,7 +159,13 @@ fn headline(growth: &Growth) -> String {
         _ => format!("{} dumps", growth.dumps.len()),
     };
     if growth.dumps.len() < 2 {
+        let uptime = growth.process.uptime_seconds.unwrap_or(f64::INFINITY);
         return match growth.rows.len() {
+            0 if uptime < SETTLED => format!(
+                "{name}{pid}: up {}, too young to be judged by the ages of objects ({}): give several dumps.",
+                age(uptime),
+                age(SETTLED)
+            ),
             0 => format!("{name}{pid}: nothing leaks, by the ages of objects in one dump."),
             1 => format!("{name}{pid}: one place leaks, by the ages of its objects in one dump."),
             many => format!("{name}{pid}: {many} places leak, by the ages of their objects in one dump."),

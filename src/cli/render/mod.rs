@@ -12,6 +12,7 @@ pub(crate) mod layout;
 pub(crate) mod leaks;
 pub(crate) mod pprof;
 pub(crate) mod profile_json;
+pub(crate) mod rss;
 pub(crate) mod speedscope;
 pub(crate) mod svg;
 pub(crate) mod symbols;

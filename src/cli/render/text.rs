@@ -2,7 +2,7 @@
 
 use super::Renderer;
 use super::layout::{Layout, clean, cut, cut_middle, wrap};
-use super::units::{Unit, bytes, count, duration, rate, share};
+use super::units::{Unit, age, bytes, count, duration, rate, share};
 use crate::cli::analyze::ages::AgeFacts;
 use crate::cli::analyze::outlook::State;
 use crate::cli::analyze::report::{Frame, Report, SiteFacts};
@@ -217,6 +217,10 @@ fn totals(report: &Report) -> String {
         period => format!("± {}, one sample per {}", unit.amount(report.error_bytes), bytes(period as f64)),
     };
     let resident = match report.rss_bytes {
+        // Live is what was asked for, resident what was touched since.
+        Some(rss) if report.metric == Metric::InuseBytes && report.bytes > rss as f64 => {
+            format!("; {} resident: not all of it was touched yet", bytes(rss as f64))
+        }
         Some(rss) if rss > 0 && report.metric == Metric::InuseBytes => {
             format!("; {} of {} resident", share(report.bytes / rss as f64), bytes(rss as f64))
         }
@@ -303,14 +307,11 @@ fn suspects(report: &Report) -> String {
 
 /// How a row's objects live: `half are older than 52 min, the oldest 1 h 45 min; 99 % of 4,000 freed ones lived 2.1 s at most`.
 pub(crate) fn lives(ages: &AgeFacts) -> String {
-    let live =
-        format!("half are older than {}, the oldest {}", duration(ages.median_seconds), duration(ages.oldest_seconds));
+    let live = format!("half are older than {}, the oldest {}", age(ages.median_seconds), age(ages.oldest_seconds));
     match ages.usual_seconds {
-        Some(usual) => format!(
-            "{live}; 99 % of {} freed samples lived {} at most",
-            count(ages.freed_samples as f64),
-            duration(usual)
-        ),
+        Some(usual) => {
+            format!("{live}; 99 % of {} freed samples lived {} at most", count(ages.freed_samples as f64), age(usual))
+        }
         None if ages.freed_samples == 0 => format!("{live}; none was freed"),
         None => format!("{live}; {} samples were freed", count(ages.freed_samples as f64)),
     }

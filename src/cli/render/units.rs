@@ -110,6 +110,19 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
+/// `2.1 s`, `46 min`, `1.3 h`, `12 d`: a duration that is known to some percent only.
+pub(crate) fn age(seconds: f64) -> String {
+    let seconds = seconds.max(0.0);
+    let (value, unit) = match seconds {
+        _ if seconds < 0.1 => (seconds * 1000.0, "ms"),
+        _ if seconds < 60.0 => (seconds, "s"),
+        _ if seconds < 3600.0 => (seconds / 60.0, "min"),
+        _ if seconds < 86_400.0 => (seconds / 3600.0, "h"),
+        _ => (seconds / 86_400.0, "d"),
+    };
+    if value < 9.95 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
+}
+
 /// Reads `90s`, `30min`, `2h`, `1.5 d`: seconds.
 pub(crate) fn parse_duration(text: &str) -> Result<f64, String> {
     let wrong = || format!("`{text}` is no duration: write 90s, 30min, 2h, 1d");
@@ -197,6 +210,14 @@ mod tests {
         }
         assert_eq!(rate(600.0 * 1024.0), "+35.2 MiB/min");
         assert_eq!(rate(0.0), "0 B/day");
+    }
+
+    #[test]
+    fn ages_are_rough() {
+        let cases = [(0.0021, "2.1 ms"), (0.54, "0.5 s"), (2749.0, "46 min"), (4700.0, "1.3 h"), (1e6, "12 d")];
+        for (seconds, expected) in cases {
+            assert_eq!(age(seconds), expected);
+        }
     }
 
     #[test]

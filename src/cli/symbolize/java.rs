@@ -26,7 +26,10 @@ pub(super) fn name(profile: &mut Profile, table: &mut FunctionTable) -> Option<M
     Some(Module { path, build_id: None, places, named: places, source: Source::Metadata, warning: None })
 }
 
-/// `java.util.zip.Inflater.<init>`, or the text of a mark.
+/// `java.util.zip.Inflater.<init>`; what is no method (`[compiling]`) has no class.
 fn full_name(name: &JavaName) -> String {
-    if name.class.is_empty() { name.method.clone() } else { format!("{}.{}", name.class, name.method) }
+    match name.class.as_str() {
+        "" | "-" => name.method.clone(),
+        class => format!("{class}.{}", name.method),
+    }
 }

@@ -1,7 +1,7 @@
 //! What a dump says about its process besides samples: code mappings, and who, when, why.
 
 use super::maps;
-use crate::tap::os::clock;
+use crate::tap::os::{cgroup, clock};
 use crate::tap::settings::Settings;
 use crate::tap::unwind;
 use crate::wire::live::text::Text;
@@ -21,6 +21,10 @@ pub(crate) struct Occasion {
 /// Everything but the samples.
 pub(crate) fn text(reason: &str, occasion: &Occasion, settings: &Settings) -> Text {
     let mut metadata = process(reason, occasion, settings);
+    if let Some((used, limit)) = cgroup::memory() {
+        metadata.push(("memory_used_bytes".into(), used.to_string()));
+        metadata.push(("memory_limit_bytes".into(), limit.to_string()));
+    }
     unwind::modules(&mut |module| {
         if !module.build_id.is_empty() && module.path.starts_with(b"/") {
             let id: String = module.build_id.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -1,16 +1,18 @@
-//! `syscall` and `prctl`, to see filters of system calls before the kernel does.
+//! `syscall`, `prctl` and `capset`, to see filters of system calls, and what gives the calling thread other rights
+//! than the keeper has, before the kernel does.
 //!
-//! Both are a few instructions in libc, and nearly the same few here, so that nothing needs to be looked up. Calls
-//! that install a filter stop at `lifecycle::sandbox` first, with all registers kept.
+//! They are a few instructions in libc, and nearly the same few here, so that nothing needs to be looked up. Calls
+//! that install a filter stop at `lifecycle::sandbox` first, with all registers kept; before the others the keeper ends.
 //!
 //! # Safety
 //! The calls are the caller's, passed on as they are. Filters are read by the contract of seccomp(2).
 #![allow(unsafe_code)]
 
+use crate::tap::keeper;
 use crate::tap::lifecycle::sandbox;
 use crate::tap::os::sys;
 use std::arch::naked_asm;
-use std::ffi::{c_int, c_long, c_ulong};
+use std::ffi::{c_int, c_long, c_ulong, c_void};
 
 /// `SECCOMP_SET_MODE_FILTER` of linux/seccomp.h.
 const SET_MODE_FILTER: c_ulong = 1;
@@ -35,6 +37,19 @@ unsafe extern "C" fn before_prctl(_option: c_ulong, mode: c_ulong, program: *con
         MODE_FILTER => unsafe { sandbox::prepare(program) },
         _ => sandbox::prepare_strict(),
     });
+}
+
+/// Credentials of the calling thread alone are about to change. The C library changes users and groups for all threads
+/// and ends the process where they disagree (nptl_setxid.c): a keeper with other rights would make them.
+unsafe extern "C" fn before_credentials(_: c_ulong, _: c_ulong, _: *const libc::sock_fprog) {
+    sys::keep_errno(keeper::give_way);
+}
+
+/// Sets the capabilities of the calling thread (capset(2)).
+#[unsafe(no_mangle)]
+unsafe extern "C" fn capset(header: *mut c_void, data: *const c_void) -> c_int {
+    // SAFETY: passed on to the caller.
+    unsafe { libc::syscall(libc::SYS_capset, header, data) as c_int }
 }
 
 /// A system call failed: puts its error where libc puts it.
@@ -92,6 +107,8 @@ unsafe extern "C" fn call(number: c_long) -> c_long {
         "je 3f",
         "cmp rdi, {prctl}",
         "je 4f",
+        "cmp rdi, {capset}",
+        "je 7f",
         "2:",
         "mov rax, rdi",
         "mov rdi, rsi",
@@ -105,9 +122,16 @@ unsafe extern "C" fn call(number: c_long) -> c_long {
         "jae 5f",
         "ret",
         "4:",
+        "cmp esi, {set_keepcaps}",
+        "je 7f",
+        "cmp esi, {set_securebits}",
+        "je 7f",
         "cmp esi, {set_seccomp}",
         "jne 2b",
         "lea rax, [rip + {before_prctl}]",
+        "jmp 6f",
+        "7:",
+        "lea rax, [rip + {before_credentials}]",
         "jmp 6f",
         "3:",
         "lea rax, [rip + {before_seccomp}]",
@@ -136,9 +160,13 @@ unsafe extern "C" fn call(number: c_long) -> c_long {
         "jmp {fail}",
         seccomp = const libc::SYS_seccomp,
         prctl = const libc::SYS_prctl,
+        capset = const libc::SYS_capset,
         set_seccomp = const libc::PR_SET_SECCOMP,
+        set_keepcaps = const libc::PR_SET_KEEPCAPS,
+        set_securebits = const libc::PR_SET_SECUREBITS,
         before_seccomp = sym before_seccomp,
         before_prctl = sym before_prctl,
+        before_credentials = sym before_credentials,
         fail = sym fail,
     );
     #[cfg(target_arch = "aarch64")]
@@ -147,6 +175,8 @@ unsafe extern "C" fn call(number: c_long) -> c_long {
         "b.eq 3f",
         "cmp x0, #{prctl}",
         "b.eq 4f",
+        "cmp x0, #{capset}",
+        "b.eq 7f",
         "2:",
         "mov x8, x0",
         "mov x0, x1",
@@ -160,10 +190,18 @@ unsafe extern "C" fn call(number: c_long) -> c_long {
         "b.hs 5f",
         "ret",
         "4:",
+        "cmp w1, #{set_keepcaps}",
+        "b.eq 7f",
+        "cmp w1, #{set_securebits}",
+        "b.eq 7f",
         "cmp w1, #{set_seccomp}",
         "b.ne 2b",
         "adrp x9, {before_prctl}",
         "add x9, x9, :lo12:{before_prctl}",
+        "b 6f",
+        "7:",
+        "adrp x9, {before_credentials}",
+        "add x9, x9, :lo12:{before_credentials}",
         "b 6f",
         "3:",
         "adrp x9, {before_seccomp}",
@@ -188,9 +226,13 @@ unsafe extern "C" fn call(number: c_long) -> c_long {
         "b {fail}",
         seccomp = const libc::SYS_seccomp,
         prctl = const libc::SYS_prctl,
+        capset = const libc::SYS_capset,
         set_seccomp = const libc::PR_SET_SECCOMP,
+        set_keepcaps = const libc::PR_SET_KEEPCAPS,
+        set_securebits = const libc::PR_SET_SECUREBITS,
         before_seccomp = sym before_seccomp,
         before_prctl = sym before_prctl,
+        before_credentials = sym before_credentials,
         fail = sym fail,
     );
 }

@@ -13,6 +13,7 @@ use crate::tap::guard::Guard;
 use crate::tap::profiler::PROFILER;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 type Mallctl = unsafe extern "C" fn(*const c_char, *mut c_void, *mut usize, *mut c_void, usize) -> c_int;
 type Message = extern "C" fn(*mut c_void, *const c_char);
@@ -20,15 +21,21 @@ type Message = extern "C" fn(*mut c_void, *const c_char);
 /// No such folder, and nobody can make it.
 const NOWHERE: &CStr = c"/proc/heaptap-writes-the-dumps/jeprof";
 
+/// Where its `malloc_message` is, null: there is no such library, or it writes nothing.
+static MESSAGE: AtomicPtr<Message> = AtomicPtr::new(ptr::null_mut());
+
 /// Makes it write nowhere. From the constructor.
 pub(super) fn silence() {
     if !writes() {
         return;
     }
-    if let Some(found) = find(c"mallctl") {
+    // Of what this allocates nothing is the program's.
+    let _guard = Guard::enter();
+    // Looked up now: a look-up may allocate, and `exit` may be called where a signal has interrupted malloc.
+    if let (Some(found), Some(message)) = (find(c"mallctl"), find(c"malloc_message")) {
+        MESSAGE.store(message.as_ptr().cast(), Ordering::Relaxed);
         // SAFETY: the function of this name has this type.
         let mallctl = unsafe { std::mem::transmute::<NonNull<c_void>, Mallctl>(found) };
-        let _guard = Guard::enter();
         let mut prefix = NOWHERE.as_ptr();
         let (new, size) = ((&raw mut prefix).cast(), size_of_val(&prefix));
         // SAFETY: the control takes a pointer to a string, which it copies.
@@ -38,12 +45,9 @@ pub(super) fn silence() {
 
 /// Takes its complaint away. From our destructor: handlers that constructors have registered run later.
 pub(super) extern "C" fn hush() {
-    if !writes() {
-        return;
-    }
-    if let Some(message) = find(c"malloc_message") {
+    if let Some(message) = NonNull::new(MESSAGE.load(Ordering::Relaxed)) {
         // SAFETY: the variable of this name is a pointer to such a function, and the process is at its end.
-        unsafe { message.cast::<Message>().write(say_nothing) };
+        unsafe { message.write(say_nothing) };
     }
 }
 
@@ -54,8 +58,14 @@ fn writes() -> bool {
     PROFILER.settings().is_some_and(|settings| settings.options.prof && settings.options.prof_final)
 }
 
-/// What a library behind this one means by the name; only a libjemalloc's counts.
+/// What a library behind this one means by the name; only a libjemalloc's counts. That there is none is no error
+/// that the program's `dlerror` should tell.
 fn find(name: &CStr) -> Option<NonNull<c_void>> {
     // SAFETY: looks a NUL-terminated name up in the libraries behind this one.
-    NonNull::new(unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) })
+    let found = NonNull::new(unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) });
+    if found.is_none() {
+        // SAFETY: takes the error away, and the text with it at the next call.
+        unsafe { libc::dlerror() };
+    }
+    found
 }

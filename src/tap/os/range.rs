@@ -21,10 +21,12 @@ const LARGEST: usize = 1 << 40;
 const SMALLEST: usize = 16 << 20;
 /// The range begins at a multiple of this.
 const ALIGNMENT: usize = 2 << 20;
-/// What is reserved where each page of a reservation costs time: qemu-user keeps a table of them, 25 s for each TiB.
+/// What is reserved where each page of a reservation costs time: qemu-user keeps a table of them, 11 s and
+/// 0.8 GiB of memory for each TiB.
 const MOST_IF_SLOW: usize = 2 << 30;
-/// Far more than a kernel needs for a reservation of that size.
-const SLOW_NS: u64 = 3_000_000;
+/// What is reserved to find out, and far more than a kernel needs for it: it needs microseconds, qemu 11 ms.
+const TRIAL: usize = 1 << 30;
+const SLOW_NS: u64 = 1_000_000;
 
 /// Where to look for room, as (lowest start, bytes that the start is drawn from, largest range). The first lies between
 /// ZGC's usual heaps and a third of 47 bits, where the kernel begins without a limit on stacks; the second is for the
@@ -117,9 +119,9 @@ impl Range {
 fn is_slow() -> bool {
     (0..3).all(|_| {
         let start = clock::monotonic_ns();
-        if let Some(raw) = map::reserve(MOST_IF_SLOW / 16) {
+        if let Some(raw) = map::reserve(TRIAL) {
             // SAFETY: reserved above.
-            unsafe { map::unmap(raw.as_ptr(), MOST_IF_SLOW / 16) };
+            unsafe { map::unmap(raw.as_ptr(), TRIAL) };
         }
         clock::monotonic_ns().wrapping_sub(start) > SLOW_NS
     })

@@ -106,6 +106,10 @@ impl Parser {
                     self.section = Section::Stacks;
                     self.open_stack(lines.number, addresses);
                 }
+                _ if self.section == Section::Stacks && !self.is_flat => match CountLine::plain(&lines.buffer) {
+                    Some(line) => self.count(&line),
+                    None => self.line(lines.number, String::from_utf8_lossy(&lines.buffer).trim()),
+                },
                 _ => self.line(lines.number, String::from_utf8_lossy(&lines.buffer).trim()),
             }
         }
@@ -164,10 +168,13 @@ impl Parser {
     }
 
     fn count_line(&mut self, number: u64, text: &str) {
-        let Some(line) = CountLine::parse(text) else {
-            self.profile.warnings.push(format!("line {number}: damaged count `{}` ignored", beginning(text)));
-            return;
-        };
+        match CountLine::parse(text) {
+            Some(line) => self.count(&line),
+            None => self.profile.warnings.push(format!("line {number}: damaged count `{}` ignored", beginning(text))),
+        }
+    }
+
+    fn count(&mut self, line: &CountLine<'_>) {
         match (self.section == Section::Threads, &mut self.open) {
             (true, _) => self.profile.threads.extend(line.thread()),
             (false, Some(open)) => match line.uid {
