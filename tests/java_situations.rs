@@ -108,6 +108,7 @@ fn collectors_that_compiled_code_calls_are_marked() {
         return;
     }
     let class_path = folder.path().display().to_string();
+    let (mut tried, mut named) = (0, 0);
     for jvm in jvms().into_iter().filter(|jvm| jvm.accepts(SMALL_BUFFERS)) {
         let arguments = [SMALL_BUFFERS, &["-Xmx256m", "-cp", &class_path, "Barriers"]].concat();
         let (_outcome, dump) = run_java(&jvm, &arguments, &format!("{DEEP},prof_accum:true,{LARGE_REGION}"), 0);
@@ -117,15 +118,15 @@ fn collectors_that_compiled_code_calls_are_marked() {
             frames.iter().position(is_mark).map(|mark| frames[mark + 1..].to_vec())
         };
         let below: Vec<Frames> = dump.stacks.iter().filter_map(below_mark).collect();
-        let is_named = |frames: &Frames| match &frames[..] {
-            [Some(method)] => method.starts_with("Barriers.overwrite:"),
-            _ => false,
-        };
-        assert!(below.iter().any(is_named), "{jvm:?}: {below:#?}");
         // Nothing is guessed beyond: at most the method that called the collector.
-        assert!(below.iter().all(|frames| frames.len() <= 1), "{jvm:?}: {below:#?}");
+        assert!(!below.is_empty() && below.iter().all(|frames| frames.len() <= 1), "{jvm:?}: {below:#?}");
         assert!(dump.ended("java-barrier") >= below.len() as u64);
+        let is_named =
+            |frames: &&Frames| matches!(&frames[..], [Some(method)] if method.starts_with("Barriers.overwrite:"));
+        (tried, named) = (tried + 1, named + below.iter().filter(is_named).count());
     }
+    // Interpreted code and stubs of C2 (JDK 24 and later) do not tell which method it was.
+    assert!(tried == 0 || named > 0, "no machine names the method that called its collector");
 }
 
 /// Writes Java sources that give javac and its compilers something to do; returns their paths.

@@ -77,7 +77,9 @@ pub(crate) fn maps_line(snapshot: &Snapshot, path: &Path) -> Option<String> {
 
 /// Bytes of fake pcs in use.
 fn end(snapshot: &Snapshot) -> Option<u64> {
-    Some(end_of(*snapshot.java_methods.last_key_value()?.0))
+    // The first one stands for those whose names could not be kept: it is there without any Java, too.
+    let highest = *snapshot.java_methods.last_key_value()?.0;
+    (highest > 0).then(|| end_of(highest))
 }
 
 /// The offset behind the fake pcs of a method.
@@ -171,6 +173,7 @@ mod tests {
     #[test]
     fn binutils_read_the_names_that_fake_pcs_stand_for() {
         assert_eq!(bytes(&Snapshot::default(), &[]), None);
+        assert_eq!(bytes(&holding(&[(0, "", "[unnamed Java frame]")]), &[]), None);
         let recycled = java_pc::number(4, 70_000).unwrap();
         let older =
             holding(&[(0, "java/util/zip/Deflater", "<init>"), (3, "org/x/A$B", "run"), (4, "", "[compiling a.b]")]);

@@ -36,7 +36,7 @@ const TABLE: [Quirks; 3] = [
 ];
 
 /// Feature releases on which the walker was compared with JVMTI, frame by frame (`tests/java_frames.rs`).
-pub(super) const TESTED: [i32; 7] = [8, 11, 17, 21, 25, 26, 27];
+pub(super) const TESTED: [i32; 8] = [8, 11, 17, 21, 25, 26, 27, 28];
 
 /// The row of a feature release; `None` before JDK 8.
 pub(super) fn of_release(release: i32) -> Option<Quirks> {

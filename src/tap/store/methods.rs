@@ -10,6 +10,8 @@
 //! longer than that in the middle of a sample has frames without a name, and never a wrong one.)
 //! Asking and taking back meet in one word of the record, by compare-and-exchange.
 //!
+//! Without a keeper (`prof_keeper:false`) a full table stays full, and new methods have no names.
+//!
 //! Nothing here locks but what only the keeper does: threads that meet one method at the same time each write it, and
 //! all go by the record that the index names first; the others are never referred to.
 
