@@ -4,7 +4,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use support::{Folder, cli, needs};
+use support::{Folder, Schema, cli, needs};
 
 fn dumps() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dumps")
@@ -33,7 +33,10 @@ fn assert_is_file(name: &str, output: &Output) {
 }
 
 fn live_bytes(file: &Path) -> f64 {
-    let output = heaptap(&["report", "--json"], &[file.to_owned()]);
+    live_of(&heaptap(&["report", "--json"], &[file.to_owned()]))
+}
+
+fn live_of(output: &Output) -> f64 {
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     report["bytes"].as_f64().unwrap()
 }
@@ -79,6 +82,125 @@ fn diff_goes_both_ways_and_fails_above_a_bound() {
         let output = heaptap(&["diff", "--fail-above", bound], &[shop("0.i0"), shop("2.f")]);
         assert_eq!(output.status.code(), Some(status), "{bound}");
     }
+}
+
+/// The last dump of the shop as a process of today would be read: with ages, classes of memory, and a limit.
+fn today(folder: &Folder) -> PathBuf {
+    let text = std::fs::read_to_string(shop("2.f")).unwrap();
+    let more = "# rss_java_heap: 500000000\n# rss_malloc: 330000000\n# memory_limit_bytes: 2000000000\n\
+        # ages: 3\n# age: 0 90/443/17700000 98/4500/180400000 | 12/100 14/30\n# age: 1 100/1301/85300000 |\n";
+    folder.write("shop.4711.2.f.heap", &format!("{text}{more}"))
+}
+
+#[test]
+fn json_is_what_its_page_promises() {
+    let folder = Folder::new("schema");
+    let series = [shop("0.i0"), shop("1.i1"), today(&folder)];
+    let json = |arguments: &[&str], files: &[PathBuf]| -> serde_json::Value {
+        let output = heaptap(arguments, files);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{arguments:?} {error}: {output:?}"))
+    };
+    let mut schema = Schema::read();
+    schema.check("Report", &json(&["report", "--json"], &series));
+    schema.check("Report", &json(&["report", "--json", "--by", "class", "--metric", "inuse-count"], &series[..1]));
+    schema.check("Report", &json(&["report", "--json"], &[dumps().join("small.heap")]));
+    schema.check("Growth", &json(&["growth", "--json"], &series));
+    schema.check("Growth", &json(&["growth", "--json", "--depth", "2"], &series));
+    schema.check("Growth", &json(&["leaks", "--json"], &series));
+    schema.check("Growth", &json(&["diff", "--json"], &[shop("0.i0"), shop("2.f")]));
+    let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    schema.check("Resident", &json(&["rss", "--json"], &[folder.write("smaps", &smaps)]));
+    schema.check("CallTree", &json(&["tree", "--json"], &series));
+    let whole = json(&["tree", "--json", "--least", "0"], &series);
+    let is_top = |node: &&serde_json::Value| node["parent"].is_null();
+    let nodes = whole["nodes"].as_array().unwrap();
+    let tops: f64 = nodes.iter().filter(is_top).map(|node| node["bytes"].as_f64().unwrap()).sum();
+    let own: f64 = nodes.iter().map(|node| node["own_bytes"].as_f64().unwrap()).sum();
+    let all = whole["bytes"].as_f64().unwrap();
+    assert!((tops - all).abs() < 1.0 && (own - all).abs() < 1.0, "{tops} {own} {all}");
+    schema.check("CallTree", &json(&["tree", "--json", "--callers", "--least", "20"], &series));
+    schema.check("Top", &json(&["top", "--json"], &series));
+    schema.check("Callers", &json(&["callers", "--json", "Catalog.unpack"], &series));
+    schema.check("Info", &json(&["info", "--json"], &series));
+    schema.check("Symbols", &json(&["symbols", "--json"], &series));
+    schema.check("Profile", &json(&["convert", "--to", "json"], &series));
+    // What only a running JVM has is in tests/living.rs.
+    assert_eq!(schema.unseen(), ["Collected", "Collection"]);
+}
+
+#[test]
+fn leaks_judges_one_dump_by_the_ages_of_its_objects() {
+    let folder = Folder::new("ages");
+    let text = std::fs::read_to_string(shop("2.f")).unwrap();
+    // Freed ones lived for half a second; of the live ones, some are 40 min old, some 5.
+    let ages = "# ages: 3\n# age: 0 93/1140/45600000 101/3803/152500000 | 12/4000\n# age: 1 102/1301/85300000 |\n";
+    let aged = text.replace("# uptime_ns: 1260000000000", "# uptime_ns: 3600000000000");
+    let dump = folder.write("shop.4711.2.f.heap", &format!("{aged}{ages}"));
+    let output = heaptap(&["leaks"], std::slice::from_ref(&dump));
+    assert_eq!(output.status.code(), Some(1));
+    assert_is_file("aged.leaks.txt", &output);
+    // A young process has no past.
+    let young = std::fs::read_to_string(&dump).unwrap().replace("uptime_ns: 3600", "uptime_ns: 60");
+    let young = folder.write("shop.4711.3.f.heap", &young.replace("93/1140", "70/1140").replace("101/3803", "70/3803"));
+    let young = heaptap(&["leaks"], &[young]);
+    assert_eq!(young.status.code(), Some(0));
+    assert!(stdout(&young).contains("too young to be judged"), "{young:?}");
+    // The report's first lines say so, too; what was allocated once and kept is none.
+    let report = stdout(&heaptap(&["report"], &[dump]));
+    assert!(report.contains("LEAKS, by the ages of objects"), "{report}");
+    assert!(report.contains("kept"), "{report}");
+}
+
+#[test]
+fn filters_reach_every_report() {
+    let folder = Folder::new("filters");
+    let today = today(&folder);
+    let text = |arguments: &[&str], files: &[PathBuf]| {
+        let output = heaptap(arguments, files);
+        assert!(output.status.code().is_some_and(|code| code < 2), "{arguments:?} {output:?}");
+        stdout(&output)
+    };
+    // Threads: rows, and words to choose by.
+    let by_thread = text(&["growth", "--by", "thread", "--all"], &[dumps().join("shop")]);
+    assert!(by_thread.contains("thread http-worker-1") && by_thread.contains("thread main"), "{by_thread}");
+    assert!(text(&["top", "--by", "thread"], &[shop("2.f")]).contains("thread http-worker-1"));
+    let worker = live_of(&heaptap(&["report", "--json", "--threads", "--focus", "http-worker"], &[shop("2.f")]));
+    let others = live_of(&heaptap(&["report", "--json", "--threads", "--ignore", "http-worker"], &[shop("2.f")]));
+    assert!(worker > 0.0 && (worker + others - live_bytes(&shop("2.f"))).abs() < 1.0, "{worker} {others}");
+    // Frames that are hidden are gone, their bytes are not.
+    let hidden = heaptap(&["report", "--json", "--hide", "com.shop"], &[shop("2.f")]);
+    assert!(!stdout(&hidden).contains("com.shop.Catalog"));
+    assert!((live_of(&hidden) - live_bytes(&shop("2.f"))).abs() < 1.0);
+    // Stacks cut at one frame: one row for each allocating function.
+    let shallow = text(&["growth", "--depth", "1", "--all"], &[dumps().join("shop")]);
+    assert!(shallow.contains("libz.so.1.2.13+0x4fff\n") && !shallow.contains("Catalog"), "{shallow}");
+    // Counts instead of bytes, in the table and in the tree.
+    let counted = text(&["report", "--metric", "inuse-count"], &[shop("2.f")]);
+    assert!(counted.contains("31,944 objects live in 295 MiB"), "{counted}");
+    assert!(text(&["tree", "--metric", "inuse-count"], &[shop("2.f")]).starts_with("31,944 objects live"));
+    let none = heaptap(&["report", "--metric", "alloc-bytes"], &[shop("2.f")]);
+    assert!(String::from_utf8_lossy(&none.stderr).contains("prof_accum:true"), "{none:?}");
+    // Dumps of the last ten minutes.
+    let since = heaptap(&["growth", "--since", "15min", "--json"], &[dumps().join("shop")]);
+    let since: serde_json::Value = serde_json::from_slice(&since.stdout).unwrap();
+    assert_eq!(since["dumps"].as_array().unwrap().len(), 2);
+    // Objects of some age: a part of one stack, all of another, and none of what has no ages is lost.
+    let old = live_of(&heaptap(&["report", "--json", "--older-than", "20min"], std::slice::from_ref(&today)));
+    assert!(old < live_bytes(&today) && old > 0.0, "{old}");
+    let stock = heaptap(&["report", "--older-than", "1h"], &[dumps().join("small.heap")]);
+    assert!(String::from_utf8_lossy(&stock.stderr).contains("tells no ages of objects"), "{stock:?}");
+    // Both sides of a comparison are filtered.
+    let diff = text(&["diff", "--focus", "Cache", "--all"], &[shop("0.i0"), shop("2.f")]);
+    assert!(diff.contains("com.shop.Cache") && !diff.contains("Catalog"), "{diff}");
+}
+
+#[test]
+fn patterns_that_no_shell_expanded_are_expanded() {
+    let output = heaptap(&["growth"], &[dumps().join("shop/shop.*.heap")]);
+    assert_is_file("shop.growth.txt", &output);
+    let none = heaptap(&["growth"], &[dumps().join("shop/none.*.heap")]);
+    assert_eq!(none.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&none.stderr).contains("no file fits"), "{none:?}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use support::{Dump, Folder, HOWEVER_SHORT, HeapV2, collect_dumps, library, needs};
+use support::{Dump, Folder, HOWEVER_SHORT, HeapV2, cli, collect_dumps, library, needs};
 
 /// A folder with the program in it.
 struct Scene {
@@ -39,6 +39,12 @@ impl Scene {
             .env_remove("TMPDIR")
             .output()
             .expect("sh starts")
+    }
+
+    /// What a process could not write it left in memory, which must not outlive the test.
+    fn forget(&self, output: &Output) {
+        let pid = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        heaptap(&["recover", &pid, "-o", self.folder.path().to_str().unwrap()]);
     }
 
     /// The program's dumps in a folder below.
@@ -80,6 +86,7 @@ fn where_nothing_can_be_written_one_line_says_so() {
     let told = lines(&output);
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told.iter().all(|line| line.starts_with("heaptap: cannot write /proc/nowhere.")), "{told:?}");
+    scene.forget(&output);
 }
 
 #[test]
@@ -111,6 +118,7 @@ fn a_full_disk_leaves_no_part_of_a_dump() {
     let told = lines(&output);
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told.iter().all(|line| line.contains("No space left on device")), "{told:?}");
+    scene.forget(&output);
 }
 
 #[test]
@@ -215,4 +223,143 @@ fn mistakes_in_options_get_one_line_each_and_change_nothing() {
         assert_eq!(count, 1, "{part}: {told:?}");
     }
     assert_eq!(scene.dumps(".").len(), 1);
+}
+
+/// Asks the CLI.
+fn heaptap(arguments: &[&str]) -> Output {
+    Command::new(cli()).args(arguments).current_dir("/").output().unwrap()
+}
+
+#[test]
+fn a_final_dump_that_cannot_be_written_leaves_the_profile_in_memory() {
+    let scene = Scene::new("unwritten");
+    let output = scene.shell("$TAP,prof_prefix:/proc/nowhere/x $PROGRAM 2000", "");
+    assert!(output.status.success());
+    assert!(lines(&output).iter().all(|line| line.starts_with("heaptap: cannot write /proc/nowhere/x.")));
+    let pid = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let listed = String::from_utf8(heaptap(&["ps", "--all"]).stdout).unwrap();
+    assert!(listed.lines().any(|line| line.contains(&pid) && line.contains("ended")), "{listed}");
+    let refused = heaptap(&["recover", &pid]);
+    assert_eq!(refused.status.code(), Some(2), "it goes where it cannot be written");
+    let folder = scene.folder.subfolder("elsewhere");
+    let recovered = heaptap(&["recover", &pid, "-o", folder.to_str().unwrap()]);
+    let path = String::from_utf8(recovered.stdout).unwrap();
+    assert!(recovered.status.success(), "{}", String::from_utf8_lossy(&recovered.stderr));
+    let heap = is_whole(Path::new(path.trim()));
+    assert_eq!((heap.metadata["reason"].as_str(), heap.metadata["source"].as_str()), ("ended", "region"));
+    assert!(heap.metadata["live_bytes"].parse::<u64>().unwrap() >= 2000 * 1024);
+    assert_eq!(heaptap(&["recover", &pid]).status.code(), Some(2), "it is recovered once");
+}
+
+#[test]
+fn the_next_process_writes_the_dump_that_could_not_be_written() {
+    let scene = Scene::new("later");
+    let place = scene.folder.path().join("later");
+    let tap = format!("$TAP,prof_prefix:{}/x", place.display());
+    let output = scene.shell(&format!("{tap} $PROGRAM 2000"), "");
+    let pid = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    fs::create_dir(&place).unwrap();
+    // Long enough for a keeper to start.
+    let output = scene.shell(&format!("{tap},lg_prof_interval:12 $PROGRAM 2000 2"), "");
+    assert!(output.status.success(), "{:?}", lines(&output));
+    let adopted = scene.dumps("later").into_iter().find(|dump| dump.pid.to_string() == pid);
+    let heap = is_whole(&adopted.expect("the first one's dump").path);
+    assert_eq!(heap.metadata["reason"], "ended");
+}
+
+#[test]
+fn a_clean_end_leaves_the_dump_alone() {
+    let scene = Scene::new("clean");
+    let tap = "$TAP,prof_prefix:x,prof_mirror_seconds:1,lg_prof_interval:14";
+    let output = scene.shell(&format!("{tap} $PROGRAM 3000 2; ls"), "");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.contains(".f.heap"), "{text}");
+    assert!(!text.contains(".live") && !text.contains(".tmp"), "{text}");
+    let pid = text.lines().next().unwrap();
+    assert_eq!(heaptap(&["recover", pid]).status.code(), Some(2), "there is nothing to recover");
+}
+
+#[test]
+fn number_and_bytes_of_dumps_are_bounded() {
+    let scene = Scene::new("bounds");
+    let tap = "$TAP,prof_prefix:x,lg_prof_interval:14";
+    let all = scene.shell(&format!("mkdir all few small; cd all; {tap} $PROGRAM 3000 2"), "");
+    let few = scene.shell(&format!("cd few; {tap},prof_max_dumps:5 $PROGRAM 3000 2"), "");
+    let small = scene.shell(&format!("cd small; {tap},prof_max_dump_bytes:20000 $PROGRAM 3000 2"), "");
+    for output in [&all, &few, &small] {
+        assert!(output.status.success(), "{:?}", lines(output));
+    }
+    let all = scene.dumps("all");
+    assert!(all.len() > 12, "{}", all.len());
+    // The final one is written by the exiting thread and comes on top.
+    let few = scene.dumps("few");
+    assert_eq!(few.len(), 6);
+    assert!(few[0].seq == 0 && few[4].seq > 7 && few[5].is_final(), "{few:?}");
+    let small = scene.dumps("small");
+    let bytes: u64 = small.iter().map(|dump| fs::metadata(&dump.path).unwrap().len()).sum();
+    assert!(small.len() >= 3 && bytes < 40_000, "{bytes}");
+}
+
+#[test]
+fn space_is_left_on_the_disk() {
+    let scene = Scene::new("floor");
+    let output = scene.shell("$TAP,prof_prefix:x,prof_min_free_bytes:9000000000000000000 $PROGRAM 100", "");
+    // A twentieth of a real disk is not free on a full one, and cannot be asked for on any.
+    if scene.dumps(".").is_empty() {
+        let told = lines(&output);
+        assert!(told.iter().all(|line| line.contains("too little space left on the device")), "{told:?}");
+        scene.forget(&output);
+    }
+    let small = scene.folder.subfolder("small");
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "none"]).arg(&small).output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: nothing can be mounted here");
+        return;
+    }
+    // 120 KiB are free: less than a twentieth.
+    let filler = "head -c 4070000 /dev/zero > small/filler";
+    let output = scene.shell(&format!("{filler}; $TAP,prof_prefix:small/x $PROGRAM 100; rm small/filler"), "");
+    let left: Vec<_> = fs::read_dir(&small).unwrap().collect();
+    let pid = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let recovered = heaptap(&["recover", &pid, "-o", scene.folder.path().to_str().unwrap()]);
+    let unmounted = Command::new("umount").arg(&small).status();
+    assert!(unmounted.is_ok_and(|status| status.success()) && left.is_empty(), "{left:?}");
+    let told = lines(&output);
+    assert!(told.len() == 1 && told[0].contains("too little space left on the device"), "{told:?}");
+    assert!(recovered.status.success(), "{}", String::from_utf8_lossy(&recovered.stderr));
+}
+
+#[test]
+fn a_signal_and_a_trim_make_dumps_where_they_are_asked_for() {
+    let scene = Scene::new("asked");
+    let source = scene.folder.write(
+        "asks.c",
+        "#include <malloc.h>\n#include <signal.h>\n#include <stdlib.h>\n#include <unistd.h>\n\
+         static void *volatile kept;\n\
+         int main(int n, char **a) { for (int i = 0; i < 30; i++) { kept = malloc(5000); usleep(100000); \
+         if (i == 15 && a[1][0] == 's') raise(SIGUSR1); if (i == 15 && a[1][0] == 't') malloc_trim(0); } }\n",
+    );
+    let program = scene.folder.path().join("asks");
+    assert!(Command::new("gcc").args(["-o"]).args([&program, &source]).status().unwrap().success());
+    let reasons = |conf: &str, argument: &str| -> Vec<String> {
+        let folder = scene.folder.subfolder(&format!("{argument}{}", conf.len()));
+        let output = scene.shell(&format!("cd {}; $TAP,prof_prefix:x{conf} ../asks {argument}", folder.display()), "");
+        assert!(output.status.success() || conf.is_empty(), "{output:?}");
+        collect_dumps(&folder).iter().map(|dump| is_whole(&dump.path).metadata["reason"].clone()).collect()
+    };
+    assert_eq!(reasons(",prof_dump_signal:10", "s"), ["signal", "final"]);
+    assert_eq!(reasons("", "s"), [""; 0], "without the option the signal does what it always did");
+    assert_eq!(reasons(",prof_dump_trim:true", "t"), ["trim", "final"]);
+    assert_eq!(reasons("", "t"), ["final"]);
+}
+
+#[test]
+fn an_exec_leaves_no_memory_behind() {
+    let scene = Scene::new("exec");
+    let output = scene.shell("$TAP,prof_prefix:x sh -c 'exec $PROGRAM 2000 2'", "");
+    assert!(output.status.success(), "{:?}", lines(&output));
+    let pid = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    assert!(scene.dumps(".").iter().any(|dump| dump.is_final() && dump.pid.to_string() == pid));
+    let listed = String::from_utf8(heaptap(&["ps", "--all"]).stdout).unwrap();
+    assert!(!listed.lines().any(|line| line.split_whitespace().next() == Some(&pid)), "{listed}");
 }

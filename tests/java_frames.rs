@@ -4,105 +4,17 @@
 
 mod support;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs;
-use std::time::Duration;
 
-use support::java::{Jvm, compile_class, compile_library, jvms};
-use support::{Dump, EVERY_ALLOCATION, Folder, HOWEVER_SHORT, Outcome, needs};
+use support::Folder;
+use support::java::{Jvm, UNTABLED, built, jvms};
+use support::java_dump::{JavaDump, run_java};
 
 /// Size of the blocks that the witness allocates: nobody else asks for it.
 const BLOCK_BYTES: u64 = 4321;
-/// `-Xcomp` on a busy machine takes its time.
-const PATIENCE: Duration = Duration::from_secs(1200);
-/// The helper thread is none of this test's business.
-const ALONE: &str = "prof_keeper:false";
 /// Room for stacks that are nearly all different.
 const LARGE_REGION: &str = "prof_region_bytes:1073741824";
-
-/// Leaf first: `class.method:line` for Java frames, `None` for native ones.
-type Frames = Vec<Option<String>>;
-
-/// A dump's stacks as text.
-struct JavaDump {
-    /// Each with its objects and bytes.
-    stacks: Vec<(Frames, (u64, u64))>,
-    metadata: BTreeMap<String, String>,
-}
-
-impl JavaDump {
-    fn read(dump: &Dump) -> JavaDump {
-        let text = dump.text();
-        let names: HashMap<u64, String> = text.lines().filter_map(java_frame).collect();
-        let mut lines = text.lines();
-        let mut stacks = Vec::new();
-        while let Some(line) = lines.next() {
-            let Some(pcs) = line.strip_prefix("@ ") else { continue };
-            let frames = pcs.split(' ').map(|pc| names.get(&number(pc)).cloned()).collect();
-            stacks.push((frames, counts(lines.next().unwrap_or_default())));
-        }
-        let pairs = text.lines().filter_map(|line| line.strip_prefix("# ")?.split_once(": "));
-        JavaDump { stacks, metadata: pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect() }
-    }
-
-    /// Bytes below a Java method.
-    fn bytes_below(&self, method: &str) -> u64 {
-        let prefix = format!("{method}:");
-        let is_below = |frames: &[Option<String>]| frames.iter().flatten().any(|frame| frame.starts_with(&prefix));
-        self.stacks.iter().filter(|(frames, _)| is_below(frames)).map(|(_, (_, bytes))| bytes).sum()
-    }
-
-    /// Stacks that ended like this, of all that were taken.
-    fn ended(&self, how: &str) -> u64 {
-        self.metadata.get(&format!("stack_end_{how}")).map_or(0, |count| count.parse().expect("a number"))
-    }
-
-    fn assert_complete(&self, least_share: f64) {
-        let ends = self.metadata.iter().filter(|(key, _)| key.starts_with("stack_end_"));
-        let all: u64 = ends.clone().map(|(_, count)| count.parse::<u64>().expect("a number")).sum();
-        let share = self.ended("root") as f64 / all as f64;
-        assert!(all > 0 && share >= least_share, "{:?}", ends.collect::<Vec<_>>());
-    }
-
-    fn assert_nothing_lost(&self) {
-        let lost = self.metadata.iter().filter(|(key, count)| key.starts_with("lost_") && *count != "0");
-        assert_eq!(lost.collect::<Vec<_>>(), [], "the comparison wants all samples");
-    }
-}
-
-fn number(pc: &str) -> u64 {
-    u64::from_str_radix(pc.trim_start_matches("0x"), 16).expect("an address")
-}
-
-/// Objects and bytes of a `t*: objects: bytes […]` line.
-fn counts(line: &str) -> (u64, u64) {
-    let mut numbers = line.trim().trim_start_matches("t*: ").split([':', '[']).map(|word| word.trim().parse());
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(objects)), Some(Ok(bytes))) => (objects, bytes),
-        _ => panic!("not a line of counts: {line:?}"),
-    }
-}
-
-/// A `# java: pc class method line` line.
-fn java_frame(line: &str) -> Option<(u64, String)> {
-    let mut words = line.strip_prefix("# java: ")?.split(' ');
-    let pc = number(words.next()?);
-    let (class, method, line) = (words.next()?, words.next()?, words.next()?);
-    let rest: Vec<&str> = words.collect();
-    // The text of a mark may have blanks.
-    let text =
-        if class == "-" { format!("{method} {line} {}", rest.join(" ")) } else { format!("{class}.{method}:{line}") };
-    Some((pc, text))
-}
-
-/// Runs Java under the tap; fails unless it ends with this code and leaves a final dump.
-fn run(jvm: &Jvm, arguments: &[&str], conf: &str, code: i32) -> (Outcome, JavaDump) {
-    let outcome =
-        jvm.run(arguments).deadline(PATIENCE).run_tapped(&format!("{EVERY_ALLOCATION},{HOWEVER_SHORT},{ALONE},{conf}"));
-    assert_eq!(outcome.status.code(), Some(code), "{jvm:?} {arguments:?}: {}\n{}", outcome.status, outcome.stderr);
-    let dump = JavaDump::read(outcome.final_dump().unwrap_or_else(|| panic!("{jvm:?} {arguments:?}: no final dump")));
-    (outcome, dump)
-}
 
 /// The class of a frame, as the witness names it, without the part that makes hidden classes unique.
 fn folded(frame: &str) -> String {
@@ -147,7 +59,7 @@ fn compare_with_jvmti(jvm: &Jvm, build: &Folder, options: &[&str], walks: u32, w
     let mut arguments = vec![agent.as_str(), library.as_str(), "-Xss4m", "-cp", class_path.as_str()];
     arguments.extend(options);
     arguments.extend(["Shapes", walks.as_str(), weather]);
-    let (_outcome, dump) = run(jvm, &arguments, LARGE_REGION, 0);
+    let (_outcome, dump) = run_java(jvm, &arguments, LARGE_REGION, 0);
     dump.assert_nothing_lost();
     let mut expected: HashMap<String, u64> = HashMap::new();
     let mut frames = 0;
@@ -170,13 +82,6 @@ fn compare_with_jvmti(jvm: &Jvm, build: &Folder, options: &[&str], walks: u32, w
         invented.first(),
     );
     frames
-}
-
-/// A class and its library, built for all machines; `None`: there are no tools.
-fn built(class: &str, library: &str, options: &[&str]) -> Option<Folder> {
-    let folder = Folder::new(&format!("java-{class}"));
-    let done = needs("gcc") && compile_library(library, options, &folder) && compile_class(class, &folder);
-    done.then_some(folder)
 }
 
 #[test]
@@ -224,7 +129,7 @@ fn the_leaking_java_method_is_named_with_its_bytes() {
     for jvm in jvms() {
         let (class_path, library) =
             (build.path().display().to_string(), format!("-Djava.library.path={}", build.path().display()));
-        let (_outcome, dump) = run(&jvm, &["-cp", &class_path, &library, "Leaks"], "prof_bt_max:512", 3);
+        let (_outcome, dump) = run_java(&jvm, &["-cp", &class_path, &library, "Leaks"], "prof_bt_max:512", 3);
         // zlib's own sizes, and what the program asks for; all of it, since every allocation is sampled.
         let leaks = [
             ("Leaks.deflaters", 100 * 268_288),
@@ -232,6 +137,7 @@ fn the_leaking_java_method_is_named_with_its_bytes() {
             ("Leaks.buffers", 100 * 100_000),
             ("Leaks.unsafeBlocks", 100 * 100_000),
             ("Leaks.jniBlocks", 100 * 100_000),
+            ("Leaks.blocksInCallBacks", 100 * 100_000),
         ];
         for (method, bytes) in leaks {
             let found = dump.bytes_below(method);
@@ -242,9 +148,6 @@ fn the_leaking_java_method_is_named_with_its_bytes() {
     }
 }
 
-/// Keeps the compiler from leaving any trace of how to unwind the library.
-const UNTABLED: &[&str] = &["-fomit-frame-pointer", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables"];
-
 #[test]
 fn virtual_threads_are_followed_down_to_their_carriers() {
     for jvm in jvms().into_iter().filter(|jvm| jvm.release >= 21) {
@@ -253,7 +156,7 @@ fn virtual_threads_are_followed_down_to_their_carriers() {
             continue;
         }
         let (_outcome, dump) =
-            run(&jvm, &["-cp", &folder.path().display().to_string(), "Mounted"], "prof_bt_max:512", 0);
+            run_java(&jvm, &["-cp", &folder.path().display().to_string(), "Mounted"], "prof_bt_max:512", 0);
         let deflaters = dump
             .stacks
             .iter()
@@ -276,6 +179,6 @@ fn virtual_threads_are_followed_down_to_their_carriers() {
 #[test]
 fn without_prof_java_there_are_no_java_frames() {
     let Some(jvm) = jvms().into_iter().next() else { return };
-    let (_outcome, dump) = run(&jvm, &["-version"], "prof_java:false", 0);
+    let (_outcome, dump) = run_java(&jvm, &["-version"], "prof_java:false", 0);
     assert!(dump.stacks.iter().all(|(frames, _)| frames.iter().all(Option::is_none)));
 }

@@ -4,7 +4,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use support::{Folder, Subject, cli, collect_dumps, have_jeprof, jeprof_text};
+use support::{EVERY_ALLOCATION, Folder, HOWEVER_SHORT, Subject, cli, collect_dumps, have_jeprof, jeprof_text, skip};
 
 /// Relative to the package, where [`report`] runs: reports repeat the paths they were given.
 fn dumps() -> PathBuf {
@@ -114,12 +114,44 @@ fn a_closed_pipe_is_no_failure() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "0\n");
 }
 
+#[test]
+fn ages_are_in_dumps_and_stock_jeprof_reads_them_as_before() {
+    let folder = Folder::new("ages");
+    let program = folder.path().join("lifetimes");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/lifetimes.c");
+    assert!(Command::new("gcc").args(["-O1", "-g", "-o"]).arg(&program).arg(source).status().unwrap().success());
+    let outcome = Subject::new(&program).run_tapped(&format!("{EVERY_ALLOCATION},{HOWEVER_SHORT}"));
+    let dump = outcome.final_dump().unwrap();
+    let whole = json(&report(&["--json"], std::slice::from_ref(&dump.path)));
+    let sites = whole["sites"].as_array().unwrap();
+    // Each call of `keep` is a site of its own: at the beginning, after the pause, and where most are freed.
+    let kept: Vec<_> = sites.iter().filter(|site| site["frames"][0]["name"] == "keep").collect();
+    let objects = |site: &serde_json::Value| site["objects"].as_f64().unwrap().round() as u64;
+    let all: u64 = kept.iter().map(|site| objects(site)).sum();
+    assert_eq!(all, 400, "{whole:#}");
+    let freed: u64 = kept.iter().map(|site| site["ages"]["freed_samples"].as_u64().unwrap()).sum();
+    assert_eq!(freed, 400, "{whole:#}");
+    let oldest = kept.iter().map(|site| site["ages"]["oldest_seconds"].as_f64().unwrap()).fold(0.0, f64::max);
+    assert!((1.7..60.0).contains(&oldest), "{oldest}");
+    // Older than 1.5 s are the first 200, and what the start of the program allocated.
+    let old = json(&report(&["--json", "--older-than", "1.5s"], std::slice::from_ref(&dump.path)));
+    let old_objects: u64 =
+        old["sites"].as_array().unwrap().iter().filter(|site| site["frames"][0]["name"] == "keep").map(objects).sum();
+    assert_eq!(old_objects, 200, "{old:#}");
+    if have_jeprof() {
+        let rows = jeprof_text(&program, dump);
+        let theirs: u64 = rows.iter().map(|row| row.flat).sum();
+        let ours = whole["bytes"].as_f64().unwrap();
+        assert!((ours - theirs as f64).abs() <= rows.len() as f64 + 1.0, "{ours} {theirs}");
+    }
+}
+
 /// Stock jemalloc as Debian's libjemalloc2 installs it.
 fn stock_jemalloc() -> Option<PathBuf> {
     let places = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
     let found = places.iter().map(|place| Path::new(place).join("libjemalloc.so.2")).find(|path| path.exists());
     if found.is_none() {
-        eprintln!("skipped: no stock libjemalloc.so.2 (package libjemalloc2)");
+        skip("no stock libjemalloc.so.2 (package libjemalloc2)");
     }
     found
 }

@@ -5,7 +5,7 @@ mod support;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
-use support::{Folder, cli};
+use support::{Dump, Folder, cli, collect_dumps, library, needs};
 
 /// A library that can be preloaded and does nothing: the C library itself.
 fn harmless() -> PathBuf {
@@ -91,4 +91,45 @@ fn trouble_is_a_sentence_and_status_2() {
     let output = Command::new(cli()).args(["run", "--lib", "/no/such.so", "--", "true"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("cannot use /no/such.so as the tap"));
+}
+
+/// Runs a shell script under the real tap, its dumps beside it.
+fn run_tapped(folder: &Folder, script: &str) -> Output {
+    let conf = format!("prof:true,lg_prof_sample:13,prof_final:true,prof_prefix:{}/x", folder.path().display());
+    let mut heaptap = Command::new(cli());
+    heaptap.arg("run").arg("--lib").arg(library()).args(["--conf", &conf, "--", "sh", "-c", script]);
+    heaptap.env_remove("LD_PRELOAD").env_remove("MALLOC_CONF").output().unwrap()
+}
+
+#[test]
+fn a_program_that_is_killed_leaves_its_final_dump_all_the_same() {
+    if !needs("perl") {
+        return;
+    }
+    let folder = Folder::new("killed");
+    let output = run_tapped(&folder, "exec perl -e 'push @kept, q(x) x 10000 for 1..3000; kill 9, $$'");
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(137), "{told}");
+    assert!(told.contains("was killed by signal 9. One dump:"), "{told}");
+    let dumps = collect_dumps(folder.path());
+    assert!(dumps.len() == 1 && dumps[0].is_final() && told.contains(dumps[0].path.to_str().unwrap()), "{told}");
+    let dump = dumps[0].text();
+    let live: u64 = dump.lines().find_map(|line| line.strip_prefix("# live_bytes: ")).unwrap().parse().unwrap();
+    assert!(dump.contains("# reason: killed\n") && (25_000_000..50_000_000).contains(&live), "{live}");
+}
+
+#[test]
+fn what_a_killed_grandchild_held_is_recovered_too() {
+    if !needs("perl") {
+        return;
+    }
+    let folder = Folder::new("grandchild");
+    // Long enough for its keeper to note whose it is.
+    let server = "perl -e 'push @kept, q(x) x 100000 for 1..1000; sleep 1; push @kept, q(x) x 10000 for 1..3000; \
+                  select undef, undef, undef, 3; kill 9, $$'";
+    let output = run_tapped(&folder, &format!("{server}; exit 3"));
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{told}");
+    let killed = |dump: &Dump| dump.text().contains("# reason: killed\n");
+    assert_eq!(collect_dumps(folder.path()).iter().filter(|dump| killed(dump)).count(), 1, "{told}");
 }

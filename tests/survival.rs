@@ -4,140 +4,19 @@
 mod support;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
-use support::{Folder, cli, under_tap};
-
-/// Usable bytes of a leaked block: the size class of 1,000.
-const LEAK_BYTES: f64 = 1024.0;
-/// Sampling period of these tests.
-const PERIOD: f64 = 8192.0;
-const CONF: &str = "prof:true,lg_prof_sample:13,prof_final:true";
-
-/// The churning program under the tap, and what it says that it leaked.
-struct Churn {
-    child: Child,
-    folder: Folder,
-    /// What it wrote to stderr so far.
-    told: Arc<Mutex<String>>,
-}
-
-impl Churn {
-    fn start(conf: &str) -> Churn {
-        Churn::start_in(Folder::new("survival"), conf)
-    }
-
-    fn start_in(folder: Folder, conf: &str) -> Churn {
-        let program = folder.path().join("churn");
-        if !program.exists() {
-            let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/churn.c");
-            let built = Command::new("gcc").args(["-O1", "-g", "-pthread", "-o"]).arg(&program).arg(source).status();
-            assert!(built.unwrap().success());
-        }
-        let mut command = Command::new(&program);
-        command
-            .arg(folder.path().join("leaked"))
-            .current_dir(folder.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        under_tap(&mut command, conf, folder.path());
-        let mut child = command.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line, "running\n");
-        let told = collect(child.stderr.take().unwrap());
-        Churn { child, folder, told }
-    }
-
-    fn pid(&self) -> String {
-        self.child.id().to_string()
-    }
-
-    /// Blocks leaked so far, by its own exact count.
-    fn leaked(&self) -> u64 {
-        let bytes = fs::read(self.folder.path().join("leaked")).unwrap();
-        u64::from_ne_bytes(bytes.try_into().unwrap())
-    }
-
-    /// Waits until the keeper has noted which program this is, and where its dumps go: it tells so after that,
-    /// where the process is significant from the start.
-    fn wait_for_note(&self) {
-        wait_for("the keeper's note", || self.told.lock().unwrap().contains("heaptap: profiling pid"));
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    fn signal(&self, name: &str) {
-        assert!(Command::new("kill").args([name, &self.pid()]).status().unwrap().success());
-    }
-
-    /// Asks the CLI, and returns its stdout.
-    fn ask(&self, arguments: &[&str]) -> String {
-        let output = Command::new(cli()).args(arguments).current_dir(self.folder.path()).output().unwrap();
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "heaptap {arguments:?}: {stderr}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// The estimate of the leaked bytes in a report of these inputs.
-    fn leaked_bytes(&self, input: &str) -> f64 {
-        let json: serde_json::Value =
-            serde_json::from_str(&self.ask(&["report", "--json", "-n", "50", input])).unwrap();
-        sites(&json).iter().filter(|(frames, _)| frames.contains("leak_one")).map(|(_, bytes)| bytes).sum()
-    }
-}
-
-/// Reads a child's stderr as it comes.
-fn collect(stderr: ChildStderr) -> Arc<Mutex<String>> {
-    let told = Arc::new(Mutex::new(String::new()));
-    let here = Arc::clone(&told);
-    thread::spawn(move || {
-        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            here.lock().unwrap().push_str(&(line + "\n"));
-        }
-    });
-    told
-}
-
-impl Drop for Churn {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        // What a killed process leaves must not outlive the test.
-        let _ = Command::new(cli()).args(["recover", &self.pid()]).current_dir(self.folder.path()).output();
-    }
-}
-
-/// Every object of the report that has bytes and frames: (its frames as text, its bytes).
-fn sites(json: &serde_json::Value) -> Vec<(String, f64)> {
-    let all = json["sites"].as_array().or_else(|| json["places"].as_array()).expect("a list of sites");
-    let bytes = |site: &serde_json::Value| site["bytes"].as_f64().or_else(|| site["live"]["bytes"].as_f64());
-    all.iter().map(|site| (site.to_string(), bytes(site).expect("bytes of a site"))).collect()
-}
-
-/// Five standard deviations of the estimate of so many bytes, and what four threads leak meanwhile.
-fn bound(bytes: f64) -> f64 {
-    5.0 * (PERIOD * bytes).sqrt() + 4.0 * LEAK_BYTES
-}
-
-fn assert_near(estimate: f64, low: f64, high: f64, what: &str) {
-    let (least, most) = (low - bound(low), high + bound(high));
-    assert!((least..=most).contains(&estimate), "{what}: {estimate} bytes, expected {least} to {most}");
-}
+use std::time::Duration;
+use support::churn::{CONF, Churn, LEAK_BYTES, assert_near, files, wait_for};
+use support::{Folder, HOWEVER_SHORT, cli, needs};
 
 #[test]
 fn killed_at_any_instant_everything_is_there() {
     let kills = if std::env::var_os("HEAPTAP_FULL").is_some() { 200 } else { 25 };
     for kill in 0..kills {
         // Dumps all the time, so that some kills fall into the middle of one.
-        let conf = format!("{CONF},lg_prof_interval:22,prof_min_seconds:0,prof_min_bytes:0");
+        let conf = format!("{CONF},lg_prof_interval:22,{HOWEVER_SHORT}");
         let mut churn = Churn::start(&conf);
         // Names come with the keeper's first note; what is killed before it (every fifth) has addresses only.
         let is_named = kill % 5 != 0;
@@ -168,11 +47,6 @@ fn killed_at_any_instant_everything_is_there() {
     }
 }
 
-fn files(folder: &Path, end: &str) -> Vec<PathBuf> {
-    let all = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    all.filter(|path| path.to_string_lossy().ends_with(end)).collect()
-}
-
 #[test]
 fn a_running_and_a_stopped_process_are_read_from_outside() {
     let churn = Churn::start(CONF);
@@ -185,13 +59,13 @@ fn a_running_and_a_stopped_process_are_read_from_outside() {
     thread::sleep(Duration::from_millis(50));
     let truth = churn.leaked() as f64 * LEAK_BYTES;
     assert_near(churn.leaked_bytes(&churn.pid()), truth, truth, "stopped");
-    assert!(churn.ask(&["ps"]).lines().any(|line| line.contains(&churn.pid()) && line.contains("alive")));
+    assert!(churn.ask(&["ps"]).lines().any(|line| line.contains(&churn.pid()) && line.contains("stopped")));
     churn.signal("-CONT");
 }
 
 #[test]
 fn the_next_start_writes_the_dump_of_the_killed_one() {
-    let conf = format!("{CONF},prof_min_seconds:0,prof_min_bytes:0");
+    let conf = format!("{CONF},{HOWEVER_SHORT}");
     let mut first = Churn::start(&conf);
     // The keeper must have noted where its dumps go.
     first.wait_for_note();
@@ -207,17 +81,9 @@ fn the_next_start_writes_the_dump_of_the_killed_one() {
     assert!(!second.ask(&["ps"]).lines().any(|line| line.trim_start().starts_with(&pid)), "the region is gone");
 }
 
-fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !done() {
-        assert!(Instant::now() < deadline, "{what} did not happen");
-        thread::sleep(Duration::from_millis(50));
-    }
-}
-
 #[test]
 fn a_running_process_is_controlled_from_outside() {
-    let churn = Churn::start(&format!("{CONF},prof_min_seconds:0,prof_min_bytes:0"));
+    let churn = Churn::start(&format!("{CONF},{HOWEVER_SHORT}"));
     let control = || Command::new(cli()).args(["dump", &churn.pid()]).output().unwrap();
     wait_for("the control file", || control().status.success());
     let dump = churn.ask(&["dump", &churn.pid()]);
@@ -242,14 +108,202 @@ fn a_running_process_is_controlled_from_outside() {
 
 #[test]
 fn time_and_growth_make_dumps_without_a_byte_interval() {
-    let conf = format!("{CONF},prof_min_seconds:0,prof_min_bytes:0,prof_dump_seconds:1");
+    let conf = format!("{CONF},{HOWEVER_SHORT},prof_dump_seconds:1");
     let churn = Churn::start(&conf);
     wait_for("two dumps by time", || files(churn.folder.path(), ".heap").len() >= 2);
     let first = fs::read_to_string(&files(churn.folder.path(), ".heap")[0]).unwrap();
     assert!(first.contains("# reason: seconds\n"));
-    let conf = format!("{CONF},prof_min_seconds:0,prof_min_bytes:0,prof_dump_growth:20000000");
+    let conf = format!("{CONF},{HOWEVER_SHORT},prof_dump_growth:20000000");
     let churn = Churn::start(&conf);
     wait_for("a dump by growth", || !files(churn.folder.path(), ".heap").is_empty());
     let first = fs::read_to_string(&files(churn.folder.path(), ".heap")[0]).unwrap();
     assert!(first.contains("# reason: growth\n"));
+}
+
+/// Kills the program the moment a file with such an end appears; `None` if it was gone too soon, every time.
+fn killed_while_writing(end: &str, conf: &str) -> Option<Churn> {
+    for _ in 0..20 {
+        let mut churn = Churn::start(conf);
+        // Much to write: a sample for nearly each block.
+        wait_for("many samples", || churn.leaked() > 60_000);
+        wait_for("the file being written", || {
+            let deadline = std::time::Instant::now() + Duration::from_millis(500);
+            while std::time::Instant::now() < deadline {
+                if !files(churn.folder.path(), end).is_empty() {
+                    return true;
+                }
+                thread::sleep(Duration::from_micros(200));
+            }
+            false
+        });
+        churn.kill();
+        if !files(churn.folder.path(), end).is_empty() {
+            return Some(churn);
+        }
+    }
+    None
+}
+
+/// What was being written is no dump and no mirror, the region is whole, and the next start clears up.
+fn assert_recovers(mut churn: Churn, end: &str) {
+    let truth = churn.leaked() as f64 * LEAK_BYTES;
+    assert_near(churn.leaked_bytes(&churn.pid()), truth, truth, end);
+    let pid = churn.pid();
+    let folder = std::mem::replace(&mut churn.folder, Folder::new("survival"));
+    let mut next = Churn::start_in(folder, &format!("{CONF},{HOWEVER_SHORT}"));
+    let is_adopted = |path: &PathBuf| path.to_string_lossy().contains(&pid);
+    wait_for("adoption", || files(next.folder.path(), ".f.heap").iter().any(is_adopted));
+    wait_for("the rest being cleared away", || files(next.folder.path(), end).is_empty());
+    next.kill();
+}
+
+#[test]
+fn killed_in_the_middle_of_a_dump() {
+    let conf = format!("prof:true,lg_prof_sample:10,prof_final:true,{HOWEVER_SHORT},lg_prof_interval:24");
+    match killed_while_writing(".tmp", &format!("{conf},prof_mirror_seconds:0")) {
+        Some(churn) => assert_recovers(churn, ".tmp"),
+        None => panic!("no dump was caught being written"),
+    }
+}
+
+#[test]
+fn killed_in_the_middle_of_a_mirror() {
+    let conf = format!("prof:true,lg_prof_sample:10,prof_final:true,{HOWEVER_SHORT},prof_mirror_seconds:1");
+    match killed_while_writing(".live.tmp", &conf) {
+        Some(churn) => assert_recovers(churn, ".live.tmp"),
+        None => panic!("no mirror was caught being written"),
+    }
+}
+
+#[test]
+fn killed_while_the_region_grows() {
+    // From the first sample on, before there is a note: the region gets its memory in these milliseconds.
+    let kills = if std::env::var_os("HEAPTAP_FULL").is_some() { 50 } else { 8 };
+    for kill in 0..kills {
+        let mut churn = Churn::start("prof:true,lg_prof_sample:8,prof_final:true");
+        thread::sleep(Duration::from_micros(kill * 6_131 % 50_000));
+        churn.kill();
+        let truth = churn.leaked() as f64 * LEAK_BYTES;
+        let dump = fs::read_to_string(churn.ask(&["recover", &churn.pid()]).trim()).unwrap();
+        let bytes: f64 = dump.lines().find_map(|line| line.strip_prefix("# live_bytes: ")).unwrap().parse().unwrap();
+        // All that is live: what was leaked, and what the threads hold besides.
+        assert_near(bytes.max(truth), truth, truth + 4.0 * 2000.0 * 2048.0, "while it grew");
+        assert!(dump.contains("MAPPED_LIBRARIES:") && dump.starts_with("heap_v2/256\n"));
+    }
+}
+
+/// A memory control group with a limit, version 1 or 2; removed with its value.
+struct MemoryGroup(PathBuf);
+
+impl MemoryGroup {
+    fn new(bytes: u64) -> Option<MemoryGroup> {
+        let name = format!("heaptap-test-{}-{}", std::process::id(), bytes >> 20);
+        for (root, limit) in [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")] {
+            let path = Path::new(root).join(&name);
+            if fs::create_dir(&path).is_err() {
+                continue;
+            }
+            let group = MemoryGroup(path);
+            if fs::write(group.0.join(limit), bytes.to_string()).is_ok() {
+                return Some(group);
+            }
+        }
+        None
+    }
+}
+
+impl Drop for MemoryGroup {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn killed_by_the_kernel_for_want_of_memory() {
+    let Some(group) = MemoryGroup::new(96 << 20) else {
+        eprintln!("skipped: no memory control group can be made here");
+        return;
+    };
+    let enter = format!("echo $$ > {}/cgroup.procs; exec \"$@\"", group.0.display());
+    let conf = format!("{CONF},{HOWEVER_SHORT}");
+    let mut churn = Churn::launch(Folder::new("memcg"), &["sh", "-c", &enter, "sh"], &conf);
+    let status = churn.wait();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9), "the kernel killed it");
+    let truth = churn.leaked() as f64 * LEAK_BYTES;
+    assert!(truth > 20e6, "{truth}");
+    assert!(churn.ask(&["ps"]).lines().any(|line| line.contains(&churn.pid()) && line.contains("killed")));
+    let dump = churn.ask(&["recover", &churn.pid()]);
+    assert_near(churn.leaked_bytes(dump.trim()), truth, truth, "after the OOM killer");
+}
+
+#[test]
+fn memory_at_a_mark_makes_a_dump() {
+    let dump = |churn: &Churn| {
+        wait_for("a dump", || !files(churn.folder.path(), ".heap").is_empty());
+        fs::read_to_string(&files(churn.folder.path(), ".heap")[0]).unwrap()
+    };
+    let churn = Churn::start(&format!("{CONF},{HOWEVER_SHORT},prof_dump_rss:60000000"));
+    let text = dump(&churn);
+    let resident: u64 = text.lines().find_map(|line| line.strip_prefix("# rss_bytes: ")).unwrap().parse().unwrap();
+    assert!(text.contains("# reason: watermark\n") && resident >= 60_000_000, "{resident}");
+    let Some(group) = MemoryGroup::new(1 << 30) else {
+        eprintln!("skipped: no memory control group can be made here");
+        return;
+    };
+    let enter = format!("echo $$ > {}/cgroup.procs; exec \"$@\"", group.0.display());
+    let conf = format!("{CONF},{HOWEVER_SHORT},prof_dump_watermark:10");
+    let mut churn = Churn::launch(Folder::new("watermark"), &["sh", "-c", &enter, "sh"], &conf);
+    assert!(dump(&churn).contains("# reason: watermark\n"));
+    churn.kill();
+}
+
+#[test]
+fn a_restarted_container_with_the_same_pid_destroys_nothing() {
+    let isolated = ["unshare", "--pid", "--fork", "--kill-child"];
+    let probe = Command::new("unshare").args(&isolated[1..]).arg("true").output();
+    if !needs("unshare") || !probe.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: no pid namespaces here");
+        return;
+    }
+    let conf = format!("{CONF},{HOWEVER_SHORT},prof_mirror_seconds:1");
+    let mut folder = Folder::new("container");
+    let mut seen: Vec<(PathBuf, String)> = Vec::new();
+    let mut leaked = 0;
+    for life in 0..4 {
+        let mut churn = Churn::launch(folder, &isolated, &conf);
+        churn.wait_for_note();
+        // The dead one before: by its region, or by its mirror where that is gone.
+        wait_for("adoption", || files(churn.folder.path(), ".f.heap").len() >= life);
+        let mut dumps = files(churn.folder.path(), ".f.heap");
+        dumps.sort();
+        assert_eq!(dumps.len(), life);
+        for (path, text) in &seen {
+            assert_eq!(&fs::read_to_string(path).unwrap(), text, "{}", path.display());
+        }
+        if let Some(new) = dumps.iter().find(|path| !seen.iter().any(|(known, _)| known == *path)) {
+            let source = if life % 2 == 1 { "# source: region\n" } else { "# source: mirror\n" };
+            let text = fs::read_to_string(new).unwrap();
+            assert!(text.contains(source) && text.contains("# reason: killed\n"), "life {life}: {source}");
+            assert!(churn.leaked_bytes(new.to_str().unwrap()) > 0.0);
+        }
+        seen = dumps.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect();
+        wait_for("leaks, and a mirror", || {
+            churn.leaked() > leaked + 1000 && files(churn.folder.path(), ".live").len() == 1
+        });
+        leaked = churn.leaked();
+        churn.kill();
+        if life % 2 == 1 {
+            // The container's tmpfs goes with it.
+            let token = files(churn.folder.path(), ".live")[0].to_str().unwrap().rsplit('.').nth(1).unwrap().to_owned();
+            let regions = files(Path::new("/dev/shm"), "").into_iter().flat_map(|user| files(&user, ".region"));
+            let own: Vec<_> = regions.filter(|path| path.to_string_lossy().contains(&token)).collect();
+            assert_eq!(own.len(), 1);
+            fs::remove_file(&own[0]).unwrap();
+        }
+        folder = std::mem::replace(&mut churn.folder, Folder::new("container"));
+    }
+    let tidy = Command::new(cli()).args(["recover", folder.path().to_str().unwrap()]).output().unwrap();
+    assert!(tidy.status.success(), "{}", String::from_utf8_lossy(&tidy.stderr));
+    assert_eq!(files(folder.path(), ".f.heap").len(), 4);
+    assert!(files(folder.path(), ".live").is_empty());
 }

@@ -9,7 +9,7 @@ mod profile;
 mod render;
 mod symbolize;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Finds native memory leaks in running Linux servers, above all JVMs
@@ -27,10 +27,17 @@ enum Command {
     Growth(commands::growth::Arguments),
     Leaks(commands::leaks::Arguments),
     Diff(commands::diff::Arguments),
+    Top(commands::top::Arguments),
     Tree(commands::tree::Arguments),
+    Callers(commands::callers::Arguments),
     Flame(commands::flame::Arguments),
     Convert(commands::convert::Arguments),
+    Pack(commands::pack::Arguments),
+    Symbols(commands::symbols::Arguments),
+    Info(commands::info::Arguments),
+    Rss(commands::rss::Arguments),
     Ps(commands::ps::Arguments),
+    Status(commands::status::Arguments),
     /// Make running processes write a dump each
     Dump(commands::control::Processes),
     /// Make running processes sample
@@ -38,7 +45,17 @@ enum Command {
     /// Make running processes stop sampling; what is live stays recorded
     Stop(commands::control::Processes),
     Rate(commands::control::Rate),
+    /// Make running processes forget all samples and begin again
+    Reset(commands::control::Processes),
     Recover(commands::recover::Arguments),
+    Completions(commands::completions::Arguments),
+    Man(commands::man::Arguments),
+    /// For heaptap itself: names addresses of a file in a process apart
+    #[command(name = symbolize::apart::COMMAND, hide = true)]
+    NamePlaces {
+        /// The file
+        file: std::path::PathBuf,
+    },
 }
 
 /// Runs the command line and returns its exit status: 0 done, 1 a finding, 2 trouble.
@@ -49,15 +66,28 @@ pub(crate) fn main() -> ExitCode {
         Command::Growth(arguments) => commands::growth::run(&arguments),
         Command::Leaks(arguments) => commands::leaks::run(&arguments),
         Command::Diff(arguments) => commands::diff::run(&arguments),
+        Command::Rss(arguments) => commands::rss::run(&arguments),
         Command::Ps(arguments) => commands::ps::run(&arguments),
         Command::Recover(arguments) => commands::recover::run(&arguments),
         Command::Dump(processes) => commands::control::dump(&processes),
         Command::Start(processes) => commands::control::start(&processes),
         Command::Stop(processes) => commands::control::stop(&processes),
+        Command::Reset(processes) => commands::control::reset(&processes),
+        Command::Status(arguments) => commands::status::run(&arguments),
         Command::Rate(arguments) => commands::control::rate(&arguments),
         Command::Tree(arguments) => commands::tree::run(&arguments),
         Command::Flame(arguments) => commands::flame::run(&arguments),
         Command::Convert(arguments) => commands::convert::run(&arguments),
+        Command::Top(arguments) => commands::top::run(&arguments),
+        Command::Callers(arguments) => commands::callers::run(&arguments),
+        Command::Pack(arguments) => commands::pack::run(&arguments),
+        Command::Symbols(arguments) => commands::symbols::run(&arguments),
+        Command::Info(arguments) => commands::info::run(&arguments),
+        Command::Completions(arguments) => commands::completions::run(&arguments, Arguments::command()),
+        Command::Man(arguments) => commands::man::run(&arguments, Arguments::command()),
+        Command::NamePlaces { file } => {
+            symbolize::apart::answer(&file).map(|()| ExitCode::SUCCESS).map_err(anyhow::Error::from)
+        }
     };
     result.unwrap_or_else(|error| failure(&error))
 }

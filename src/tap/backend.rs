@@ -105,13 +105,24 @@ pub(crate) fn boot() {
     let _ = unsafe { raw::read::<c_uint>(b"arenas.narenas\0") };
 }
 
-/// Gives this thread an arena that no other thread allocates from. A child of a raw `clone` runs no handler of
-/// fork and finds the locks as they were: those of an arena that only the keeper uses are nothing to it.
-pub(crate) fn settle_apart() {
-    // SAFETY: reads the index of the new arena, an `unsigned`, under a NUL-terminated name.
-    if let Ok(arena) = unsafe { raw::read::<c_uint>(b"arenas.create\0") } {
+/// An arena that no other thread allocates from. A child of a raw `clone` runs no handler of fork and finds the
+/// locks as they were: those of an arena that only the keeper uses are nothing to it.
+pub(crate) struct OwnArena(Option<c_uint>);
+
+impl OwnArena {
+    /// Moves this thread to an arena of its own; where none can be had, it stays where it is.
+    pub(crate) fn settle() -> OwnArena {
+        // SAFETY: reads the index of the new arena, an `unsigned`, under a NUL-terminated name.
+        let made = unsafe { raw::read::<c_uint>(b"arenas.create\0") }.ok();
         // SAFETY: the control takes the index of an arena.
-        let _ = unsafe { raw::write(b"thread.arena\0", arena) };
+        OwnArena(made.filter(|&arena| unsafe { raw::write(b"thread.arena\0", arena) }.is_ok()))
+    }
+
+    /// Gives its unused memory back to the system at once, not in ten seconds: it is not the program's.
+    pub(crate) fn purge(&self) {
+        if let Some(arena) = self.0 {
+            purge_arena(u64::from(arena));
+        }
     }
 }
 
@@ -124,8 +135,12 @@ pub(crate) fn stop_retaining() {
 
 /// Gives unused memory of all arenas back to the system.
 pub(crate) fn purge() {
+    purge_arena(ALL_ARENAS);
+}
+
+fn purge_arena(arena: u64) {
     let mut name = Name::new();
-    name.push(b"arena.").number(ALL_ARENAS).push(b".purge\0");
+    name.push(b"arena.").number(arena).push(b".purge\0");
     // SAFETY: the name is NUL-terminated, and this control takes and gives nothing.
     unsafe { je::mallctl(name.as_ptr(), ptr::null_mut(), ptr::null_mut(), ptr::null_mut(), 0) };
 }
@@ -241,9 +256,9 @@ impl SampledHeap {
         }
     }
 
-    /// Reserves the address range, at most `most` bytes. `false`: none can be had.
-    pub(crate) fn reserve(&'static self, most: usize) -> bool {
-        self.range.reserve(most)
+    /// Reserves the address range, at most `most` bytes, at an address that `random` decides. `false`: none can be had.
+    pub(crate) fn reserve(&'static self, most: usize, random: u64) -> bool {
+        self.range.reserve(most, random)
     }
 
     /// Gives the range's unused part back, but for so many bytes.
@@ -476,7 +491,7 @@ mod tests {
 
     #[test]
     fn sampled_blocks_lie_in_the_range_and_keep_their_trailer() {
-        assert!(HEAP.reserve(1 << 40));
+        assert!(HEAP.reserve(1 << 40, 1 << 33));
         for size in [0, 1, 8, 9, 4096, 100_000, 3 << 20] {
             for alignment in [1, 16, 64, 4096, 1 << 21] {
                 let block = HEAP.allocate(size, alignment, true, size).unwrap();

@@ -29,9 +29,9 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Makes the file. `None`: no tmpfs; the process cannot be controlled from outside.
-    pub(crate) fn open(pid: u32, token: u64) -> Option<Control> {
-        let path = Path::control(pid, token);
+    /// Makes the file beside the region. `None`: no tmpfs; the process cannot be controlled from outside.
+    pub(crate) fn open(region: &Path) -> Option<Control> {
+        let path = region.control();
         let words = shared::create(&path, BYTES, 0o600)?.cast();
         let control = Control { words, path };
         control.word(0).store(MAGIC, Ordering::Release);
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn requests_are_seen_until_they_are_answered() {
-        let Some(control) = Control::open(crate::tap::os::sys::process_id(), 0x77) else {
+        let Some(control) = Control::open(&Path::region(crate::tap::os::sys::process_id(), 0x77)) else {
             eprintln!("skipped: no tmpfs with room, or a kernel before 5.14");
             return;
         };

@@ -1,8 +1,8 @@
 //! Law 8: keeps what sampling costs below a share of the process's own CPU time, by raising the period.
 //!
 //! Now and then, on a visit that is measured anyway, a thread looks whether the process has used another second
-//! of CPU time. If the profiler's part of it was above `prof_max_overhead`, the period grows by as much as
-//! was spent too much, in powers of two and at most sixteenfold; if it was below a quarter of that, it
+//! of CPU time, and has been in the profiler often enough to tell. If the profiler's part of it was above `prof_max_overhead`, the period grows by as much as
+//! was spent too much, in powers of two and at most sixteenfold; if it was below two fifths of that, it
 //! halves, down to what was asked for. A period of one byte means "every allocation" and is never raised.
 //!
 //! No lock: one exchange decides which thread looks. Samples carry their own period, so a change costs nothing else.
@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// CPU time that a judgement is based on, and the least time between two looks.
 const WINDOW_NS: u64 = 1_000_000_000;
+/// Visits to the profiler that a judgement is based on: some thirty of them were measured.
+const LEAST_VISITS: u64 = 4096;
 /// Most that the period grows by at a time.
 const MOST_AT_ONCE: u64 = 16;
 /// Nothing larger is useful: one sample per TiB.
@@ -23,6 +25,8 @@ pub(crate) struct Spent {
     pub(crate) cpu_ns: u64,
     /// Of it in the profiler.
     pub(crate) profiler_ns: u64,
+    /// Samples taken and taken back.
+    pub(crate) visits: u64,
 }
 
 /// The governor's window, and the period that it goes back to.
@@ -31,6 +35,7 @@ pub(crate) struct Governor {
     next_look_ns: AtomicU64,
     cpu_ns: AtomicU64,
     profiler_ns: AtomicU64,
+    visits: AtomicU64,
 }
 
 impl Governor {
@@ -41,6 +46,7 @@ impl Governor {
             next_look_ns: AtomicU64::new(0),
             cpu_ns: AtomicU64::new(0),
             profiler_ns: AtomicU64::new(0),
+            visits: AtomicU64::new(0),
         }
     }
 
@@ -54,6 +60,7 @@ impl Governor {
         self.next_look_ns.store(0, Ordering::Relaxed);
         self.cpu_ns.store(0, Ordering::Relaxed);
         self.profiler_ns.store(0, Ordering::Relaxed);
+        self.visits.store(0, Ordering::Relaxed);
     }
 
     /// Whether it is time to look, and this thread's turn. `now_ns`: CLOCK_MONOTONIC.
@@ -71,14 +78,18 @@ impl Governor {
         let began_at = self.cpu_ns.load(Ordering::Relaxed);
         let cpu_ns = total.cpu_ns.saturating_sub(began_at);
         let profiler_ns = total.profiler_ns.saturating_sub(self.profiler_ns.load(Ordering::Relaxed));
-        if began_at != 0 && cpu_ns < WINDOW_NS {
+        let visits = total.visits.saturating_sub(self.visits.load(Ordering::Relaxed));
+        let wanted = self.wanted_period.load(Ordering::Relaxed);
+        // With a longer period there are fewer, and the way back shall not take minutes.
+        let least_visits = if period > wanted { LEAST_VISITS / 8 } else { LEAST_VISITS };
+        if began_at != 0 && (cpu_ns < WINDOW_NS || visits < least_visits) {
             return None;
         }
         self.cpu_ns.store(total.cpu_ns, Ordering::Relaxed);
         self.profiler_ns.store(total.profiler_ns, Ordering::Relaxed);
+        self.visits.store(total.visits, Ordering::Relaxed);
         // The first window is thrown away: a process's first samples are its dearest.
-        let wanted = self.wanted_period.load(Ordering::Relaxed);
-        (began_at != 0).then(|| next_period(Spent { cpu_ns, profiler_ns }, most_percent, wanted, period))
+        (began_at != 0).then(|| next_period(Spent { cpu_ns, profiler_ns, visits }, most_percent, wanted, period))
     }
 }
 
@@ -92,7 +103,7 @@ fn next_period(spent: Spent, most_percent: u64, wanted: u64, period: u64) -> u64
         let times = spent.profiler_ns.div_ceil(most_ns).checked_next_power_of_two().unwrap_or(MOST_AT_ONCE);
         return period.saturating_mul(times.clamp(2, MOST_AT_ONCE)).min(LONGEST_PERIOD.max(period));
     }
-    if spent.profiler_ns < most_ns / 4 && period > wanted {
+    if spent.profiler_ns < most_ns * 2 / 5 && period > wanted {
         return (period / 2).max(wanted);
     }
     period
@@ -105,7 +116,7 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     fn after(percent_spent: u64, period: u64) -> u64 {
-        let spent = Spent { cpu_ns: 2 * SECOND, profiler_ns: 2 * SECOND / 100 * percent_spent };
+        let spent = Spent { cpu_ns: 2 * SECOND, profiler_ns: 2 * SECOND / 100 * percent_spent, visits: LEAST_VISITS };
         next_period(spent, 4, 1 << 17, period)
     }
 
@@ -119,17 +130,17 @@ mod tests {
     fn it_shrinks_only_down_to_what_was_asked_for() {
         assert_eq!(
             [(0, 18), (0, 17), (1, 20), (2, 20)].map(|(spent, lg)| after(spent, 1 << lg)),
-            [1 << 17, 1 << 17, 1 << 20, 1 << 20]
+            [1 << 17, 1 << 17, 1 << 19, 1 << 20]
         );
         assert_eq!(after(0, 1 << 20), 1 << 19);
     }
 
     #[test]
     fn no_limit_and_every_allocation_are_left_alone() {
-        let all = Spent { cpu_ns: SECOND, profiler_ns: SECOND };
+        let all = Spent { cpu_ns: SECOND, profiler_ns: SECOND, visits: LEAST_VISITS };
         assert_eq!(next_period(all, 0, 1 << 17, 1 << 17), 1 << 17);
         assert_eq!(next_period(all, 2, 1, 1), 1);
-        assert_eq!(next_period(Spent { cpu_ns: 0, profiler_ns: 5 }, 2, 512, 512), 512);
+        assert_eq!(next_period(Spent { cpu_ns: 0, profiler_ns: 5, visits: 1 }, 2, 512, 512), 512);
     }
 
     #[test]
@@ -137,10 +148,12 @@ mod tests {
         let governor = Governor::new();
         governor.want(1 << 17);
         assert!(governor.is_due(5) && !governor.is_due(6) && governor.is_due(5 + WINDOW_NS));
-        let spent = |cpu, profiler_ns| Spent { cpu_ns: cpu * SECOND / 2, profiler_ns };
+        let spent = |cpu, profiler_ns| Spent { cpu_ns: cpu * SECOND / 2, profiler_ns, visits: cpu * LEAST_VISITS };
         assert_eq!(governor.judge(spent(1, SECOND / 2), 2, 1 << 17), None);
         assert_eq!(governor.judge(spent(2, SECOND), 2, 1 << 17), None);
         assert_eq!(governor.judge(spent(3, SECOND), 2, 1 << 17), Some(1 << 21));
         assert_eq!(governor.judge(spent(5, SECOND), 2, 1 << 21), Some(1 << 20));
+        let rarely = Spent { visits: 6 * LEAST_VISITS - 1, ..spent(7, 2 * SECOND) };
+        assert_eq!((governor.judge(rarely, 2, 1 << 17), governor.judge(rarely, 2, 1 << 20)), (None, Some(1 << 24)));
     }
 }

@@ -10,19 +10,15 @@
 //! Calls of libc's thread functions with values of this file's own.
 #![allow(unsafe_code)]
 
-use super::backend;
+use super::backend::OwnArena;
 use super::guard::Guard;
 use super::os::{clock, spare_stack, sys, tls};
 use super::profiler::{PROFILER, STOP};
-use super::rounds::Rounds;
+use super::rounds::{INTERVAL, MAXIMUM, Rounds, TRIM};
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::Ordering;
-
-/// Bits of the profiler's trigger word.
-const INTERVAL: u32 = 1;
-const MAXIMUM: u32 = 4;
 
 /// Stack of the keeper: it formats text and keeps its data on the heap.
 const STACK_BYTES: usize = 256 << 10;
@@ -60,6 +56,23 @@ pub(crate) fn notice(interval_over: bool, new_maximum: bool) {
     let may_start = !started && sys::process_id() == PROFILER.pid();
     if may_start && !PROFILER.keeper_started.swap(true, Ordering::Relaxed) {
         let _ = spare_stack::with_room(start);
+    }
+}
+
+/// Asks for a dump from wherever a program may be, a signal handler included. Without a keeper, and in a process that
+/// is not worth a file, nothing comes of it.
+pub(crate) fn ask(trigger: u32) {
+    let profiling = PROFILER.settings().is_some_and(|settings| settings.options.prof && !settings.prefix().is_empty());
+    if profiling && PROFILER.keeper_started.load(Ordering::Relaxed) && PROFILER.is_significant() {
+        PROFILER.triggers.fetch_or(trigger, Ordering::Release);
+        sys::futex_wake(&PROFILER.triggers);
+    }
+}
+
+/// The program had its memory trimmed: a dump, if that is wanted (`prof_dump_trim`).
+pub(crate) fn trimmed() {
+    if PROFILER.settings().is_some_and(|settings| settings.options.prof_dump_trim) {
+        ask(TRIM);
     }
 }
 
@@ -135,7 +148,7 @@ extern "C" fn run(_: *mut c_void) -> *mut c_void {
     // nothing is closed.
     let closed = unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, libc::CLOSE_RANGE_UNSHARE) };
     tls::thread().has_own_descriptors.set(closed == 0);
-    backend::settle_apart();
+    let arena = OwnArena::settle();
     let mut rounds = Rounds::begin();
     loop {
         let triggers = PROFILER.triggers.swap(0, Ordering::Acquire);
@@ -143,7 +156,8 @@ extern "C" fn run(_: *mut c_void) -> *mut c_void {
             rounds.end();
             return ptr::null_mut();
         }
-        rounds.turn(triggers & INTERVAL != 0, triggers & MAXIMUM != 0);
+        rounds.turn(triggers);
+        arena.purge();
         sys::futex_wait(&PROFILER.triggers, 0, SLEEP_NS);
     }
 }

@@ -10,6 +10,7 @@
 use super::backend::Conf;
 use super::os::{environment::Environment, map, sys};
 use crate::wire::options::{self, Complaint, Options};
+use crate::wire::pattern;
 use std::ffi::{CStr, CString};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -55,6 +56,9 @@ impl Settings {
             options::parse(text, &mut options, &mut forward, &mut complain);
         }
         options.settle();
+        if options.prof && readable.is_some_and(|found| !is_chosen(&options, &found)) {
+            options.prof = false;
+        }
         if options.prof_leak_error && !options.prof_final {
             sys::say(&[b"<jemalloc>: prof_leak_error is set w/o prof_final."]);
         }
@@ -88,6 +92,21 @@ impl Settings {
     pub(crate) fn set_prefix(&self, prefix: &[u8]) {
         self.new_prefix.store(Box::into_raw(Box::new(with_namespace(&self.options, copy(prefix)))), Ordering::Release);
     }
+}
+
+/// `prof_exe`, `prof_arg`: whether this process is one that shall be profiled. By the path that was executed, which
+/// may be a link, or by what it leads to; the last part of either unless the pattern holds a directory.
+fn is_chosen(options: &Options<'_>, environment: &Environment) -> bool {
+    let has_path = options.prof_exe.contains(&b'/');
+    let is_it = |path: &[u8]| {
+        let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
+        pattern::matches(options.prof_exe, if has_path { path } else { name })
+    };
+    let mut place = [0; 1024];
+    let by_exe = options.prof_exe.is_empty() || is_it(environment.executed()) || is_it(sys::executable(&mut place));
+    by_exe
+        && (options.prof_arg.is_empty()
+            || environment.arguments().any(|argument| pattern::matches(options.prof_arg, argument)))
 }
 
 /// `prof_pid_namespace`: the names of dumps tell pid namespaces apart, as jemalloc's do (`prof_dump_filename`).

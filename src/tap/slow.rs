@@ -84,7 +84,7 @@ fn is_turn(size: usize, thread: &ThreadBlock) -> bool {
     }
 }
 
-/// Frees a block whose address has the range's tag.
+/// Frees a block that lies below the end of the range.
 ///
 /// # Safety
 /// As for `free(3)`.
@@ -94,7 +94,7 @@ pub(crate) unsafe fn free(block: *mut c_void) {
     match NonNull::new(block).filter(|block| is_sampled(block.as_ptr())) {
         // SAFETY: passed on to the caller.
         Some(block) => unsafe { free_sampled(block) },
-        // SAFETY: passed on to the caller; only the tag was alike.
+        // SAFETY: passed on to the caller; it only lies below.
         None => unsafe { je::free(block) },
     }
 }

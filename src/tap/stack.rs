@@ -54,9 +54,15 @@ pub(crate) struct StackTrace {
 
 impl StackTrace {
     /// An empty trace that takes at most `limit` frames (clipped to [`MAX_FRAMES`]).
+    #[cfg(test)]
     pub(crate) const fn new(limit: usize) -> StackTrace {
         let limit = if limit < MAX_FRAMES { limit } else { MAX_FRAMES };
         StackTrace { pcs: [0; MAX_FRAMES], depth: 0, limit, end: StackEnd::NotWalked }
+    }
+
+    /// A trace that must be [`reset`](Self::reset) before it takes frames. All its bits are zero.
+    pub(crate) const fn blank() -> StackTrace {
+        StackTrace { pcs: [0; MAX_FRAMES], depth: 0, limit: 0, end: StackEnd::Root }
     }
 
     /// Makes the trace empty again, with a new limit.
@@ -68,6 +74,7 @@ impl StackTrace {
 
     /// Adds the next outer frame. `false`: the trace is full, and marked as cut.
     #[must_use]
+    #[inline]
     pub(crate) fn push(&mut self, pc: u64) -> bool {
         match self.pcs.get_mut(self.depth) {
             Some(slot) if self.depth < self.limit => {
@@ -89,6 +96,11 @@ impl StackTrace {
         let added = room.iter_mut().zip(pcs).map(|(slot, pc)| *slot = pc).count();
         self.depth += added;
         added
+    }
+
+    /// Takes the outermost frames back, down to so many.
+    pub(crate) fn cut(&mut self, depth: usize) {
+        self.depth = self.depth.min(depth);
     }
 
     /// Records why the walk stopped.
@@ -120,6 +132,8 @@ mod tests {
         trace.reset(4);
         assert!(trace.push(1));
         assert_eq!((trace.push_all(2..4), trace.push_all(4..9), trace.pcs()), (2, 1, &[1, 2, 3, 4][..]));
+        trace.cut(1);
+        assert_eq!(trace.pcs(), [1]);
     }
 
     #[test]

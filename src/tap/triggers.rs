@@ -2,17 +2,19 @@
 //!
 //! Floor 2. Bytes allocated (`lg_prof_interval`) are not decided here but where samples are counted.
 
-use crate::wire::options::Options;
+use crate::wire::options::{Growth, Options};
 
 /// What may make a dump due, as set by options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Triggers {
     /// `prof_dump_seconds`: so much time since the last dump; 0: never.
     pub(crate) seconds: u64,
-    /// `prof_dump_growth`: so many more live bytes than at the last dump; 0: never.
-    pub(crate) growth_bytes: u64,
-    /// `prof_dump_watermark`: percent of the memory limit that resident memory comes to exceed; 0: never.
+    /// `prof_dump_growth`: so many more live bytes than at the last dump.
+    pub(crate) growth: Growth,
+    /// `prof_dump_watermark`: percent of the memory limit that memory in use comes to exceed; 0: never.
     pub(crate) watermark_percent: u64,
+    /// `prof_dump_rss`: bytes that resident memory comes to exceed; 0: never.
+    pub(crate) resident_bytes: u64,
 }
 
 /// What the keeper measured.
@@ -24,6 +26,8 @@ pub(crate) struct Measured {
     pub(crate) live_bytes: u64,
     /// Memory in use and its limit, bytes, where there is a limit.
     pub(crate) memory: Option<(u64, u64)>,
+    /// Resident memory, bytes, where it is asked for.
+    pub(crate) resident: Option<u64>,
 }
 
 /// Why a dump is due.
@@ -42,8 +46,9 @@ pub(crate) enum Due {
 pub(crate) struct Last {
     ns: u64,
     live_bytes: u64,
-    /// Highest watermark step dumped for: each one gives one dump.
-    percent: u64,
+    /// Highest steps dumped for, percent: of the watermark, and of the resident memory. Each gives one dump.
+    memory_step: u64,
+    resident_step: u64,
 }
 
 impl Triggers {
@@ -51,14 +56,15 @@ impl Triggers {
     pub(crate) fn of(options: &Options<'_>) -> Triggers {
         Triggers {
             seconds: options.prof_dump_seconds,
-            growth_bytes: options.prof_dump_growth,
+            growth: options.prof_dump_growth,
             watermark_percent: options.prof_dump_watermark,
+            resident_bytes: options.prof_dump_rss,
         }
     }
 
     /// Whether anything here needs measuring.
     pub(crate) fn are_set(&self) -> bool {
-        self.seconds | self.growth_bytes | self.watermark_percent != 0
+        self.seconds | self.watermark_percent | self.resident_bytes != 0 || self.growth != Growth::None
     }
 
     /// Whether a dump is due; remembers it if so.
@@ -80,21 +86,40 @@ impl Triggers {
 
     fn growth(&self, measured: &Measured, last: &Last) -> Option<Due> {
         let grown = measured.live_bytes.saturating_sub(last.live_bytes);
-        (self.growth_bytes > 0 && grown >= self.growth_bytes).then_some(Due::Growth)
+        let is_due = match self.growth {
+            Growth::None => false,
+            Growth::Bytes(bytes) => grown >= bytes,
+            // From nothing, any growth is infinite: a MiB is waited for.
+            Growth::Percent(percent) => {
+                let base = last.live_bytes.max(1 << 20);
+                u128::from(grown) * 100 >= u128::from(base) * u128::from(percent)
+            }
+        };
+        is_due.then_some(Due::Growth)
     }
 
     fn watermark(&self, measured: &Measured, last: &mut Last) -> Option<Due> {
-        const STEP: u64 = 5;
-        let (used, limit) = measured.memory?;
-        let percent = (u128::from(used) * 100 / u128::from(limit.max(1))) as u64;
-        if self.watermark_percent == 0 || percent < self.watermark_percent {
-            return None;
-        }
-        let step = self.watermark_percent + (percent - self.watermark_percent) / STEP * STEP;
-        let is_new = step > last.percent;
-        last.percent = last.percent.max(step);
-        is_new.then_some(Due::Watermark)
+        let memory = measured.memory.is_some_and(|(used, limit)| {
+            self.watermark_percent > 0 && is_new_step(used, limit, self.watermark_percent, &mut last.memory_step)
+        });
+        let resident = measured.resident.is_some_and(|used| {
+            self.resident_bytes > 0 && is_new_step(used, self.resident_bytes, 100, &mut last.resident_step)
+        });
+        (memory || resident).then_some(Due::Watermark)
     }
+}
+
+/// Whether so much is at or above that percentage of a limit, and a step of 5 % further than ever before.
+fn is_new_step(used: u64, limit: u64, from_percent: u64, highest: &mut u64) -> bool {
+    const STEP: u64 = 5;
+    let percent = u64::try_from(u128::from(used) * 100 / u128::from(limit.max(1))).unwrap_or(u64::MAX);
+    if percent < from_percent {
+        return false;
+    }
+    let step = from_percent + (percent - from_percent) / STEP * STEP;
+    let is_new = step > *highest;
+    *highest = step.max(*highest);
+    is_new
 }
 
 impl Last {
@@ -110,7 +135,7 @@ mod tests {
     use super::*;
 
     fn at(seconds: u64, live_bytes: u64, memory: Option<(u64, u64)>) -> Measured {
-        Measured { now_ns: seconds * 1_000_000_000, live_bytes, memory }
+        Measured { now_ns: seconds * 1_000_000_000, live_bytes, memory, resident: None }
     }
 
     #[test]
@@ -122,7 +147,7 @@ mod tests {
 
     #[test]
     fn time_and_growth_count_from_the_last_dump() {
-        let triggers = Triggers { seconds: 60, growth_bytes: 1000, watermark_percent: 0 };
+        let triggers = Triggers { seconds: 60, growth: Growth::Bytes(1000), ..Triggers::default() };
         let mut last = Last::default();
         last.note(&at(100, 5000, None));
         assert_eq!(triggers.due(&at(159, 5999, None), &mut last), None);
@@ -135,11 +160,31 @@ mod tests {
 
     #[test]
     fn each_step_above_the_watermark_gives_one_dump() {
-        let triggers = Triggers { seconds: 0, growth_bytes: 0, watermark_percent: 80 };
+        let triggers = Triggers { watermark_percent: 80, ..Triggers::default() };
         let mut last = Last::default();
         let due = [79, 80, 82, 84, 85, 81, 85, 97]
             .map(|used| triggers.due(&at(0, 0, Some((used, 100))), &mut last).is_some());
         assert_eq!(due, [false, true, false, false, true, false, false, true]);
         assert_eq!(triggers.due(&at(0, 0, None), &mut last), None);
+    }
+
+    #[test]
+    fn resident_memory_has_steps_of_its_own() {
+        let triggers = Triggers { resident_bytes: 1000, ..Triggers::default() };
+        let mut last = Last::default();
+        let due = [999, 1000, 1049, 1050, 900, 1050, 3000].map(|resident| {
+            let measured = Measured { resident: Some(resident), ..Measured::default() };
+            triggers.due(&measured, &mut last).is_some()
+        });
+        assert_eq!(due, [false, true, false, true, false, false, true]);
+    }
+
+    #[test]
+    fn growth_by_percent_counts_from_the_last_dump_and_waits_for_a_mebibyte() {
+        let triggers = Triggers { growth: Growth::Percent(50), ..Triggers::default() };
+        let mut last = Last::default();
+        let due = [1, 1 << 19, 700_000, 900_000, 3_000_000, 4_499_999, 4_500_000]
+            .map(|live| triggers.due(&at(0, live, None), &mut last).is_some());
+        assert_eq!(due, [false, true, false, false, true, false, true]);
     }
 }

@@ -40,12 +40,14 @@ pub(crate) enum Verb {
     Stop = 3,
     /// Sample one in 2^argument bytes from now on.
     Rate = 4,
+    /// Forget all samples, and begin again.
+    Reset = 5,
 }
 
 impl Verb {
     /// The verb of this number.
     pub(crate) fn from_number(number: u64) -> Option<Verb> {
-        [Verb::Dump, Verb::Start, Verb::Stop, Verb::Rate].into_iter().find(|verb| *verb as u64 == number)
+        [Verb::Dump, Verb::Start, Verb::Stop, Verb::Rate, Verb::Reset].into_iter().find(|verb| *verb as u64 == number)
     }
 }
 
@@ -74,7 +76,7 @@ mod tests {
 
     #[test]
     fn numbers_are_read_back() {
-        assert_eq!([0, 1, 4, 5].map(Verb::from_number), [None, Some(Verb::Dump), Some(Verb::Rate), None]);
+        assert_eq!([0, 1, 5, 6].map(Verb::from_number), [None, Some(Verb::Dump), Some(Verb::Reset), None]);
         assert_eq!([0, 3, 4].map(Outcome::from_number), [None, Some(Outcome::Refused), None]);
     }
 }

@@ -72,6 +72,11 @@ impl DumpName {
         let prefix = path.with_file_name(parts.next()?);
         Some(DumpName { prefix, pid, seq, kind })
     }
+
+    /// The name as a path.
+    pub(crate) fn path(&self) -> PathBuf {
+        PathBuf::from(self.to_string())
+    }
 }
 
 impl fmt::Display for DumpName {

@@ -15,8 +15,9 @@
 //! objects of one size. The rounding error is therefore carried on to the next stack, so that
 //! totals stay unbiased.
 
+use super::ages::{Ages, live_bin};
 use super::java_pc;
-use super::live::counters::{self, Counter};
+use super::live::counters;
 use super::live::records::{SampleRecord, ThreadRecord};
 use super::live::snapshot::{Snapshot, Stack};
 use super::math::one_minus_exp;
@@ -78,11 +79,13 @@ impl Rounder {
 }
 
 /// The samples of one call stack.
+#[derive(Default)]
 struct Group<'a> {
     frames: &'a [u64],
     total: Estimate,
     ever: Estimate,
     threads: BTreeMap<u32, Estimate>,
+    ages: Ages,
 }
 
 /// Writes the dump.
@@ -102,13 +105,14 @@ fn group(snapshot: &Snapshot, accumulated: bool) -> Vec<Group<'_>> {
     let mut by_frames: BTreeMap<&[u64], Group<'_>> = BTreeMap::new();
     let mut entry = |stack: &Stack, change: &mut dyn FnMut(&mut Group<'_>)| {
         let frames = snapshot.frames(stack);
-        let new = || Group { frames, total: Estimate::default(), ever: Estimate::default(), threads: BTreeMap::new() };
-        change(by_frames.entry(frames).or_insert_with(new));
+        change(by_frames.entry(frames).or_insert_with(|| Group { frames, ..Group::default() }));
     };
     for sample in &snapshot.samples {
         let Some(stack) = snapshot.stacks.get(&sample.stack) else { continue };
         entry(stack, &mut |group| {
             group.total.add(sample);
+            let age = live_bin(snapshot.now_ns().saturating_sub(sample.birth_ns));
+            group.ages.add_live(age, sample.weight_objects(), sample.weight_bytes as f64);
             group.threads.entry(sample.thread).or_default().add(sample);
         });
     }
@@ -118,6 +122,11 @@ fn group(snapshot: &Snapshot, accumulated: bool) -> Vec<Group<'_>> {
                 group.ever.objects += stack.record.objects_ever();
                 group.ever.bytes += stack.record.bytes as f64;
             });
+        }
+    }
+    for stack in snapshot.stacks.values() {
+        if let Some(group) = by_frames.get_mut(snapshot.frames(stack)) {
+            group.ages.add_record(&stack.record.ages);
         }
     }
     by_frames.into_values().collect()
@@ -197,9 +206,7 @@ impl Writer<'_> {
         writeln!(out, "# live_samples: {}", snapshot.samples.len())?;
         writeln!(out, "# torn_records: {}", snapshot.torn)?;
         for (counter, name) in counters::NAMED {
-            if counter != Counter::LiveBytes {
-                writeln!(out, "# {name}: {}", snapshot.counter(counter))?;
-            }
+            writeln!(out, "# {name}: {}", snapshot.counter(counter))?;
         }
         for end in StackEnd::ALL {
             let count = snapshot.counter_at(counters::stack_end_index(end));
@@ -207,7 +214,10 @@ impl Writer<'_> {
                 writeln!(out, "# stack_end_{}: {count}", end.word())?;
             }
         }
-        self.java_frames(groups, out)
+        self.java_frames(groups, out)?;
+        writeln!(out, "# ages: {}", groups.len())?;
+        let mut stacks = groups.iter().enumerate().filter(|(_, group)| !group.ages.is_empty());
+        stacks.try_for_each(|(number, group)| writeln!(out, "# age: {number} {}", group.ages))
     }
 
     /// The names behind the fake pcs of this dump.

@@ -21,29 +21,46 @@ pub(crate) enum Complaint<'a> {
 pub(crate) enum Used {
     /// Of a switch.
     Bool(bool),
+    /// Of a share.
+    Percent(u64),
     /// Of anything else.
     Number(i64),
+}
+
+impl From<Growth> for Used {
+    fn from(growth: Growth) -> Used {
+        match growth {
+            Growth::None => Used::Number(0),
+            Growth::Bytes(bytes) => Used::Number(bytes as i64),
+            Growth::Percent(percent) => Used::Percent(percent),
+        }
+    }
 }
 
 impl Used {
     /// As one would write it; `digits` is room for a number.
     pub(crate) fn text(self, digits: &mut [u8; 20]) -> &[u8] {
-        let number = match self {
+        let (number, is_share) = match self {
             Used::Bool(true) => return b"true",
             Used::Bool(false) => return b"false",
-            Used::Number(number) => number,
+            Used::Percent(number) => (number as i64, true),
+            Used::Number(number) => (number, false),
         };
-        let (mut rest, mut at) = (number.unsigned_abs(), digits.len());
-        for place in digits.iter_mut().rev() {
-            *place = b'0' + (rest % 10) as u8;
-            (rest, at) = (rest / 10, at - 1);
+        let (mut rest, mut places) = (number.unsigned_abs(), digits.iter_mut().enumerate().rev());
+        let mut at = 0;
+        if is_share && let Some((_, last)) = places.next() {
+            *last = b'%';
+        }
+        for (place, digit) in places.by_ref() {
+            (*digit, rest, at) = (b'0' + (rest % 10) as u8, rest / 10, place);
             if rest == 0 {
                 break;
             }
         }
-        if let Some(sign) = at.checked_sub(1).filter(|_| number < 0).and_then(|at| digits.get_mut(at)) {
-            *sign = b'-';
-            at -= 1;
+        if number < 0
+            && let Some((place, digit)) = places.next()
+        {
+            (*digit, at) = (b'-', place);
         }
         digits.get(at..).unwrap_or_default()
     }
@@ -81,7 +98,15 @@ pub(crate) struct Options<'a> {
     /// `prof_sys_thread_name`: names of threads are the system's. Always so here; the key decides whether
     /// `thread.prof.name` may be written.
     pub(crate) prof_sys_thread_name: bool,
-    /// `prof_min_seconds`: a process that lived that long is significant.
+    /// `prof_exe`: profile only programs whose executable this matches (see `pattern`); empty: any.
+    pub(crate) prof_exe: &'a [u8],
+    /// `prof_arg`: profile only processes one of whose arguments this matches; empty: any.
+    pub(crate) prof_arg: &'a [u8],
+    /// `prof_exec`: whether programs that a profiled process starts are tapped.
+    pub(crate) prof_exec: bool,
+    /// `prof_fork`: whether fork children are profiled.
+    pub(crate) prof_fork: bool,
+    /// `prof_min_seconds`: a process that lived that long, and used half of it on a processor, is significant.
     pub(crate) prof_min_seconds: u64,
     /// `prof_min_bytes`: a process with that many live bytes is significant.
     pub(crate) prof_min_bytes: u64,
@@ -95,11 +120,25 @@ pub(crate) struct Options<'a> {
     pub(crate) prof_keeper: bool,
     /// `prof_dump_seconds`: a dump each so many seconds; 0: none.
     pub(crate) prof_dump_seconds: u64,
-    /// `prof_dump_growth`: a dump whenever the live bytes have grown by so many; 0: none.
-    pub(crate) prof_dump_growth: u64,
+    /// `prof_dump_growth`: a dump whenever the live bytes have grown by so much.
+    pub(crate) prof_dump_growth: Growth,
     /// `prof_dump_watermark`: a dump when memory in use passes that percentage of the control group's limit,
     /// and each 5 % above; 0: none.
     pub(crate) prof_dump_watermark: u64,
+    /// `prof_dump_rss`: a dump when resident memory passes so many bytes, and each 5 % above; 0: none.
+    pub(crate) prof_dump_rss: u64,
+    /// `prof_dump_signal`: a signal that makes a dump; 0: none.
+    pub(crate) prof_dump_signal: i32,
+    /// `prof_dump_trim`: whether `malloc_trim` makes a dump.
+    pub(crate) prof_dump_trim: bool,
+    /// `prof_mirror_seconds`: shortest time between two mirrors; 0: none.
+    pub(crate) prof_mirror_seconds: u64,
+    /// `prof_max_dumps`: most dumps that triggers leave of one process; 0: any number.
+    pub(crate) prof_max_dumps: u64,
+    /// `prof_max_dump_bytes`: most bytes of these; 0: any number.
+    pub(crate) prof_max_dump_bytes: u64,
+    /// `prof_min_free_bytes`: space that a dump leaves free on its file system, but at most a twentieth of it.
+    pub(crate) prof_min_free_bytes: u64,
     /// `prof_region_bytes`: size of the live region.
     pub(crate) prof_region_bytes: usize,
 }
@@ -121,6 +160,10 @@ impl Options<'_> {
         prof_gdump: false,
         prof_thread_active_init: true,
         prof_sys_thread_name: false,
+        prof_exe: b"",
+        prof_arg: b"",
+        prof_exec: true,
+        prof_fork: true,
         prof_min_seconds: 10,
         prof_min_bytes: 64 << 20,
         prof_max_overhead: 2,
@@ -128,8 +171,15 @@ impl Options<'_> {
         prof_deepbind: false,
         prof_keeper: true,
         prof_dump_seconds: 0,
-        prof_dump_growth: 0,
+        prof_dump_growth: Growth::None,
         prof_dump_watermark: 0,
+        prof_dump_rss: 0,
+        prof_dump_signal: 0,
+        prof_dump_trim: false,
+        prof_mirror_seconds: 10,
+        prof_max_dumps: 100,
+        prof_max_dump_bytes: 1 << 30,
+        prof_min_free_bytes: 64 << 20,
         prof_region_bytes: super::live::layout::DEFAULT_BYTES,
     };
 }
@@ -137,13 +187,27 @@ impl Options<'_> {
 /// Most frames that `prof_bt_max` may ask for, and the default (jemalloc's is 128: Java stacks are deeper).
 pub(crate) const MAX_BT: usize = 512;
 
+/// A growth of the live bytes that is worth a dump.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Growth {
+    /// None is.
+    #[default]
+    None,
+    /// By so many bytes.
+    Bytes(u64),
+    /// By so many percent.
+    Percent(u64),
+}
+
 /// How one key is read.
 enum Setter {
     /// Where the switch is.
     Bool(for<'s> fn(&'s mut Options<'_>) -> &'s mut bool),
     /// Its bounds, and how it is read and written.
     Number(Bounds, fn(&Options<'_>) -> i64, fn(&mut Options<'_>, i64)),
-    Prefix,
+    Text(for<'a> fn(&mut Options<'a>, &'a [u8])),
+    Growth,
+    Signal,
     /// Not acted on, which is said unless the value is this one.
     Unsupported(&'static [u8]),
 }
@@ -170,6 +234,7 @@ const FRAMES: Bounds = Bounds::new(1, MAX_BT as i64, "a whole number from 1 to 5
 const SECONDS: Bounds = Bounds::new(0, i64::MAX, "a number of seconds");
 const BYTES: Bounds = Bounds::new(0, i64::MAX, "a number of bytes");
 const OVERHEAD: Bounds = Bounds::new(0, 100, "a percentage from 1 to 100, or 0 for no limit");
+const DUMPS: Bounds = Bounds::new(0, i64::MAX, "a number of dumps, or 0 for any");
 const WATERMARK: Bounds = Bounds::new(0, 100, "a percentage from 1 to 100, or 0 for none");
 const REGION: Bounds = Bounds::new(1 << 20, 16 << 30, "a number of bytes from 1 MiB to 16 GiB");
 
@@ -179,7 +244,11 @@ const KEYS: &[(&[u8], Setter)] = &[
     (b"prof_active", Setter::Bool(|o| &mut o.prof_active)),
     (b"prof_accum", Setter::Bool(|o| &mut o.prof_accum)),
     (b"prof_final", Setter::Bool(|o| &mut o.prof_final)),
-    (b"prof_prefix", Setter::Prefix),
+    (b"prof_prefix", Setter::Text(|o, text| o.prof_prefix = text)),
+    (b"prof_exe", Setter::Text(|o, text| o.prof_exe = text)),
+    (b"prof_arg", Setter::Text(|o, text| o.prof_arg = text)),
+    (b"prof_exec", Setter::Bool(|o| &mut o.prof_exec)),
+    (b"prof_fork", Setter::Bool(|o| &mut o.prof_fork)),
     (b"lg_prof_sample", Setter::Number(LG, |o| o.lg_prof_sample.into(), |o, n| o.lg_prof_sample = n as u32)),
     (
         b"lg_prof_interval",
@@ -214,7 +283,23 @@ const KEYS: &[(&[u8], Setter)] = &[
         b"prof_dump_seconds",
         Setter::Number(SECONDS, |o| o.prof_dump_seconds as i64, |o, n| o.prof_dump_seconds = n as u64),
     ),
-    (b"prof_dump_growth", Setter::Number(BYTES, |o| o.prof_dump_growth as i64, |o, n| o.prof_dump_growth = n as u64)),
+    (b"prof_dump_growth", Setter::Growth),
+    (b"prof_dump_rss", Setter::Number(BYTES, |o| o.prof_dump_rss as i64, |o, n| o.prof_dump_rss = n as u64)),
+    (b"prof_dump_signal", Setter::Signal),
+    (b"prof_dump_trim", Setter::Bool(|o| &mut o.prof_dump_trim)),
+    (
+        b"prof_mirror_seconds",
+        Setter::Number(SECONDS, |o| o.prof_mirror_seconds as i64, |o, n| o.prof_mirror_seconds = n as u64),
+    ),
+    (b"prof_max_dumps", Setter::Number(DUMPS, |o| o.prof_max_dumps as i64, |o, n| o.prof_max_dumps = n as u64)),
+    (
+        b"prof_max_dump_bytes",
+        Setter::Number(BYTES, |o| o.prof_max_dump_bytes as i64, |o, n| o.prof_max_dump_bytes = n as u64),
+    ),
+    (
+        b"prof_min_free_bytes",
+        Setter::Number(BYTES, |o| o.prof_min_free_bytes as i64, |o, n| o.prof_min_free_bytes = n as u64),
+    ),
     (
         b"prof_dump_watermark",
         Setter::Number(WATERMARK, |o| o.prof_dump_watermark as i64, |o, n| o.prof_dump_watermark = n as u64),
@@ -296,13 +381,49 @@ fn set<'a>(
                 complain(Complaint::BadValue { words, key, value, allowed, used: Used::Number(get(options)) });
             }
         }
-        Setter::Prefix => options.prof_prefix = value,
+        Setter::Text(apply) => apply(options, value),
+        Setter::Growth => match growth(value) {
+            Some(growth) => options.prof_dump_growth = growth,
+            None => {
+                let allowed = "a number of bytes, or of percent: 20%";
+                complain(Complaint::BadValue {
+                    words: INVALID,
+                    key,
+                    value,
+                    allowed,
+                    used: options.prof_dump_growth.into(),
+                });
+            }
+        },
+        Setter::Signal => match number(value).filter(|&n| n == 0 || is_free_signal(n)) {
+            Some(n) => options.prof_dump_signal = n as i32,
+            None => {
+                let used = Used::Number(options.prof_dump_signal.into());
+                complain(Complaint::BadValue { words: INVALID, key, value, allowed: FREE_SIGNALS, used });
+            }
+        },
         Setter::Unsupported(harmless) => {
             if value != *harmless {
                 complain(Complaint::Unsupported { key });
             }
         }
     }
+}
+
+fn growth(text: &[u8]) -> Option<Growth> {
+    let (digits, of) = match text.strip_suffix(b"%") {
+        Some(digits) => (digits, Growth::Percent as fn(u64) -> Growth),
+        None => (text, Growth::Bytes as fn(u64) -> Growth),
+    };
+    let number = u64::try_from(number(digits)?).ok()?;
+    Some(if number == 0 { Growth::None } else { of(number) })
+}
+
+/// Signals that neither HotSpot nor libc uses (`os::signal` of its sources, and 32 and 33).
+const FREE_SIGNALS: &str = "10 (SIGUSR1), 16, 30, 34 to 64: those that no Java VM uses; or 0 for none";
+
+fn is_free_signal(number: i64) -> bool {
+    matches!(number, 10 | 16 | 30 | 34..=64)
 }
 
 /// A number as `strtoimax` reads it in base 0: decimal, `0x` hexadecimal or `0` octal.
@@ -414,6 +535,32 @@ mod tests {
     }
 
     #[test]
+    fn growth_is_bytes_or_percent() {
+        let growth =
+            |text: &str| read(Box::leak(format!("prof_dump_growth:{text}").into_boxed_str())).0.prof_dump_growth;
+        let found = ["0", "0x10", "20%", "0%", "x", "-1", "%"].map(growth);
+        let expected = [Growth::None, Growth::Bytes(16), Growth::Percent(20), Growth::None];
+        assert_eq!(found[..4], expected);
+        assert_eq!(found[4..], [Growth::None; 3]);
+    }
+
+    #[test]
+    fn signals_that_a_java_vm_uses_are_refused() {
+        for number in 0..=70 {
+            let (options, _, complaints) = read(Box::leak(format!("prof_dump_signal:{number}").into_boxed_str()));
+            let is_free = matches!(number, 0 | 10 | 16 | 30 | 34..=64);
+            assert_eq!((options.prof_dump_signal == number, complaints.is_empty()), (is_free, is_free), "{number}");
+        }
+    }
+
+    #[test]
+    fn processes_are_chosen_by_texts_as_they_stand() {
+        let options = read("prof_exe:java|python3*,prof_arg:a.b/c:d,prof_exec:false").0;
+        assert_eq!((options.prof_exe, options.prof_arg), (&b"java|python3*"[..], &b"a.b/c:d"[..]));
+        assert!(!options.prof_exec && options.prof_fork);
+    }
+
+    #[test]
     fn a_leak_report_needs_a_profile_in_whatever_order_it_is_asked_for() {
         for conf in ["prof_leak:true,prof:false", "prof:false,prof_leak_error:true,prof_gdump:true"] {
             let (mut options, ..) = read(conf);
@@ -428,5 +575,6 @@ mod tests {
         for number in [0, 7, -1, 1_234_567, i64::MAX, i64::MIN] {
             assert_eq!(text(number), number.to_string());
         }
+        assert_eq!(Used::Percent(20).text(&mut [0; 20]), b"20%");
     }
 }

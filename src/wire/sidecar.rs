@@ -10,6 +10,9 @@
 //!
 //! jeprof drops `<…>` and `(…)` from names and `;` separates frames in folded stacks, so `<init>`
 //! becomes `{init}` and such characters an underscore.
+//!
+//! One file serves all dumps of a process: a new one also holds the names of the one before, since methods that nothing refers to
+//! any more leave the region (numbers are never given again, so no two can contradict each other).
 
 use crate::wire::java_pc;
 use crate::wire::live::snapshot::{JavaMethod, Snapshot};
@@ -22,18 +25,48 @@ const SYMBOL: usize = 24;
 /// Names of the sections, each at its offset: "" .text .symtab .strtab .shstrtab.
 const SECTION_NAMES: &[u8] = b"\0.text\0.symtab\0.strtab\0.shstrtab\0";
 
-/// The file's bytes, or `None` if no Java method was seen.
-pub(crate) fn bytes(snapshot: &Snapshot) -> Option<Vec<u8>> {
-    let methods: BTreeMap<u32, &JavaMethod> = snapshot.java_methods.iter().map(|(n, method)| (*n, method)).collect();
-    let end = end(snapshot)?;
+/// Names that a file holds at most, some 10 MiB: beyond, the lowest numbers of older dumps go.
+const MOST_NAMES: usize = 1 << 17;
+
+/// The file's bytes, or `None` if no Java method was seen. `older`: the bytes of the file that this one will replace, or nothing.
+pub(crate) fn bytes(snapshot: &Snapshot, older: &[u8]) -> Option<Vec<u8>> {
+    end(snapshot)?;
+    let mut methods: BTreeMap<u64, Vec<u8>> = names_in(older).unwrap_or_default();
+    let own = &snapshot.java_methods;
+    methods.retain(|number, _| !own.contains_key(number));
+    while methods.len() + own.len() > MOST_NAMES && methods.pop_first().is_some() {}
+    methods.extend(own.iter().map(|(number, method)| (*number, symbol_name(method))));
     let mut symbols = vec![0; SYMBOL];
     let mut names = vec![0];
-    for (number, method) in methods {
-        symbol(&mut symbols, names.len(), u64::from(number) * java_pc::STRIDE);
-        names.extend(symbol_name(method));
+    for (number, name) in &methods {
+        symbol(&mut symbols, names.len(), number * java_pc::STRIDE);
+        names.extend(name);
         names.push(0);
     }
-    Some(elf(&symbols, &names, end))
+    Some(elf(&symbols, &names, end_of(*methods.last_key_value()?.0)))
+}
+
+/// The symbols of a file that [`bytes`] made, by method number. `None`: it is none.
+fn names_in(file: &[u8]) -> Option<BTreeMap<u64, Vec<u8>>> {
+    let word = |at: usize| Some(u64::from_le_bytes(*file.get(at..)?.first_chunk()?));
+    let headers_at = word(40)?;
+    if file.get(..HEADER) != Some(&header(headers_at)[..]) {
+        return None;
+    }
+    let section = |index: usize| {
+        let at = usize::try_from(headers_at).ok()?.checked_add(index * SECTION_HEADER)?;
+        let (start, len) = (usize::try_from(word(at + 24)?).ok()?, usize::try_from(word(at + 32)?).ok()?);
+        file.get(start..start.checked_add(len)?)
+    };
+    let (symbols, names) = (section(2)?, section(3)?);
+    let mut methods = BTreeMap::new();
+    for symbol in symbols.chunks_exact(SYMBOL).skip(1) {
+        let name_at = u32::from_le_bytes(*symbol.first_chunk()?) as usize;
+        let address = u64::from_le_bytes(*symbol.get(8..)?.first_chunk()?);
+        let name = names.get(name_at..)?.split(|&byte| byte == 0).next()?;
+        methods.insert(address / java_pc::STRIDE, name.to_vec());
+    }
+    Some(methods)
 }
 
 /// The line of MAPPED_LIBRARIES that leads to the file.
@@ -44,8 +77,12 @@ pub(crate) fn maps_line(snapshot: &Snapshot, path: &Path) -> Option<String> {
 
 /// Bytes of fake pcs in use.
 fn end(snapshot: &Snapshot) -> Option<u64> {
-    let highest = snapshot.java_methods.keys().max()?;
-    Some((u64::from(*highest) + 1) * java_pc::STRIDE)
+    Some(end_of(*snapshot.java_methods.last_key_value()?.0))
+}
+
+/// The offset behind the fake pcs of a method.
+fn end_of(number: u64) -> u64 {
+    (number + 1) * java_pc::STRIDE
 }
 
 /// `java.util.zip.Deflater.{init}`.
@@ -121,23 +158,54 @@ mod tests {
     use super::*;
     use std::process::Command;
 
+    /// A snapshot that holds these methods: number, class, name.
+    fn holding(names: &[(u64, &str, &str)]) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        for (number, class, method) in names {
+            let method = JavaMethod { class: (*class).into(), method: (*method).into() };
+            snapshot.java_methods.insert(*number, method);
+        }
+        snapshot
+    }
+
     #[test]
     fn binutils_read_the_names_that_fake_pcs_stand_for() {
-        let mut snapshot = Snapshot::default();
-        assert_eq!(bytes(&snapshot), None);
-        let names = [(0, "java/util/zip/Deflater", "<init>"), (3, "org/x/A$B", "run"), (4, "", "[compiling a.b]")];
-        for (number, class, method) in names {
-            let method = JavaMethod { class: class.into(), method: method.into() };
-            snapshot.java_methods.insert(number, method);
-        }
+        assert_eq!(bytes(&Snapshot::default(), &[]), None);
+        let recycled = java_pc::number(4, 70_000).unwrap();
+        let older =
+            holding(&[(0, "java/util/zip/Deflater", "<init>"), (3, "org/x/A$B", "run"), (4, "", "[compiling a.b]")]);
+        let snapshot = holding(&[(0, "java/util/zip/Deflater", "<init>"), (recycled, "org/x/Later", "go")]);
+        let older = bytes(&older, b"no side-car").unwrap();
         let path = std::env::temp_dir().join(format!("heaptap-sidecar-{}.so", std::process::id()));
-        std::fs::write(&path, bytes(&snapshot).unwrap()).unwrap();
-        let offset = |method, line| format!("{:#x}", java_pc::pc(java_pc::slot(method, line)) - java_pc::BASE - 1);
-        let addresses = [offset(0, 0), offset(3, 700), offset(4, 65_535)];
+        std::fs::write(&path, bytes(&snapshot, &older).unwrap()).unwrap();
+        let offset = |method, line| format!("{:#x}", java_pc::pc(method, line) - java_pc::BASE - 1);
+        let addresses = [offset(0, 0), offset(3, 700), offset(4, 65_535), offset(recycled, 1)];
         let output = Command::new("addr2line").arg("-fe").arg(&path).args(addresses).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         let found: Vec<&str> = text.lines().step_by(2).collect();
-        assert_eq!(found, ["java.util.zip.Deflater.{init}", "org.x.A$B.run", "[compiling_a.b]"]);
+        assert_eq!(found, ["java.util.zip.Deflater.{init}", "org.x.A$B.run", "[compiling_a.b]", "org.x.Later.go"]);
         std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_side_car_that_is_cut_anywhere_adds_nothing_wrong() {
+        let whole = bytes(&holding(&[(1, "a/B", "c"), (9, "d/E", "f")]), &[]).unwrap();
+        let both = BTreeMap::from([(1, b"a.B.c".to_vec()), (9, b"d.E.f".to_vec())]);
+        assert_eq!(names_in(&whole), Some(both));
+        for length in 0..whole.len() {
+            assert!(names_in(&whole[..length]).is_none_or(|names| names.len() == 2), "{length}");
+        }
+    }
+
+    #[test]
+    fn the_file_does_not_grow_for_ever() {
+        let mut file = Vec::new();
+        for life in 1..=4 {
+            let names: Vec<_> = (0..60_000).map(|record| (java_pc::number(record, life).unwrap(), "a", "b")).collect();
+            file = bytes(&holding(&names), &file).unwrap();
+        }
+        let names = names_in(&file).unwrap();
+        assert_eq!(names.len(), MOST_NAMES);
+        assert!((0..60_000).all(|record| names.contains_key(&java_pc::number(record, 4).unwrap())));
     }
 }

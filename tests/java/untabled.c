@@ -8,3 +8,10 @@ JNIEXPORT jlong JNICALL Java_Leaks_block(JNIEnv *jni, jclass class, jlong bytes)
     __asm__ volatile("" ::: "memory", "rbx", "r12");
     return (jlong)block;
 }
+
+JNIEXPORT void JNICALL Java_Leaks_callBack(JNIEnv *jni, jclass class, jobject task) {
+    (void)class;
+    jclass type = (*jni)->GetObjectClass(jni, task);
+    (*jni)->CallVoidMethod(jni, task, (*jni)->GetMethodID(jni, type, "run", "()V"));
+    (*jni)->DeleteLocalRef(jni, type);
+}

@@ -6,14 +6,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Folder, Subject, which};
+use super::{Folder, Subject, needs, skip, which};
 
 /// One installed virtual machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Jvm {
     /// Its home folder.
     pub(crate) home: PathBuf,
-    java: PathBuf,
+    /// What is run: its `java`, or another of its tools.
+    pub(crate) java: PathBuf,
     /// Its feature release: 8, 11, 17 …
     pub(crate) release: u32,
 }
@@ -30,7 +31,7 @@ pub(crate) fn jvms() -> Vec<Jvm> {
 
 impl Jvm {
     /// Asks the `java` of a folder what it is; not all have a `release` file.
-    fn at(home: &Path) -> Option<Jvm> {
+    pub(crate) fn at(home: &Path) -> Option<Jvm> {
         let home = home.canonicalize().ok()?;
         let java = ["bin/java", "jre/bin/java"].map(|name| home.join(name)).into_iter().find(|java| java.is_file())?;
         let mut command = Command::new(&java);
@@ -46,6 +47,11 @@ impl Jvm {
         Subject::new(&self.java).args(arguments)
     }
 
+    /// The same as a plain command.
+    pub(crate) fn command(&self) -> Command {
+        Command::new(&self.java)
+    }
+
     /// Whether it starts with these options (a collector may not be built in).
     pub(crate) fn accepts(&self, options: &[&str]) -> bool {
         self.run(options).args(["-version"]).run_plain().status.success()
@@ -55,7 +61,7 @@ impl Jvm {
 /// Compiles a class of `tests/java/` for every machine from release 8 on.
 pub(crate) fn compile_class(name: &str, into: &Folder) -> bool {
     let Some(javac) = which("javac") else {
-        eprintln!("skipped: no javac");
+        skip("no javac");
         return false;
     };
     let mut command = Command::new(javac);
@@ -76,12 +82,29 @@ fn compile(mut javac: Command, name: &str, into: &Folder) -> bool {
     build(javac.arg("-d").arg(into.path()).arg(source(&format!("{name}.java"))))
 }
 
+/// Leaves nothing of how to unwind a library.
+pub(crate) const UNTABLED: &[&str] = &[
+    "-fomit-frame-pointer",
+    "-fno-asynchronous-unwind-tables",
+    "-fno-unwind-tables",
+    "-nostartfiles",
+    "-Wl,--no-eh-frame-hdr",
+    "-Wl,--no-ld-generated-unwind-info",
+];
+
+/// A class and its library, built for all machines; `None`: there are no tools.
+pub(crate) fn built(class: &str, library: &str, options: &[&str]) -> Option<Folder> {
+    let folder = Folder::new(&format!("java-{class}"));
+    let done = needs("gcc") && compile_library(library, options, &folder) && compile_class(class, &folder);
+    done.then_some(folder)
+}
+
 /// Builds a library of `tests/java/` against some installed machine's headers.
 pub(crate) fn compile_library(name: &str, options: &[&str], into: &Folder) -> bool {
     let Some(include) =
         jvms().into_iter().map(|jvm| jvm.home.join("include")).find(|path| path.join("jvmti.h").is_file())
     else {
-        eprintln!("skipped: no jvmti.h");
+        skip("no jvmti.h");
         return false;
     };
     let mut command = Command::new("gcc");

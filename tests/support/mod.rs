@@ -9,20 +9,29 @@
 // Each test file is a crate of its own and uses its own part of this module.
 #![allow(dead_code, unused_imports)]
 
+pub(crate) mod churn;
 mod dumps;
 mod folder;
 mod heap_v2;
 pub(crate) mod java;
+pub(crate) mod java_dump;
 mod jeprof;
+mod judges;
+mod pprof;
+mod schema;
 mod subject;
 
 use std::env;
+use std::io::Write;
 use std::path::PathBuf;
 
 pub(crate) use dumps::{Dump, collect as collect_dumps};
 pub(crate) use folder::Folder;
 pub(crate) use heap_v2::{HeapV2, Stack};
 pub(crate) use jeprof::{Row, have_jeprof, jeprof_collapsed, jeprof_text};
+pub(crate) use judges::{chromium, npm_package};
+pub(crate) use pprof::Pprof;
+pub(crate) use schema::Schema;
 pub(crate) use subject::{Outcome, Subject, under_tap, wait_or_kill};
 
 /// Every allocation sampled, a dump at the end: the harshest setting a program can be run under.
@@ -52,11 +61,17 @@ pub(crate) fn which(program: &str) -> Option<PathBuf> {
     env::split_paths(&path).map(|folder| folder.join(program)).find(|candidate| candidate.is_file())
 }
 
-/// Prints why a test does nothing; returns false so that a test can say `if !needs("git") { return; }`.
+/// Says aloud why a test does nothing, or not all: past the test harness, which hides what passing tests print.
+/// `scripts/test` counts these lines.
+pub(crate) fn skip(why: &str) {
+    let _ = std::io::stderr().write_all(format!("skipped: {why}\n").as_bytes());
+}
+
+/// Whether a program is there, and a word if not, so that a test can say `if !needs("git") { return; }`.
 pub(crate) fn needs(program: &str) -> bool {
     let there = is_installed(program);
     if !there {
-        eprintln!("skipped: {program} is not installed");
+        skip(&format!("{program} is not installed"));
     }
     there
 }

@@ -108,7 +108,10 @@ class Figures:
         raw: list[list[float]] = []
         try:
             for _ in range(self.repeat):
-                raw.append([float(word) for word in measure.run(with_conf(peer, conf), words).output.split()[-3:]])
+                run = measure.run(with_conf(peer, conf), words)
+                if extra and not any(".i0.heap" in name for name in run.files):
+                    raise Trouble(f"there was no dump: {run.errors[-300:] or 'nothing on stderr'}")
+                raw.append([float(word) for word in run.output.split()[-3:]])
         except (Trouble, ValueError) as trouble:
             say(f"      stall under {name}: {trouble}")
             return

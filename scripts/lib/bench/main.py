@@ -7,7 +7,7 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 
-from bench import elasticsearch, instructions, measure, peers, table, workloads
+from bench import cli, elasticsearch, instructions, java_sample, measure, peers, table, workloads
 from bench.figures import Figures
 from bench.rounds import Rounds
 from trial import folders
@@ -18,6 +18,7 @@ QUICK_WORKLOADS = ("pair", "working set", "deep")
 QUICK_PEERS = ("jemalloc", "heaptap off", "heaptap 19", "heaptap 17", "jeprof-lu 17")
 QUICK_SECONDS = 60
 ROUNDS = 25
+PARTS = ("instructions", "rounds", "figures", "cli")
 #: How often each figure is measured.
 QUICK_REPEATS, REPEATS = 1, 3
 #: No round is begun after this.
@@ -42,7 +43,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, metavar="N", help=f"rounds of timed runs (default: {ROUNDS})")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="only these workloads")
     parser.add_argument("--peers", nargs="+", metavar="NAME", help="only these peers (and jemalloc, the floor)")
-    parser.add_argument("--parts", nargs="+", choices=("instructions", "rounds", "figures"), help="only these parts")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, help="only these parts")
     parser.add_argument("--elasticsearch", type=int, nargs="?", const=7, metavar="N",
                         help="also N rounds (default: 7) of bulk indexing into Elasticsearch")
     parser.add_argument("--tap", type=Path, metavar="LIB", help="measure this library instead of heaptap's release build")
@@ -56,7 +57,7 @@ class Bench:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.out = (options.out or folders.REPOSITORY / "target" / "bench").absolute()
-        self.parts = options.parts or ("instructions", "rounds", "figures")
+        self.parts = options.parts or PARTS
         self.steps = Steps(2 + len(self.parts) + (options.elasticsearch is not None))
 
     def go(self) -> int:
@@ -68,6 +69,8 @@ class Bench:
             self.measure_time()
         if "figures" in self.parts:
             self.measure_figures()
+        if "cli" in self.parts:
+            self.measure_cli()
         if self.options.elasticsearch is not None:
             self.measure_elasticsearch()
         return self.show()
@@ -106,6 +109,7 @@ class Bench:
         with self.steps.step("One sample, memory, dumps, scaling"):
             figures = Figures(self.programs, self.result.peers, QUICK_REPEATS if self.options.quick else REPEATS)
             self.result.figures = figures.lines
+            figures.lines += java_sample.measure_all(self.programs, figures.peers, figures.repeat)
             figures.sample_cost()
             figures.leak()
             if not self.options.quick:
@@ -113,6 +117,12 @@ class Bench:
                 figures.live_samples()
                 figures.threads()
                 figures.stall()
+        self.note_load()
+
+    def measure_cli(self) -> None:
+        with self.steps.step("The CLI: reports, names, the flame page") as notes:
+            repeat = QUICK_REPEATS if self.options.quick else REPEATS
+            self.result.figures += cli.measure(repeat, self.options.quick, notes.append)
         self.note_load()
 
     def measure_elasticsearch(self) -> None:

@@ -23,6 +23,8 @@ class Run:
     resident_kib: int
     output: str
     errors: str
+    #: Names of the files that it left.
+    files: tuple[str, ...]
 
 
 def run(peer: Peer, words: list[str], variables: dict[str, str] | None = None) -> Run:
@@ -88,7 +90,8 @@ class Started:
         output, errors = (stream.read().decode(errors="replace") for stream in self.streams)
         if self.process.returncode != 0:
             raise Trouble(f"{self.what} ended with status {self.process.returncode}: {(output + errors)[-300:]}")
-        return Run(usage.ru_utime + usage.ru_stime, usage.ru_maxrss, output, errors)
+        files = tuple(sorted(path.name for path in self.folder.iterdir()))
+        return Run(usage.ru_utime + usage.ru_stime, usage.ru_maxrss, output, errors, files)
 
 
 def instructions(peer: Peer, words: list[str]) -> int:

@@ -5,6 +5,7 @@ p = 1 - exp(-s/R) and then counts s/p, so N objects made of blocks s_i have the 
 Four standard deviations are exceeded by chance once in 16,000 checks.
 """
 import math
+import re
 from dataclasses import dataclass
 
 from trial import jeprof
@@ -12,6 +13,9 @@ from trial.dumps import Dump, of_process
 from trial.run import Run
 
 DEVIATIONS = 4
+
+#: Of all stacks that a server took.
+LEAST_COMPLETE = 0.999
 
 #: Blocks that zlib allocates for one object (usable sizes, measured alike on JDK 8 to 25).
 DEFLATER_BLOCKS = (6144, 65536, 65536, 65536, 65536)
@@ -55,7 +59,17 @@ def examine(run: Run, dumps: list[Dump], java_profile: jeprof.Profile | None) ->
     period = own[-1].sample_period()
     total = f"{java_profile.total():,} bytes live in {own[-1].path.name}"
     return [*checks, Check("stock jeprof reads the last dump", java_profile.total() > 0, total),
-            *leaks(run, java_profile, period)]
+            *([complete(own[-1])] if own[-1].stack_ends() else []), *leaks(run, java_profile, period)]
+
+
+def complete(dump: Dump) -> Check:
+    """Stacks that reach the root of their thread; the others say why they do not."""
+    ends = dump.stack_ends()
+    total = sum(ends.values())
+    reasons = ", ".join(f"{count} {word}" for word, count in sorted(ends.items()) if word != "root")
+    share = ends.get("root", 0) / max(total, 1)
+    figures = f"{100 * share:.4f} % of {total:,} ({reasons or 'no other'})"
+    return Check("stacks are complete to the thread's root", share >= LEAST_COMPLETE, figures)
 
 
 def served(run: Run) -> Check:
@@ -79,11 +93,12 @@ def nothing_left(run: Run) -> Check:
 
 
 def only_the_server(run: Run, dumps: list[Dump]) -> Check:
-    """The server's JVM left a final dump; besides it only its launcher may have left files."""
+    """The server's JVM left a final dump; besides it only its launcher may have left files, and what was significant."""
     own = of_process(dumps, run.server_pid)
-    others = [dump for dump in dumps if dump.pid not in (run.server_pid, run.launcher_pid)]
-    of_launcher = len(dumps) - len(own) - len(others)
-    figures = f"{len(own)} of the server, {of_launcher} of its launcher, {len(others)} of others"
+    others = [dump for dump in dumps if dump.pid not in (run.server_pid, run.launcher_pid)
+              and not dump.is_significant()]
+    rest = len(dumps) - len(own) - len(others)
+    figures = f"{len(own)} of the server, {rest} of its launcher or significant, {len(others)} of others"
     if others:
         programs = sorted({dump.program().rpartition("/")[2] for dump in others})
         figures += f" ({', '.join(programs)})"
@@ -105,6 +120,18 @@ def leaks(run: Run, profile: jeprof.Profile, period: int) -> list[Check]:
         check("InvoiceArchive.compressAndForget", compress, invoices, 0, (*DEFLATER_BLOCKS, STREAM_BLOCK)),
         check("SearchCache.inflateAndForget", expand, searches, 0, (*INFLATER_BLOCKS, STREAM_BLOCK)),
     ]
+
+
+def names_the_method(state: str, report: str) -> Check:
+    """A report of a server in some state leads to the Java method that leaks."""
+    row = next((line.strip() for line in report.splitlines() if re.search(COMPRESS, line)), None)
+    tail = " / ".join(report.strip().splitlines()[-3:])
+    return Check(f"{state}: heaptap report PID names the leaking method", row is not None, row or f"it does not: {tail}")
+
+
+def after_the_kill(check: Check) -> Check:
+    """The same check of what was recovered."""
+    return Check(f"recovered after SIGKILL: {check.name}", check.good, check.figures)
 
 
 def agrees(name: str, seen: int, leaked: int, own: int, blocks: tuple[int, ...], period: int) -> Check:

@@ -31,6 +31,17 @@ def cache() -> Path:
     return folder
 
 
+def jdks() -> Path:
+    """JDKs that are only unpacked: in the cache, or where the server's user can get to them."""
+    folder = cache() / "jdks"
+    if not can_enter(cache()):
+        folder = Path(tempfile.gettempdir()) / "heaptap-jdks"
+    folder.mkdir(mode=0o755, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise Trouble(f"{folder} belongs to somebody else: remove it, or set HEAPTAP_CACHE to a folder of yours")
+    return folder
+
+
 def fresh(wanted: Path | None, name: str) -> Path:
     """An empty folder that the server's user can enter: `wanted`, else `name` in the repository."""
     folder = wanted if wanted else REPOSITORY / name

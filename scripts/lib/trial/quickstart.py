@@ -44,7 +44,7 @@ class Quickstart:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.product: Product = SmallServer() if options.jvm else QUICKSTART_SERVER
-        self.steps = Steps(10)
+        self.steps = Steps(13)
 
     def go(self) -> int:
         """All steps; returns the exit status."""
@@ -93,9 +93,46 @@ class Quickstart:
             run.work()
             notes.append(checks.served(run).figures)
             notes.append(f"leaked: {run.leaked.invoices} GZIP streams, {run.leaked.searches} inflaters")
+        self.looked = self.look(run)
         with self.steps.step("Stop it (SIGTERM)") as notes:
             run.stop()
             notes.append(f"exit status {run.status}")
+
+    def look(self, run: Run) -> list[checks.Check]:
+        """The report of the running server, and of the same when it answers nobody."""
+        with self.steps.step("heaptap report, while it runs, and while it is stopped (SIGSTOP)") as notes:
+            say(f"      {self.cli} report {run.server_pid}")
+            running = checks.names_the_method("running", self.report(run.server_pid))
+            with run.stopped():
+                stopped = checks.names_the_method("stopped", self.report(run.server_pid))
+            notes += [running.line(), stopped.line()]
+        return [running, stopped]
+
+    def report(self, pid: int) -> str:
+        """`heaptap report PID`; trouble is its text."""
+        try:
+            return commands.run([self.cli, "report", str(pid)])
+        except Trouble as trouble:
+            return str(trouble)
+
+    def kill(self, run: Run) -> list[checks.Check]:
+        """A second life of the server, ended without warning; one command explains it from what it left."""
+        with self.steps.step(f"Start {self.product.label} again, and let the agent leak") as notes:
+            run.start_again()
+            run.wait_for_leaks()
+            notes.append(f"process {run.server_pid}; {run.leaked.invoices} GZIP streams, {run.leaked.searches} inflaters")
+        with self.steps.step("Kill it (SIGKILL): heaptap report, and its final dump after all") as notes:
+            run.kill()
+            say(f"      {self.cli} report {run.server_pid}")
+            text = self.report(run.server_pid)
+            (self.out / "report-killed.txt").write_text(text)
+            notes += text.splitlines()[:REPORT_ROWS]
+            killed = [checks.names_the_method("killed", text)]
+            say(f"      {self.cli} recover {run.server_pid}")
+            recovered = dumps.at(Path(commands.run([self.cli, "recover", str(run.server_pid)]).strip()))
+            notes.append(str(recovered.path))
+            profile = jeprof.read(jdks.java_in_path(run.jdk), recovered)
+        return killed + [checks.after_the_kill(check) for check in checks.leaks(run, profile, recovered.sample_period())]
 
     def show(self, run: Run) -> int:
         """What it left, and whether that is right."""
@@ -107,6 +144,11 @@ class Quickstart:
         if own:
             self.show_pictures(java, own)
             results.append(self.show_report(own))
+        results += self.looked
+        try:
+            results += self.kill(run)
+        finally:
+            run.close()
         return self.conclude(results)
 
     def show_dumps(self, found: list[dumps.Dump], own: list[dumps.Dump]) -> None:

@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,6 +40,7 @@ class Run:
     served: load.Served = field(default_factory=load.Served)
     leaked: agent.Leaked | None = None
     status: int | None = None
+    lives: int = 0
 
     @property
     def home(self) -> Path:
@@ -47,7 +50,7 @@ class Run:
     @property
     def log(self) -> Path:
         """What the server wrote to stdout and stderr."""
-        return self.folder / "server.log"
+        return self.folder / ("server.log" if self.lives < 2 else f"server-{self.lives}.log")
 
     @property
     def counts(self) -> Path:
@@ -71,17 +74,30 @@ class Run:
 
     def start(self) -> None:
         """Starts the server under the tap and waits until it answers."""
-        user = folders.user_of_servers()
-        options = agent.java_option(self.jar, self.counts, self.plan)
+        self.lives += 1
+        user = self.user()
+        options = self.java_options()
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 self.product.command(self.home, self.jdk, self.ports, self.pid_file, options),
                 cwd=self.home, env=self.environment(options), stdin=subprocess.DEVNULL, stdout=log,
                 stderr=subprocess.STDOUT, start_new_session=True, user=user, group=user,
                 extra_groups=None if user is None else [], umask=0o022)
-        self.wait_until(lambda: self.pid_file.exists() and load.is_ready(self.ports.http), READY_SECONDS, "answer")
+        self.wait_until(self.is_ready, READY_SECONDS, "answer")
         self.server_pid = int(self.pid_file.read_text())
         self.launcher_pid = parent_jvm(self.server_pid)
+
+    def java_options(self) -> str:
+        """Options for the server's JVM."""
+        return agent.java_option(self.jar, self.counts, self.plan)
+
+    def user(self) -> int | None:
+        """Whom the server is started as."""
+        return folders.user_of_servers()
+
+    def is_ready(self) -> bool:
+        """Whether the server can be worked with."""
+        return self.pid_file.exists() and load.is_ready(self.ports.http)
 
     def environment(self, options: str) -> dict[str, str]:
         """Only what a service manager would set, the product's own variables, and the tap."""
@@ -93,6 +109,10 @@ class Run:
     def work(self) -> None:
         """Puts the load on the server, then waits until the agent has leaked all that it is to leak."""
         self.served = load.apply(self.ports.http, self.documents)
+        self.wait_for_leaks()
+
+    def wait_for_leaks(self) -> None:
+        """Waits until the agent has leaked all that it is to leak; the counts are exact then."""
         self.wait_until(lambda: agent.read_counts(self.counts).finished, LEAK_SECONDS, "finish leaking")
         self.leaked = agent.read_counts(self.counts)
 
@@ -106,6 +126,27 @@ class Run:
         end = time.monotonic() + STOP_SECONDS
         while self.running() and time.monotonic() < end:
             time.sleep(0.1)
+
+    def start_again(self) -> None:
+        """Another life of the same server in the same folder."""
+        for file in (self.pid_file, self.counts):
+            file.unlink(missing_ok=True)
+        self.start()
+        self.wait_until(self.counts.exists, READY_SECONDS, "load the agent")
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """The server answers nobody meanwhile."""
+        os.kill(self.server_pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.server_pid, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """Ends the server without warning, as the kernel does that runs out of memory."""
+        os.kill(self.server_pid, signal.SIGKILL)
+        self.close()
 
     def running(self) -> list[int]:
         """The processes of the server's session that are still there."""

@@ -1,11 +1,12 @@
-"""The quickstart's checks on every server of the list, without pictures; one table at the end."""
+"""The quickstart's checks on every server of the list, without pictures, and the leak of 2017; one table at the end."""
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trial import agent, checks, dumps, folders, jdks, jeprof
+from trial import agent, checks, debian_jdks, dumps, folders, jdks, jeprof, publishing
 from trial.products import SERVERS, SearchServer
 from trial.run import Run
 from trial.steps import Steps, Trouble, complain, end_well_when_asked, say
@@ -14,10 +15,19 @@ DOCUMENTS = 30_000
 PLAN = agent.Plan(seconds=12, invoices=30, searches=120)
 
 
+@dataclass(frozen=True)
+class Trial:
+    """One line's work: what is tried, on which JDK, and how."""
+    label: str
+    java: int
+    #: JDK, library to preload, folder for everything.
+    live: Callable[[Path, Path, Path], list[checks.Check]]
+
+
 @dataclass
 class Line:
     """One server of the table: its checks, or why there are none."""
-    server: SearchServer
+    trial: Trial
     results: list[checks.Check] = field(default_factory=list)
     skipped: str = ""
     seconds: float = 0
@@ -38,7 +48,7 @@ def main() -> int:
         chosen = choose(options.server)
         out = folders.fresh(options.out, "trial-servers")
         steps = Steps(len(chosen))
-        lines = [try_server(server, library, out, steps) for server in chosen]
+        lines = [go(trial, library, out, steps) for trial in chosen]
     except FileNotFoundError as absent:
         return complain(Trouble(f"{absent.filename} is not there: run scripts/build"))
     except Trouble as trouble:
@@ -57,25 +67,37 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def choose(words: list[str]) -> list[SearchServer]:
-    """The servers whose names hold one of the words."""
-    chosen = [server for server in SERVERS if not words or any(word in server.label for word in words)]
+def trials() -> list[Trial]:
+    """All of them, in the order of the table."""
+    return [*map(with_agent, SERVERS), Trial(publishing.LABEL, publishing.JAVA, publishing.live)]
+
+
+def with_agent(server: SearchServer) -> Trial:
+    """A server that an agent makes leak."""
+    return Trial(server.label, server.java, lambda jdk, library, folder: live(
+        Run(server, jdk, library, folder, PLAN, DOCUMENTS)))
+
+
+def choose(words: list[str]) -> list[Trial]:
+    """The trials whose names hold one of the words."""
+    chosen = [trial for trial in trials() if not words or any(word in trial.label for word in words)]
     if not chosen:
-        raise Trouble(f"no such server; there are: {', '.join(server.label for server in SERVERS)}")
+        raise Trouble(f"no such server; there are: {', '.join(trial.label for trial in trials())}")
     return chosen
 
 
-def try_server(server: SearchServer, library: Path, out: Path, steps: Steps) -> Line:
+def go(trial: Trial, library: Path, out: Path, steps: Steps) -> Line:
     """One server from its installation to its checks; trouble with one does not stop the others."""
-    line = Line(server)
+    line = Line(trial)
     start = time.monotonic()
-    with steps.step(server.label) as notes:
-        jdk = jdks.find(server.java)
-        if jdk is None:
-            line.skipped = f"no JDK {server.java} is installed"
+    with steps.step(trial.label) as notes:
+        try:
+            jdk = jdks.find(trial.java) or debian_jdks.fetch(trial.java)
+        except Trouble as trouble:
+            line.skipped = f"no JDK {trial.java} is installed, and {trouble}".splitlines()[0]
         else:
             try:
-                line.results = live(Run(server, jdk, library, subfolder(out, server), PLAN, DOCUMENTS))
+                line.results = trial.live(jdk, library, subfolder(out, trial))
             except Trouble as trouble:
                 line.results = [checks.Check("it ran at all", False, str(trouble))]
         notes += [check.line() for check in line.results] or [line.verdict()]
@@ -83,9 +105,9 @@ def try_server(server: SearchServer, library: Path, out: Path, steps: Steps) -> 
     return line
 
 
-def subfolder(out: Path, server: SearchServer) -> Path:
+def subfolder(out: Path, trial: Trial) -> Path:
     """A folder of its own for each server."""
-    folder = out / server.label.replace(" ", "-")
+    folder = out / trial.label.replace(",", "").replace(" ", "-")
     folder.mkdir()
     return folder
 
@@ -107,9 +129,9 @@ def live(run: Run) -> list[checks.Check]:
 
 def conclude(lines: list[Line], out: Path) -> int:
     """The table, and how many checks were good over all servers."""
-    say(f"\n{'server':<22} {'JDK':>4} {'s':>5}  verdict")
+    say(f"\n{'server':<30} {'JDK':>4} {'s':>5}  verdict")
     for line in lines:
-        say(f"{line.server.label:<22} {line.server.java:>4} {line.seconds:>5.0f}  {line.verdict()}")
+        say(f"{line.trial.label:<30} {line.trial.java:>4} {line.seconds:>5.0f}  {line.verdict()}")
     everything = [check for line in lines for check in line.results]
     skipped = sum(bool(line.skipped) for line in lines)
     say(f"\neverything is in {out}")

@@ -3,12 +3,31 @@
 
 use crate::cli::profile::Profile;
 use crate::cli::profile::location::FunctionId;
+use serde::Serialize;
+
+/// How such a site behaves (the words of the table).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    /// A resource that somebody forgets to give back.
+    Leak,
+    /// Freed when the garbage collector finds its owner.
+    Gc,
+    /// Grows to a bound.
+    Pool,
+    /// Memory of a compiler: comes and goes.
+    Jit,
+    /// Tables of the virtual machine.
+    Jvm,
+}
 
 /// A known cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Culprit {
     /// What a frame's name must contain.
     pattern: &'static str,
+    /// How it behaves.
+    pub(crate) kind: Kind,
     /// What it is.
     pub(crate) title: &'static str,
     /// What to do.
@@ -18,9 +37,25 @@ pub(crate) struct Culprit {
 const TABLE: &str = include_str!("culprits.txt");
 
 fn table() -> impl Iterator<Item = Culprit> {
-    TABLE.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
-        let mut parts = line.splitn(3, '|').map(str::trim);
-        Some(Culprit { pattern: parts.next()?, title: parts.next()?, advice: parts.next()? })
+    lines().filter_map(|line| {
+        let mut parts = line.splitn(4, '|').map(str::trim);
+        let (pattern, kind) = (parts.next()?, kind(parts.next()?)?);
+        Some(Culprit { pattern, kind, title: parts.next()?, advice: parts.next()? })
+    })
+}
+
+fn lines() -> impl Iterator<Item = &'static str> {
+    TABLE.lines().filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+fn kind(word: &str) -> Option<Kind> {
+    Some(match word {
+        "leak" => Kind::Leak,
+        "gc" => Kind::Gc,
+        "pool" => Kind::Pool,
+        "jit" => Kind::Jit,
+        "jvm" => Kind::Jvm,
+        _ => return None,
     })
 }
 
@@ -60,9 +95,124 @@ mod tests {
 
     #[test]
     fn every_line_of_the_table_is_whole() {
-        let lines = TABLE.lines().filter(|line| !line.starts_with('#')).count();
-        assert_eq!(table().count(), lines);
+        assert_eq!(table().count(), lines().count());
         assert!(table().all(|culprit| ![culprit.pattern, culprit.title, culprit.advice].contains(&"")));
+    }
+
+    #[test]
+    fn no_line_of_the_table_hides_a_later_one() {
+        let all: Vec<Culprit> = table().collect();
+        for (index, culprit) in all.iter().enumerate() {
+            let hidden = all.iter().skip(index + 1).find(|later| later.pattern.contains(culprit.pattern));
+            assert_eq!(hidden, None, "{} is met before it", culprit.pattern);
+        }
+    }
+
+    /// Frames as they stand in real profiles, the allocation first, and what is to be recognised.
+    const SEEN: &[(&[&str], &str)] = &[
+        (
+            &["deflateInit2_", "Java_java_util_zip_Deflater_init", "java.util.zip.GZIPOutputStream.<init>"],
+            "GZIP stream",
+        ),
+        (&["inflateInit2_", "Java_java_util_zip_Inflater_init", "java.util.zip.ZipFile.getInflater"], "ZIP file"),
+        (&["deflateInit2_", "Java_java_util_zip_Deflater_init", "java.util.zip.Deflater.init"], "Deflater"),
+        (&["inflateInit2_", "Java_java_util_zip_Inflater_init", "java.util.zip.Inflater.init"], "Inflater"),
+        (&["deflateInit2_", "compress_block", "main"], "zlib deflate state"),
+        (&["inflateInit2_", "read_block", "main"], "zlib inflate state"),
+        (
+            &[
+                "Unsafe_AllocateMemory0",
+                "java.nio.DirectByteBuffer.<init>",
+                "io.netty.buffer.PoolArena$DirectArena.newChunk",
+            ],
+            "Netty pool",
+        ),
+        (&["Unsafe_AllocateMemory0", "io.netty.buffer.PoolChunk.<init>"], "Netty pool"),
+        (&["Unsafe_AllocateMemory0", "io.netty.buffer.PoolThreadCache.<init>"], "Netty thread cache"),
+        (&["Unsafe_AllocateMemory0", "io.netty.buffer.AdaptivePoolingAllocator.newChunk"], "Netty adaptive pool"),
+        (&["Unsafe_AllocateMemory0", "io.netty.buffer.UnpooledDirectByteBuf.allocateDirect"], "Netty buffer"),
+        (&["CRYPTO_malloc", "SSL_new", "io.netty.internal.tcnative.SSL.newSSL"], "TLS by netty-tcnative"),
+        (
+            &["Unsafe_AllocateMemory0", "java.nio.DirectByteBuffer.<init>", "sun.nio.ch.Util.getTemporaryDirectBuffer"],
+            "NIO temporary buffer",
+        ),
+        (&["java.nio.DirectByteBuffer.<init>", "sun.nio.ch.IOUtil.write"], "NIO temporary buffer"),
+        (
+            &["Unsafe_AllocateMemory0", "jdk.internal.misc.Unsafe.allocateMemory", "java.nio.DirectByteBuffer.<init>"],
+            "direct buffer",
+        ),
+        (&["java.nio.Bits.reserveMemory"], "direct buffer"),
+        (
+            &["Unsafe_AllocateMemory0", "jdk.internal.foreign.NativeMemorySegmentImpl.makeNativeSegment"],
+            "foreign memory",
+        ),
+        (
+            &["Unsafe_AllocateMemory0", "jdk.internal.misc.Unsafe.allocateMemory", "com.shop.OffHeap.grow"],
+            "direct buffer or Unsafe memory",
+        ),
+        (
+            &["LZ4_createStreamHC", "Java_net_jpountz_lz4_LZ4JNI", "net.jpountz.lz4.LZ4JNICompressor.compress"],
+            "lz4-java",
+        ),
+        (&["operator new", "org.xerial.snappy.SnappyNative.rawCompress"], "snappy-java"),
+        (&["ZSTD_createDCtx", "com.github.luben.zstd.ZstdInputStreamNoFinalizer.<init>"], "zstd-jni"),
+        (&["ZSTD_createDCtx_internal", "consume"], "zstd context"),
+        (&["ZSTD_createDStream", "consume"], "zstd context"),
+        (&["ZSTD_createCCtx", "produce"], "zstd context"),
+        (&["ZSTD_createCStream", "produce"], "zstd context"),
+        (&["LZ4F_createDecompressionContext", "read"], "lz4 frame context"),
+        (&["LZ4_createStream", "write"], "lz4 stream"),
+        (&["snappy::internal::WorkingMemory::WorkingMemory", "snappy::Compress"], "snappy"),
+        (&["BrotliDecoderCreateInstance", "open"], "brotli decoder"),
+        (&["BrotliEncoderCreateInstance", "open"], "brotli encoder"),
+        (&["lzma_stream_decoder", "open"], "xz"),
+        (&["rocksdb::LRUCacheShard::Insert", "rocksdb::BlockBasedTable::Get"], "RocksDB block cache"),
+        (&["rocksdb::BlockCacheTier::Insert"], "RocksDB block cache"),
+        (&["rocksdb::Arena::AllocateNewBlock", "rocksdb::MemTable::Add"], "RocksDB memtable"),
+        (&["rocksdb::DBIter::DBIter", "Java_org_rocksdb_RocksDB_iterator"], "RocksDB"),
+        (&["operator new", "org.rocksdb.ReadOptions.newReadOptions"], "RocksDB from Java"),
+        (&["faiss::IndexHNSW::add", "main"], "faiss index"),
+        (&["similarity::Hnsw::CreateIndex", "main"], "nmslib index"),
+        (&["com.sun.jna.Native.malloc", "com.sun.jna.Memory.<init>"], "JNA memory"),
+        (&["sqlite3MemMalloc", "open"], "SQLite"),
+        (&["PhaseChaitin::Register_Allocate", "Compile::Compile", "C2Compiler::compile_method"], "JIT compiler"),
+        (&["GraphBuilder::GraphBuilder", "Compiler::compile_method"], "JIT compiler"),
+        (&["Compilation::Compilation", "C1_Compiler::compile_method"], "JIT compiler"),
+        (&["Node::out_grow", "CompileBroker::compiler_thread_loop"], "JIT compiler"),
+        (&["JVMCIRuntime::initialize"], "JIT compiler (JVMCI)"),
+        (&["ClassFileParser::parse_methods", "SystemDictionary::resolve_class_from_stream"], "class metadata"),
+        (&["ClassLoaderData::ClassLoaderData"], "class metadata"),
+        (&["Metaspace::allocate"], "class metadata"),
+        (&["SymbolTable::do_add_if_needed"], "JVM symbols"),
+        (&["StringTable::do_intern"], "interned strings"),
+        (&["ThreadLocalStorage::thread"], "thread state"),
+        (&["JavaThread::JavaThread", "JVM_StartThread"], "thread state"),
+        (&["OtherRegionsTable::add_reference"], "G1 remembered sets"),
+        (&["G1CardSet::allocate_mem_object"], "G1 remembered sets"),
+        (&["JNIHandleBlock::allocate_block"], "JNI handles"),
+        (&["JvmtiEnv::Allocate"], "JVMTI agent"),
+        (&["JvmtiExport::post_class_file_load_hook"], "JVMTI agent"),
+        (&["NMTUtil::init"], "native memory tracking"),
+        (&["SSL_CTX_new", "accept"], "TLS context"),
+        (&["SSL_new", "accept"], "TLS session"),
+        (&["getaddrinfo", "connect_to"], "name resolution"),
+        (&["_dl_open_worker", "dlopen", "load_plugin"], "loaded library"),
+    ];
+
+    #[test]
+    fn each_known_cause_is_recognised() {
+        let mut used = std::collections::BTreeSet::new();
+        for (names, title) in SEEN {
+            let functions: Vec<Function> =
+                names.iter().map(|name| Function { name: (*name).into(), ..Function::default() }).collect();
+            let count = functions.len() as u32;
+            let culprits = Culprits::of(&Profile { functions, ..Profile::default() });
+            let found = culprits.recognise((0..count).map(FunctionId)).unwrap_or_else(|| panic!("{names:?}"));
+            assert_eq!(found.title, *title, "{names:?}");
+            used.insert(found.pattern);
+        }
+        let untested: Vec<_> = table().filter(|culprit| !used.contains(culprit.pattern)).collect();
+        assert!(untested.is_empty(), "no example for {untested:#?}");
     }
 
     #[test]

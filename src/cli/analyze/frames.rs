@@ -30,7 +30,11 @@ impl Kinds {
     /// Looks every function up.
     pub(crate) fn of(profile: &Profile) -> Kinds {
         let table = Table::read();
-        Kinds { kinds: profile.functions.iter().map(|function| table.kind(function)).collect() }
+        let kind = |function| match table.kind(function) {
+            Kind::Glue if profile.shows_glue => Kind::System,
+            kind => kind,
+        };
+        Kinds { kinds: profile.functions.iter().map(kind).collect() }
     }
 
     /// The kind of a function of that profile.
@@ -126,6 +130,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::profile::location::{Location, LocationId};
 
     fn kind(name: &str, library: &str, origin: Origin) -> Kind {
         Table::read().kind(&Function { name: name.into(), library: library.into(), origin, ..Function::default() })
@@ -142,6 +147,23 @@ mod tests {
         assert_eq!(kind("java.util.zip.Inflater.init", "", Origin::Java), Kind::System);
         assert_eq!(kind("[Java code]", "", Origin::Unknown), Kind::Own);
         assert_eq!(kind("server+0x12", "server", Origin::Unknown), Kind::System);
+    }
+
+    #[test]
+    fn glue_is_folded_unless_the_reader_wants_it() {
+        let names = ["malloc", "os::malloc", "Unsafe_AllocateMemory0", "java.nio.ByteBuffer.allocateDirect"];
+        let function = |name: &&str| Function { name: (*name).into(), origin: Origin::Native, ..Function::default() };
+        let line = |n: u32| Line { function: FunctionId(n), line: 0 };
+        let location = |n| Location { address: 0, mapping: None, lines: vec![line(n)] };
+        let mut profile = Profile {
+            functions: names.iter().map(function).collect(),
+            locations: (0..4).map(location).collect(),
+            ..Profile::default()
+        };
+        let sample = Sample { stack: (0..4).map(LocationId).collect(), ..Sample::default() };
+        assert_eq!(Kinds::of(&profile).visible(&profile, &sample), [line(2), line(3)]);
+        profile.shows_glue = true;
+        assert_eq!(Kinds::of(&profile).visible(&profile, &sample), [0, 1, 2, 3].map(line));
     }
 
     #[test]

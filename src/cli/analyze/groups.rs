@@ -9,6 +9,7 @@ use crate::cli::profile::Profile;
 use crate::cli::profile::location::{Function, FunctionId, Origin};
 use crate::cli::profile::sample::Estimate;
 use crate::cli::profile::series::Series;
+use crate::wire::ages::Ages;
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
@@ -27,6 +28,19 @@ pub(crate) enum By {
     Package,
     /// A library or program anywhere in the stack
     Library,
+    /// The thread that allocated
+    Thread,
+    /// A whole call stack, or its first frames with --depth (rows do not overlap)
+    Stack,
+}
+
+/// What makes stacks one row, in full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rows {
+    /// The kind of row.
+    pub(crate) by: By,
+    /// Of [`By::Stack`]: frames from the allocation on that tell rows apart; all where there is no number.
+    pub(crate) depth: Option<usize>,
 }
 
 /// One row.
@@ -38,6 +52,8 @@ pub(crate) struct Group {
     pub(crate) value: Estimate,
     /// Live bytes in each dump.
     pub(crate) bytes: Vec<f64>,
+    /// How old its objects are, where the last dump tells it.
+    pub(crate) ages: Ages,
 }
 
 /// What a row stands for; its words are made only for rows that are shown.
@@ -51,7 +67,8 @@ pub(crate) enum What {
 
 impl Group {
     fn new(name: &str, dumps: usize) -> Group {
-        Group { what: What::Name(name.to_owned()), value: Estimate::default(), bytes: vec![0.0; dumps] }
+        let what = What::Name(name.to_owned());
+        Group { what, value: Estimate::default(), bytes: vec![0.0; dumps], ages: Ages::default() }
     }
 
     /// Its name in words.
@@ -72,10 +89,16 @@ impl Group {
 }
 
 /// All rows, in no order.
-pub(crate) fn groups(series: &Series, by: By) -> Vec<Group> {
-    if by == By::Site {
-        let group = |site: Site| Group { value: site.value, bytes: site.bytes.clone(), what: What::Site(site) };
-        return sites(series).into_iter().map(group).collect();
+pub(crate) fn groups(series: &Series, Rows { by, depth }: Rows) -> Vec<Group> {
+    if matches!(by, By::Site | By::Stack) {
+        let group = |mut site: Site| Group {
+            value: site.value,
+            bytes: std::mem::take(&mut site.bytes),
+            ages: std::mem::take(&mut site.ages),
+            what: What::Site(site),
+        };
+        let depth = (by == By::Stack).then_some(depth.unwrap_or(usize::MAX));
+        return sites(series, depth).into_iter().map(group).collect();
     }
     let kinds = Kinds::of(&series.profile);
     let shown = |id: usize| kinds.kind(FunctionId(u32::try_from(id).unwrap_or(u32::MAX))) != Kind::Glue;
@@ -92,6 +115,7 @@ pub(crate) fn groups(series: &Series, by: By) -> Vec<Group> {
         for name in names {
             let row = rows.entry(name).or_insert_with(|| Group::new(name, series.dumps.len()));
             row.value += sample.value;
+            sample.ages.iter().for_each(|ages| row.ages.add(ages));
             for (dump, value) in history {
                 row.bytes.get_mut(*dump).into_iter().for_each(|sum| *sum += value.bytes);
             }
@@ -108,10 +132,12 @@ fn functions<'a>(
 }
 
 /// The row that a function belongs to.
-fn key(function: &Function, by: By) -> Option<String> {
+pub(super) fn key(function: &Function, by: By) -> Option<String> {
     let scope = |name: &str, separator: &str| name.rsplit_once(separator).map(|(scope, _)| scope.to_owned());
     match (by, function.origin) {
-        (By::Function | By::Site, _) => Some(function.name.clone()),
+        (By::Thread, origin) => Some(function.name.clone()).filter(|_| origin == Origin::Thread),
+        (_, Origin::Thread) => None,
+        (By::Function | By::Site | By::Stack, _) => Some(function.name.clone()),
         (By::Library, _) => Some(function.library.clone()).filter(|library| !library.is_empty()),
         (By::Class, Origin::Java) => scope(&function.name, "."),
         (By::Class, _) => scope(&function.name, "::"),
@@ -134,5 +160,8 @@ mod tests {
         assert_eq!(key(&native, By::Class).as_deref(), Some("os::Linux"));
         assert_eq!(key(&native, By::Library).as_deref(), Some("libjvm.so"));
         assert_eq!(key(&native, By::Package), None);
+        let thread = Function { name: "thread main".into(), origin: Origin::Thread, ..Function::default() };
+        assert_eq!((key(&thread, By::Thread).as_deref(), key(&native, By::Thread)), (Some("thread main"), None));
+        assert_eq!((key(&thread, By::Function), key(&thread, By::Class)), (None, None));
     }
 }

@@ -2,16 +2,21 @@
 //!
 //! The JSON form is a promise like that of `report`.
 
-use super::culprits::Culprits;
-use super::groups::{By, Group, What, groups};
-use super::report::{DumpFacts, Hint, Process, dump_facts, process};
-use super::trend::{Trend, Verdict};
-use crate::cli::profile::Profile;
+use super::ages::AgeFacts;
+use super::groups::{By, Group, Rows, groups};
+use super::outlook::{Known, Outlook, Place};
+use super::report::{DumpFacts, Process, account, dump_facts, process};
+use super::rows::{Hint, Judge, Row};
+use super::trend::Trend;
+use super::verdict::Judgement;
 use crate::cli::profile::series::Series;
+use crate::cli::profile::shape::Metric;
 use serde::Serialize;
 
 /// Rows kept of a profile of any size.
 const ROWS: usize = 2000;
+/// Places kept that are no suspects.
+const OTHERS: usize = 10;
 
 /// The change of one series.
 #[derive(Debug, Serialize)]
@@ -26,14 +31,22 @@ pub(crate) struct Growth {
     pub(crate) period_bytes: u64,
     /// Whether slopes are per second (else per dump).
     pub(crate) has_times: bool,
+    /// What stands in the place of bytes: with a count, all `bytes` but those of `dumps` and `outlook` are objects, and `objects` bytes.
+    pub(crate) metric: Metric,
     /// What a row is.
     pub(crate) by: By,
+    /// Of stacks: how many frames tell rows apart.
+    pub(crate) depth: Option<usize>,
     /// All live bytes.
     pub(crate) total: Trend,
     /// Live bytes of each dump.
     pub(crate) history: Vec<f64>,
+    /// The verdict on the whole.
+    pub(crate) outlook: Outlook,
     /// Biggest growth first, biggest loss last.
     pub(crate) rows: Vec<GrowthRow>,
+    /// Of suspects: the biggest places that are none.
+    pub(crate) others: Vec<GrowthRow>,
 }
 
 /// One row of it.
@@ -45,8 +58,12 @@ pub(crate) struct GrowthRow {
     pub(crate) frames: Vec<String>,
     /// Live objects in the last dump.
     pub(crate) objects: f64,
-    /// The judgement.
+    /// Live bytes over the series.
     pub(crate) trend: Trend,
+    /// What it is.
+    pub(crate) judgement: Judgement,
+    /// How old its objects are, where the last dump tells it.
+    pub(crate) ages: Option<AgeFacts>,
     /// Live bytes in each dump.
     pub(crate) history: Vec<f64>,
     /// What such a row usually is.
@@ -55,60 +72,69 @@ pub(crate) struct GrowthRow {
 
 impl Growth {
     /// Works it out for a named series. Rows that never held anything are left out.
-    pub(crate) fn of(series: &Series, by: By) -> Growth {
-        let seconds = series.seconds();
-        let has_times = seconds.is_some();
-        let times = seconds.unwrap_or_else(|| (0..series.dumps.len()).map(|n| n as f64).collect());
+    pub(crate) fn of(series: &Series, kind: Rows) -> Growth {
+        let judge = Judge::of(series);
         let history: Vec<f64> = series.dumps.iter().map(|dump| dump.total.bytes).collect();
         let period_bytes = series.profile.period_bytes;
+        let (total, rows) = (judge.trend(&history, series.profile.total()), rows(series, kind, &judge));
+        let metadata = &series.profile.metadata;
+        let account = account(metadata, series.profile.metric, series.profile.total());
+        let places =
+            rows.iter().map(|row| Place { trend: &row.trend, judgement: &row.judgement, ages: row.ages.as_ref() });
+        let known = Known {
+            series,
+            has_times: judge.has_times,
+            total: &total,
+            places: places.collect(),
+            account: account.as_ref(),
+        };
+        let outlook = known.outlook();
         Growth {
             schema: 1,
             process: process(series),
             dumps: series.dumps.iter().map(dump_facts).collect(),
             period_bytes,
-            has_times,
-            by,
-            total: Trend::of(&times, &history, period_bytes),
+            has_times: judge.has_times,
+            metric: series.profile.metric,
+            by: kind.by,
+            depth: kind.depth,
+            total,
             history,
-            rows: rows(series, by, &times),
+            outlook,
+            rows,
+            others: Vec::new(),
         }
     }
 
-    /// Keeps what grows, and kept growing for most of the time: the suspects.
+    /// Keeps what leaks, or grows and may: the suspects, the fastest first; and the biggest of the others.
     pub(crate) fn retain_suspects(&mut self) {
-        self.rows.retain(|row| row.trend.verdict == Verdict::Grows && row.trend.rising >= 0.6);
+        let is_suspect = |row: &GrowthRow| row.judgement.verdict.is_suspect();
+        let (suspects, others) = std::mem::take(&mut self.rows).into_iter().partition(is_suspect);
+        (self.rows, self.others) = (suspects, others);
+        let rate = |row: &GrowthRow| row.judgement.rate.unwrap_or(row.trend.slope);
+        self.rows.sort_by(|a, b| rate(b).total_cmp(&rate(a)));
+        self.others.sort_by(|a, b| b.trend.last_bytes.total_cmp(&a.trend.last_bytes));
+        self.others.truncate(OTHERS);
     }
 }
 
 /// All rows, biggest growth first. Of tens of thousands only the ends of the list are shown anywhere:
 /// rows that changed least are left out.
-fn rows(series: &Series, by: By, times: &[f64]) -> Vec<GrowthRow> {
-    let profile = &series.profile;
-    let judge = |group: Group| (Trend::of(times, &group.bytes, profile.period_bytes), group);
-    let mut judged: Vec<(Trend, Group)> = groups(series, by).into_iter().map(judge).collect();
+fn rows(series: &Series, kind: Rows, judge: &Judge<'_>) -> Vec<GrowthRow> {
+    let mut judged: Vec<(Trend, Group)> =
+        groups(series, kind).into_iter().map(|group| (judge.trend(&group.bytes, group.value), group)).collect();
     judged.retain(|(_, group)| group.bytes.iter().any(|bytes| *bytes >= 0.5));
-    judged.sort_by(|(a, _), (b, _)| b.change_bytes().abs().total_cmp(&a.change_bytes().abs()));
+    // One dump changes nothing; then size is what counts.
+    let weight = |trend: &Trend| if series.dumps.len() < 2 { trend.last_bytes } else { trend.change_bytes().abs() };
+    judged.sort_by(|(a, _), (b, _)| weight(b).total_cmp(&weight(a)));
     judged.truncate(ROWS);
-    let culprits = Culprits::of(profile);
-    let mut rows: Vec<GrowthRow> =
-        judged.into_iter().map(|(trend, group)| row(profile, &culprits, trend, group)).collect();
-    rows.sort_by(|a, b| {
-        b.trend.change_bytes().total_cmp(&a.trend.change_bytes()).then_with(|| a.frames.cmp(&b.frames))
-    });
-    rows
-}
-
-fn row(profile: &Profile, culprits: &Culprits, trend: Trend, group: Group) -> GrowthRow {
-    let culprit = match &group.what {
-        What::Site(site) => culprits.recognise(site.frames.iter().map(|line| line.function)),
-        What::Name(name) => culprits.of_name(name),
+    let row = |(trend, group): (Trend, Group)| {
+        let Row { judgement, ages, hint } = judge.row(&group, &trend);
+        let (label, frames) = (group.label(&series.profile), group.frames(&series.profile));
+        GrowthRow { label, frames, objects: group.value.objects, trend, judgement, ages, history: group.bytes, hint }
     };
-    GrowthRow {
-        label: group.label(profile),
-        frames: group.frames(profile),
-        objects: group.value.objects,
-        trend,
-        history: group.bytes,
-        hint: culprit.map(|culprit| Hint { title: culprit.title, advice: culprit.advice }),
-    }
+    let mut rows: Vec<GrowthRow> = judged.into_iter().map(row).collect();
+    let change = |row: &GrowthRow| row.trend.change_bytes();
+    rows.sort_by(|a, b| change(b).total_cmp(&change(a)).then_with(|| a.frames.cmp(&b.frames)));
+    rows
 }

@@ -3,13 +3,20 @@
 //! The JSON form is a promise: fields may be added under the same `schema`, and never change their
 //! meaning. Bytes and objects are unbiased estimates; `counts` are the dump's own numbers.
 
-use super::culprits::Culprits;
-use super::sites::{Site, sites};
+use super::ages::AgeFacts;
+use super::groups::{By, Group, Rows, What, groups};
+use super::outlook::{Known, Outlook, Place};
+use super::rows::{Hint, Judge, Row};
+use super::rss::Account;
+use super::sites::Site;
 use super::trend::Trend;
-use crate::cli::profile::location::Origin;
-use crate::cli::profile::sample::standard_error;
+use super::verdict::Judgement;
+use crate::cli::profile::location::{Line, Origin};
+use crate::cli::profile::metadata::Metadata;
+use crate::cli::profile::sample::{Estimate, standard_error};
 use crate::cli::profile::series::{Dump, Series};
-use crate::cli::symbolize::{Module, Source};
+use crate::cli::profile::shape::Metric;
+use crate::cli::symbolize::Module;
 use serde::Serialize;
 
 /// Sites kept of a profile of any size.
@@ -36,6 +43,8 @@ pub(crate) struct Report {
     pub(crate) error_bytes: f64,
     /// Resident memory, when the dump tells it.
     pub(crate) rss_bytes: Option<u64>,
+    /// Classes of that, where somebody looked.
+    pub(crate) rss: Option<Account>,
     /// Samples that the tap lost.
     pub(crate) lost_samples: u64,
     /// How the recorded stacks ended: (reason, number of walks).
@@ -48,6 +57,14 @@ pub(crate) struct Report {
     pub(crate) has_times: bool,
     /// All live bytes over the series.
     pub(crate) trend: Trend,
+    /// The verdict on the whole.
+    pub(crate) outlook: Outlook,
+    /// What stands in the place of bytes: with a count, all `bytes` but those of `rss` and `outlook` are objects, and `objects` bytes.
+    pub(crate) metric: Metric,
+    /// What a site is.
+    pub(crate) by: By,
+    /// Of stacks: how many frames tell rows apart.
+    pub(crate) depth: Option<usize>,
     /// Where it was allocated, biggest first.
     pub(crate) sites: Vec<SiteFacts>,
     /// How many smaller sites are not among them.
@@ -99,20 +116,24 @@ pub(crate) struct SiteFacts {
     pub(crate) stacks: usize,
     /// Live bytes over the series.
     pub(crate) trend: Trend,
+    /// What it is.
+    pub(crate) judgement: Judgement,
+    /// How old its objects are, where the last dump tells it.
+    pub(crate) ages: Option<AgeFacts>,
     /// Live bytes in each dump.
     pub(crate) history: Vec<f64>,
+    /// What such a row usually is.
+    pub(crate) hint: Option<Hint>,
     /// Leaf first.
     pub(crate) frames: Vec<Frame>,
     /// What it is, in words: who allocated, and the first own frame.
     pub(crate) label: String,
     /// Index of the first frame that is neither runtime nor system library.
     pub(crate) own_frame: Option<usize>,
-    /// What such a site usually is.
-    pub(crate) hint: Option<Hint>,
 }
 
 /// One frame of a site.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Frame {
     /// Its function.
     pub(crate) name: String,
@@ -124,15 +145,6 @@ pub(crate) struct Frame {
     pub(crate) line: u32,
     /// Whether it is a Java method.
     pub(crate) is_java: bool,
-}
-
-/// A known cause.
-#[derive(Debug, Serialize)]
-pub(crate) struct Hint {
-    /// What it is.
-    pub(crate) title: &'static str,
-    /// What to do.
-    pub(crate) advice: &'static str,
 }
 
 /// Where the names of a file came from.
@@ -149,17 +161,32 @@ pub(crate) struct ModuleFacts {
 }
 
 impl Report {
-    /// Works out the answer for a symbolised series.
+    /// Works out the answer for a symbolised series, in places.
+    #[cfg(test)]
     pub(crate) fn of(series: &Series, modules: &[Module]) -> Report {
-        let seconds = series.seconds();
-        let times = seconds.clone().unwrap_or_else(|| (0..series.dumps.len()).map(|n| n as f64).collect());
+        Report::by(series, modules, Rows::default())
+    }
+
+    /// Works out the answer for a symbolised series, in rows of this kind.
+    pub(crate) fn by(series: &Series, modules: &[Module], kind: Rows) -> Report {
+        let judge = Judge::of(series);
         let period = series.profile.period_bytes;
         let totals: Vec<f64> = series.dumps.iter().map(|dump| dump.total.bytes).collect();
         let total = series.last().map(|dump| dump.total).unwrap_or_default();
         let metadata = &series.profile.metadata;
-        let all = sites(series);
-        let shown = all.len().min(SITES);
-        let culprits = Culprits::of(&series.profile);
+        let trend = judge.trend(&totals, total);
+        let (sites, other_sites) = sites(series, kind, &judge);
+        let rss = account(metadata, series.profile.metric, total);
+        let places =
+            sites.iter().map(|site| Place { trend: &site.trend, judgement: &site.judgement, ages: site.ages.as_ref() });
+        let known = Known {
+            series,
+            has_times: judge.has_times,
+            total: &trend,
+            places: places.collect(),
+            account: rss.as_ref(),
+        };
+        let outlook = known.outlook();
         Report {
             schema: 1,
             process: process(series),
@@ -168,16 +195,21 @@ impl Report {
             bytes: total.bytes,
             objects: total.objects,
             stacks: series.last().map_or(0, |dump| dump.stacks),
-            error_bytes: standard_error(total.bytes, period),
+            error_bytes: standard_error(total.bytes, judge.period(total)),
             rss_bytes: metadata.rss_bytes,
             lost_samples: metadata.lost_total(),
             stack_ends: metadata.stack_ends.iter().map(|(end, number)| (end.word(), *number)).collect(),
             profiler_ns: metadata.profiler_ns,
             tables_bytes: metadata.tables_bytes,
-            has_times: seconds.is_some(),
-            trend: Trend::of(&times, &totals, period),
-            other_sites: all.get(shown..).map_or(0, |rest| rest.iter().filter(|site| site.value.bytes >= 0.5).count()),
-            sites: all.iter().take(shown).map(|site| site_facts(series, &culprits, site, &times)).collect(),
+            has_times: judge.has_times,
+            outlook,
+            trend,
+            metric: series.profile.metric,
+            by: kind.by,
+            depth: kind.depth,
+            other_sites,
+            sites,
+            rss,
             modules: modules.iter().map(module_facts).collect(),
         }
     }
@@ -210,44 +242,69 @@ pub(super) fn dump_facts(dump: &Dump) -> DumpFacts {
     }
 }
 
-fn site_facts(series: &Series, culprits: &Culprits, site: &Site, times: &[f64]) -> SiteFacts {
-    let frames: Vec<Frame> = site
-        .frames
-        .iter()
-        .filter_map(|line| {
-            let function = series.profile.function(line.function)?;
-            Some(Frame {
-                name: function.name.clone(),
-                library: function.library.clone(),
-                file: function.file.clone(),
-                line: line.line,
-                is_java: function.origin == Origin::Java,
-            })
-        })
-        .collect();
-    let hint = culprits.recognise(site.frames.iter().map(|line| line.function));
-    let total = series.last().map_or(0.0, |dump| dump.total.bytes);
-    SiteFacts {
-        bytes: site.value.bytes,
-        objects: site.value.objects,
-        share: if total > 0.0 { site.value.bytes / total } else { 0.0 },
-        stacks: site.stacks,
-        trend: Trend::of(times, &site.bytes, series.profile.period_bytes),
-        history: site.bytes.clone(),
-        frames,
-        label: site.label(&series.profile),
-        own_frame: site.own,
-        hint: hint.map(|culprit| Hint { title: culprit.title, advice: culprit.advice }),
+/// Classes of the resident memory; what of malloc is live is known if that is what was measured.
+pub(super) fn account(metadata: &Metadata, metric: Metric, total: Estimate) -> Option<Account> {
+    let account = Account::of_metadata(&metadata.rss_classes)?;
+    match metric {
+        Metric::InuseBytes => Some(account.with_live(total.bytes)),
+        Metric::InuseCount => Some(account.with_live(total.objects)),
+        Metric::AllocBytes | Metric::AllocCount => Some(account),
     }
 }
 
-fn module_facts(module: &Module) -> ModuleFacts {
-    let source = match &module.source {
-        Source::SymbolTable => "symbol table".to_owned(),
-        Source::Exports => "exported symbols only (stripped)".to_owned(),
-        Source::DebugFile(path) => format!("debug file {}", path.display()),
-        Source::Metadata => "recorded in the dump".to_owned(),
-        Source::Nothing(why) => format!("none: {why}"),
+/// The biggest sites, and how many smaller ones there are.
+fn sites(series: &Series, kind: Rows, judge: &Judge<'_>) -> (Vec<SiteFacts>, usize) {
+    let mut all = groups(series, kind);
+    if !matches!(kind.by, By::Site | By::Stack) {
+        all.sort_by(|a, b| {
+            let by_size = b.value.bytes.total_cmp(&a.value.bytes);
+            by_size.then_with(|| a.label(&series.profile).cmp(&b.label(&series.profile)))
+        });
+    }
+    let shown = all.len().min(SITES);
+    let rest = all.get(shown..).unwrap_or(&[]).iter().filter(|group| group.value.bytes >= 0.5).count();
+    (all.iter().take(shown).map(|group| site_facts(series, judge, group)).collect(), rest)
+}
+
+fn site_facts(series: &Series, judge: &Judge<'_>, group: &Group) -> SiteFacts {
+    let (frames, stacks, own_frame) = match &group.what {
+        What::Site(site) => (frames(series, site), site.stacks, site.own),
+        What::Name(name) => (vec![Frame { name: name.clone(), ..Frame::default() }], 0, None),
     };
+    let total = series.last().map_or(0.0, |dump| dump.total.bytes);
+    let trend = judge.trend(&group.bytes, group.value);
+    let Row { judgement, ages, hint } = judge.row(group, &trend);
+    SiteFacts {
+        bytes: group.value.bytes,
+        objects: group.value.objects,
+        share: if total > 0.0 { group.value.bytes / total } else { 0.0 },
+        stacks,
+        trend,
+        judgement,
+        ages,
+        history: group.bytes.clone(),
+        hint,
+        frames,
+        label: group.label(&series.profile),
+        own_frame,
+    }
+}
+
+fn frames(series: &Series, site: &Site) -> Vec<Frame> {
+    let frame = |line: &Line| {
+        let function = series.profile.function(line.function)?;
+        Some(Frame {
+            name: function.name.clone(),
+            library: function.library.clone(),
+            file: function.file.clone(),
+            line: line.line,
+            is_java: function.origin == Origin::Java,
+        })
+    };
+    site.frames.iter().filter_map(frame).collect()
+}
+
+fn module_facts(module: &Module) -> ModuleFacts {
+    let source = module.source.to_string();
     ModuleFacts { path: module.path.clone(), places: module.places, named: module.named, source }
 }

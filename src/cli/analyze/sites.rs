@@ -9,6 +9,7 @@ use crate::cli::profile::Profile;
 use crate::cli::profile::location::{FunctionId, Line};
 use crate::cli::profile::sample::{Estimate, Sample};
 use crate::cli::profile::series::Series;
+use crate::wire::ages::Ages;
 use rustc_hash::FxHashMap;
 
 /// Callers of the first own frame that still tell sites apart.
@@ -31,25 +32,29 @@ pub(crate) struct Site {
     pub(crate) bytes: Vec<f64>,
     /// How many different stacks it stands for.
     pub(crate) stacks: usize,
-    /// Live bytes of the biggest of them.
-    biggest: f64,
+    /// How old its objects are, where the last dump tells it.
+    pub(crate) ages: Ages,
+    /// The biggest of its stacks: index of a sample.
+    pub(crate) biggest: usize,
+    /// Live bytes of that.
+    biggest_bytes: f64,
 }
 
-/// The sites of a series, biggest in the last dump first.
-pub(crate) fn sites(series: &Series) -> Vec<Site> {
+/// The sites of a series, biggest in the last dump first; or rows of so many frames.
+pub(crate) fn sites(series: &Series, depth: Option<usize>) -> Vec<Site> {
     let kinds = Kinds::of(&series.profile);
     let mut rows: FxHashMap<Vec<FunctionId>, Site> = FxHashMap::default();
     let (mut frames, mut key) = (Vec::new(), Vec::new());
     for (index, sample) in series.profile.samples.iter().enumerate() {
-        let own = cut(&kinds, series, sample, &mut frames);
+        let own = cut(&kinds, series, sample, depth, &mut frames);
         key.clear();
         key.extend(frames.iter().map(|line: &Line| line.function));
         let history = series.history.get(index).map_or(&[][..], Vec::as_slice);
         match rows.get_mut(&key) {
-            Some(site) => site.add(sample.value, history, &frames),
+            Some(site) => site.add(index, sample, history, &frames),
             None => {
                 let mut site = Site::new(frames.clone(), own, series.dumps.len());
-                site.add(sample.value, history, &frames);
+                site.add(index, sample, history, &frames);
                 rows.insert(key.clone(), site);
             }
         }
@@ -61,19 +66,30 @@ pub(crate) fn sites(series: &Series) -> Vec<Site> {
 
 impl Site {
     fn new(frames: Vec<Line>, own: Option<usize>, dumps: usize) -> Site {
-        Site { frames, own, value: Estimate::default(), bytes: vec![0.0; dumps], stacks: 0, biggest: -1.0 }
+        let value = Estimate::default();
+        Site {
+            frames,
+            own,
+            value,
+            bytes: vec![0.0; dumps],
+            stacks: 0,
+            ages: Ages::default(),
+            biggest: 0,
+            biggest_bytes: -1.0,
+        }
     }
 
-    fn add(&mut self, value: Estimate, history: &[(usize, Estimate)], frames: &[Line]) {
-        self.value += value;
+    fn add(&mut self, index: usize, sample: &Sample, history: &[(usize, Estimate)], frames: &[Line]) {
+        self.value += sample.value;
         self.stacks += 1;
         for (dump, value) in history {
             if let Some(sum) = self.bytes.get_mut(*dump) {
                 *sum += value.bytes;
             }
         }
-        if value.bytes > self.biggest {
-            self.biggest = value.bytes;
+        sample.ages.iter().for_each(|ages| self.ages.add(ages));
+        if sample.value.bytes > self.biggest_bytes {
+            (self.biggest, self.biggest_bytes) = (index, sample.value.bytes);
             self.frames.clear();
             self.frames.extend_from_slice(frames);
         }
@@ -104,14 +120,20 @@ impl Site {
     }
 }
 
-/// Reads the frames of a stack's site. Returns where the first own frame stands.
-fn cut(kinds: &Kinds, series: &Series, sample: &Sample, frames: &mut Vec<Line>) -> Option<usize> {
+/// Reads the frames of a stack's site, or so many. Returns where the first own frame stands.
+fn cut(kinds: &Kinds, series: &Series, sample: &Sample, depth: Option<usize>, frames: &mut Vec<Line>) -> Option<usize> {
     let mut own = None;
     let is_enough = |position: usize, kind: Kind| {
         own = own.or((kind == Kind::Own).then_some(position));
-        own.map_or(position + 1 >= DEPTH_MAX, |own| position >= own + CALLERS)
+        match depth {
+            Some(depth) => position + 1 >= depth,
+            None => own.map_or(position + 1 >= DEPTH_MAX, |own| position >= own + CALLERS),
+        }
     };
     kinds.visible_until(&series.profile, sample, is_enough, frames);
+    if depth.is_some() {
+        return own;
+    }
     let Some(own) = own else {
         frames.truncate(DEPTH_WITHOUT_OWN);
         return None;

@@ -227,7 +227,7 @@ mod tests {
             builder.add(name.into(), None, heap_v2::parse(text.as_bytes()).unwrap());
         }
         let mut series = builder.finish();
-        symbolize::symbolize(&mut series.profile, &symbolize::Options::default());
+        symbolize::symbolize(&mut series.profile, &symbolize::Options::default(), &mut |_, _| {});
         series
     }
 

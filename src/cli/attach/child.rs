@@ -70,6 +70,16 @@ pub(crate) fn run(
     Ok((child.id(), end))
 }
 
+/// Sends a signal to a process that was looked at just before.
+pub(super) fn send(pid: u32, signal: libc::c_int) -> io::Result<()> {
+    let pid = libc::pid_t::try_from(pid).map_err(|_| io::Error::from(io::ErrorKind::NotFound))?;
+    // SAFETY: plain system call, no memory is passed.
+    match unsafe { libc::kill(pid, signal) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Everything that `execve` needs, made before `fork` because afterwards nothing may allocate.
 struct Image {
     path: CString,

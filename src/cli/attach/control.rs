@@ -3,10 +3,12 @@
 //! The request is written with plain writes to a file on tmpfs, which the tap has mapped; its keeper looks once
 //! a second. Who may open the file for writing is decided by the kernel: its owner, and root.
 
+use super::beneath;
 use crate::wire::control::{ANSWER, ARGUMENT, BYTES, MAGIC, Outcome, PATH, PATH_BYTES, REQUEST, RESULT, VERB, Verb};
 use anyhow::{Context, Result, bail};
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -34,15 +36,8 @@ pub(crate) fn ask(control: &Path, verb: Verb, argument: u64) -> Result<Answer> {
 }
 
 fn ask_for(control: &Path, verb: Verb, argument: u64, patience: Duration) -> Result<Answer> {
-    let open =
-        OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(control);
-    let file = open.with_context(|| {
-        format!(
-            "opening {} (it is there once the process is significant; only its user and root may)",
-            control.display()
-        )
-    })?;
-    if !file.metadata()?.is_file() || word(&file, 0)? != MAGIC {
+    let file = beneath::open(control, true).map_err(|error| refusal(control, error))?;
+    if word(&file, 0)? != MAGIC {
         bail!("{} is not a control file", control.display());
     }
     let deadline = Instant::now() + patience;
@@ -60,6 +55,15 @@ fn ask_for(control: &Path, verb: Verb, argument: u64, patience: Duration) -> Res
         bail!("{} holds an answer of another version of heaptap", control.display());
     };
     Ok(Answer { outcome, path: path(&file)? })
+}
+
+fn refusal(control: &Path, error: io::Error) -> anyhow::Error {
+    let why = match error.kind() {
+        io::ErrorKind::PermissionDenied => "it belongs to another user: only that user and root may control it",
+        io::ErrorKind::NotFound => "its helper thread has not started yet, or has ended",
+        _ => "it cannot be controlled",
+    };
+    anyhow::Error::new(error).context(format!("{why}: opening {}", control.display()))
 }
 
 fn wait(deadline: Instant, what: &str) -> Result<()> {
@@ -117,7 +121,7 @@ mod tests {
         let path = control("answered", &[(0, MAGIC)]);
         let answering = path.clone();
         let tap = thread::spawn(move || {
-            let file = OpenOptions::new().read(true).write(true).open(answering).unwrap();
+            let file = File::options().read(true).write(true).open(answering).unwrap();
             while word(&file, REQUEST).unwrap() == 0 {
                 thread::sleep(Duration::from_millis(1));
             }
@@ -138,6 +142,7 @@ mod tests {
         let path = control("other", &[]);
         assert!(ask(&path, Verb::Dump, 0).unwrap_err().to_string().contains("not a control file"));
         std::fs::remove_file(&path).unwrap();
-        assert!(ask(&path, Verb::Dump, 0).is_err());
+        let error = ask(&path, Verb::Dump, 0).unwrap_err().to_string();
+        assert!(error.contains("has not started yet"), "{error}");
     }
 }

@@ -64,7 +64,8 @@ fn interpreter_of_script(path: &Path) -> Result<Option<PathBuf>> {
     }
 }
 
-fn check_binary(path: &Path) -> Result<()> {
+/// The same for a program that is no script.
+pub(crate) fn check_binary(path: &Path) -> Result<()> {
     let shown = path.display();
     let elf = match Elf::open(path) {
         Ok(elf) => elf,

@@ -1,120 +1,101 @@
-//! Live regions: found by pid, read from outside without the process's help, alive or dead.
+//! What a region or a mirror holds, read from outside without the process's help, alive or dead.
 //!
-//! A tapped process keeps its profile in a file on tmpfs (`wire::live`). It is read twice in a row: what is
-//! the same in both copies was whole in the first. Nothing in the file is trusted further than its layout
-//! check goes.
+//! A region of a living process is read twice in a row (`wire::live`): what is the same in both copies was whole in
+//! the first. Nothing in the file is trusted further than its layout check goes.
 
+use super::lives::Found;
+use super::{beneath, memory};
 use crate::wire::heap_v2::{self, Surroundings};
-use crate::wire::live::Copies;
-use crate::wire::live::layout::{HEADER_WORDS, Layout, MAGIC, SectionId};
+use crate::wire::live::counters::{self, Counter};
+use crate::wire::live::layout::{Layout, MAGIC};
 use crate::wire::live::snapshot::Snapshot;
+use crate::wire::live::{Copies, copy};
+use crate::wire::time;
 use anyhow::{Context, Result, bail};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::Read;
-use std::ops::Range;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+use std::time::SystemTime;
 
-/// Largest region that is read, bytes.
+/// Largest file that is read, bytes.
 const MOST_BYTES: u64 = 16 << 30;
-/// Where tapped processes keep their regions, one directory a user.
-const PLACE: &str = "/dev/shm";
+/// Largest mirror: it holds what is live, and a region that is full holds hardly more.
+const MOST_MIRROR_BYTES: u64 = 4 << 30;
 
-/// A region file and whose it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Found {
-    /// The file.
-    pub(crate) path: PathBuf,
-    /// Process id as the process sees itself.
-    pub(crate) pid: u32,
-    /// Whether the process has it mapped now.
-    pub(crate) is_alive: bool,
-}
-
-/// The region of a process: of the living one, else of the last one of that pid that ended without its final dump.
-pub(crate) fn of_process(pid: u32) -> Result<Found> {
-    if let Some(path) = mapped_by(pid) {
-        return Ok(Found { path, pid, is_alive: true });
-    }
-    let left = all().into_iter().filter(|found| found.pid == pid && !found.is_alive);
-    let age = |found: &Found| fs::metadata(&found.path).and_then(|metadata| metadata.modified()).ok();
-    match left.max_by_key(age) {
-        Some(found) => Ok(found),
-        None if Path::new(&format!("/proc/{pid}")).exists() => bail!(
-            "process {pid} has no live profile: not started under heaptap, nothing sampled yet, or no tmpfs at {PLACE} \
-             (its dumps can still be read: heaptap report FILES)"
-        ),
-        None => {
-            bail!("there is no process {pid}, and no profile of one that was killed; `heaptap ps` lists what there is")
-        }
-    }
-}
-
-/// All regions of this machine that can be seen.
-pub(crate) fn all() -> Vec<Found> {
-    let mut found: Vec<Found> =
-        users().iter().flat_map(|directory| files(directory)).filter_map(|path| look(&path)).collect();
-    found.sort_by(|a, b| (a.pid, &a.path).cmp(&(b.pid, &b.path)));
-    found
-}
-
-fn users() -> Vec<PathBuf> {
-    let is_ours = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("heaptap-"));
-    files(Path::new(PLACE)).into_iter().filter(is_ours).collect()
-}
-
-fn files(directory: &Path) -> Vec<PathBuf> {
-    fs::read_dir(directory).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect()
-}
-
-/// A region by its name, `<pid>.<token>.region`.
-fn look(path: &Path) -> Option<Found> {
-    let name = path.file_name()?.to_str()?.strip_suffix(".region")?;
-    let pid = name.split_once('.')?.0.parse().ok()?;
-    let is_alive = mapped_by(pid).is_some_and(|mapped| mapped.ends_with(path.strip_prefix("/").unwrap_or(path)));
-    Some(Found { path: path.to_path_buf(), pid, is_alive })
-}
-
-/// The region that a process has mapped, by a path that leads into its mount namespace.
-fn mapped_by(pid: u32) -> Option<PathBuf> {
-    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
-    let line = maps.lines().find(|line| line.ends_with(".region") && line.contains("/heaptap-"))?;
-    let path = line.get(line.find('/')?..)?;
-    Some(PathBuf::from(format!("/proc/{pid}/root{path}")))
-}
-
-/// Whether a file is a region.
+/// Whether a file is a region or a mirror.
 pub(crate) fn is_region(path: &Path) -> bool {
     let mut word = [0; 8];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut word));
+    let read = beneath::open(path, false).and_then(|mut file| file.read_exact(&mut word));
     read.is_ok() && u64::from_ne_bytes(word) == MAGIC
 }
 
-/// What a region holds now.
-pub(crate) fn snapshot(path: &Path) -> Result<Snapshot> {
-    let first = words(path)?;
-    let second = words(path)?;
-    let mut snapshot =
-        Snapshot::take(&Copies { first, second }).with_context(|| format!("reading {}", path.display()))?;
-    if path.starts_with("/proc") || look(path).is_some_and(|found| found.is_alive) {
-        snapshot.tell("live", monotonic_ns().unwrap_or(snapshot.pulse_ns));
-        let process = process_of(path).unwrap_or(snapshot.pid);
-        look_at_process(&mut snapshot, process);
+/// What a region holds now, or a mirror held when it was written.
+pub(crate) fn snapshot(found: &Found) -> Result<Snapshot> {
+    let first = words(&found.path)?;
+    let reading = || format!("reading {}", found.path.display());
+    let mut snapshot = if found.is_alive {
+        let second = words(&found.path)?;
+        Snapshot::take(&Copies { first, second }).with_context(reading)?
     } else {
-        snapshot.tell("killed", snapshot.pulse_ns);
+        Snapshot::take(first.as_slice()).with_context(reading)?
+    };
+    match (found.is_alive, snapshot.is_mirror) {
+        (false, _) => snapshot.tell_death(),
+        (true, true) => snapshot.tell("mirror", snapshot.pulse_ns),
+        (true, false) => {
+            snapshot.tell("live", monotonic_ns().unwrap_or(snapshot.pulse_ns));
+            let process = found.process.unwrap_or(snapshot.pid);
+            look_at_process(&mut snapshot, process);
+        }
     }
     Ok(snapshot)
 }
 
-/// The process whose `/proc/<pid>/root` a path leads through.
-fn process_of(path: &Path) -> Option<u32> {
-    path.strip_prefix("/proc").ok()?.iter().next()?.to_str()?.parse().ok()
+/// Bytes that the live samples of a region stand for, now.
+pub(crate) fn live_bytes(path: &Path) -> Result<u64> {
+    let words = words(path)?;
+    let layout = Layout::read(words.as_slice()).with_context(|| format!("reading {}", path.display()))?;
+    Ok(counters::sum(words.as_slice(), &layout, Counter::LiveBytes as usize))
+}
+
+/// What a reader should know of where a profile comes from: nothing, if it is a living process's region.
+pub(crate) fn provenance(found: &Found, snapshot: &Snapshot) -> Option<String> {
+    let (pid, path) = (snapshot.pid, found.path.display());
+    let at = snapshot.wall_ns();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+    let when = format!("{} ({} ago)", time::rfc3339(at), age(now.saturating_sub(at) / 1_000_000_000));
+    if snapshot.is_mirror {
+        let seconds = snapshot.metadata("mirror_seconds").and_then(|text| text.parse().ok()).unwrap_or(0u64);
+        let loss = format!("what came after it is missing, {seconds} s of the process's life as a rule");
+        let state = if found.is_alive { "lives" } else { "is dead" };
+        return Some(format!("process {pid} {state}; read from its mirror {path}, written {when}: {loss}"));
+    }
+    let how = if snapshot.is_ending { "ended without its final dump" } else { "was killed" };
+    (!found.is_alive).then(|| format!("process {pid} {how}; read from its region {path}, last sign of life {when}"))
+}
+
+fn age(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
 }
 
 /// What `/proc` says about a living process is newer than what its keeper noted, or there is no note yet.
 fn look_at_process(snapshot: &mut Snapshot, pid: u32) {
-    if let Some(bytes) = resident_bytes(pid) {
-        snapshot.set("rss_bytes", &bytes.to_string());
+    match memory::account(pid) {
+        Ok(account) => {
+            snapshot.set("rss_bytes", &account.rss_bytes.to_string());
+            account.to_metadata().for_each(|(word, bytes)| snapshot.set(&format!("rss_{word}"), &bytes.to_string()));
+        }
+        Err(_) => resident_bytes(pid).into_iter().for_each(|bytes| snapshot.set("rss_bytes", &bytes.to_string())),
+    }
+    if let Some(limit) = memory::limit(pid) {
+        snapshot.set("memory_used_bytes", &limit.used_bytes.to_string());
+        snapshot.set("memory_limit_bytes", &limit.limit_bytes.to_string());
     }
     if let Ok(exe) = fs::read_link(format!("/proc/{pid}/exe")) {
         snapshot.set("exe", &exe.display().to_string());
@@ -133,46 +114,34 @@ fn resident_bytes(pid: u32) -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-/// A region as the dump that its process would write now.
-pub(crate) fn dump(path: &Path) -> Result<Vec<u8>> {
-    let snapshot = snapshot(path)?;
+/// A region or mirror as the dump that its process would write now, and where it comes from.
+pub(crate) fn dump(found: &Found) -> Result<(Vec<u8>, Option<String>)> {
+    let snapshot = snapshot(found)?;
     let around = Surroundings { maps: &snapshot.text.maps, metadata: &snapshot.text.metadata, accumulated: false };
     let mut dump = Vec::new();
     heap_v2::write(&snapshot, &around, &mut dump)?;
-    Ok(dump)
+    Ok((dump, provenance(found, &snapshot)))
 }
 
 fn words(path: &Path) -> Result<Vec<u64>> {
     let context = || format!("reading {}", path.display());
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path)
-        .with_context(context)?;
+    let file = beneath::open(path, false).with_context(context)?;
     let metadata = file.metadata().with_context(context)?;
-    if !metadata.is_file() || metadata.len() > MOST_BYTES {
-        bail!("{} is not a region: not a regular file, or too large", path.display());
+    if metadata.len() > MOST_BYTES {
+        bail!("{} is not a region: it is too large", path.display());
     }
-    let mut words = vec![0; usize::try_from(metadata.len())? / 8];
-    read_into(&file, &mut words, 0..HEADER_WORDS).with_context(context)?;
-    let layout = Layout::read(words.as_slice()).with_context(context)?;
-    for id in SectionId::ALL {
-        let range = layout.used(words.as_slice(), id);
-        read_into(&file, &mut words, range).with_context(context)?;
-    }
-    Ok(words)
+    copy::words(metadata.len(), most_used(&file)?, &mut |at, piece| file.read_exact_at(piece, at)).with_context(context)
 }
 
-/// Reads some words of the file; what a short file lacks stays zero. The rest of a region, nearly all of it, is
-/// holes, which would take longest.
-fn read_into(file: &File, words: &mut [u64], range: Range<usize>) -> Result<()> {
-    let Some(place) = words.get_mut(range.clone()) else { return Ok(()) };
-    let mut bytes = vec![0; place.len() * 8];
-    file.read_exact_at(&mut bytes, range.start as u64 * 8)?;
-    for (word, chunk) in place.iter_mut().zip(bytes.chunks_exact(8)) {
-        *word = chunk.try_into().map(u64::from_ne_bytes).unwrap_or(0);
-    }
-    Ok(())
+/// Bytes that a file can hold: a region is nearly all holes, so its length says nothing. A mirror, which some file
+/// systems compress, has a checksum that is as good.
+fn most_used(file: &File) -> Result<u64> {
+    let metadata = file.metadata()?;
+    let mut head = [0; 8 * 12];
+    let is_mirror = file.read_exact_at(&mut head, 0).is_ok() && head.last_chunk() == Some(&1u64.to_ne_bytes());
+    let blocks = metadata.blocks().saturating_mul(512);
+    // The text's section counts as used in all of its length.
+    Ok(if is_mirror { MOST_MIRROR_BYTES } else { blocks + metadata.len() / 32 + (1 << 20) })
 }
 
 /// CLOCK_MONOTONIC, nanoseconds: what regions measure time in.
@@ -186,7 +155,9 @@ fn monotonic_ns() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::live::layout::MIN_BYTES;
+    use crate::cli::attach::lives;
+    use crate::wire::live::layout::{Layout, MIN_BYTES};
+    use std::path::PathBuf;
 
     fn file(name: &str, bytes: &[u8]) -> PathBuf {
         let path = std::env::temp_dir().join(format!("heaptap-region-{name}-{}", std::process::id()));
@@ -206,8 +177,28 @@ mod tests {
     fn an_empty_region_is_an_empty_dump() {
         let path = file("empty", &region());
         assert!(is_region(&path));
-        let dump = String::from_utf8(dump(&path).unwrap()).unwrap();
+        let (dump, told) = dump(&lives::of_file(&path)).unwrap();
+        assert!(told.unwrap().starts_with("process 0 was killed; read from its region "));
+        let dump = String::from_utf8(dump).unwrap();
         assert!(dump.starts_with("heap_v2/1\n  t*: 0: 0 [0: 0]\n"), "{dump}");
+        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_small_file_that_claims_to_hold_much_is_refused() {
+        let path = file("claims", &[]);
+        let layout = Layout::for_bytes(1 << 30);
+        let mut head = vec![0u64; 512];
+        head[0] = MAGIC;
+        layout.header().for_each(|(index, value)| head[index] = value);
+        for id in crate::wire::live::layout::SectionId::ALL {
+            head[Layout::used_word(id)] = u64::MAX;
+        }
+        let bytes: Vec<u8> = head.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        fs::write(&path, bytes).unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(layout.words() as u64 * 8).unwrap();
+        let error = format!("{:#}", snapshot(&lives::of_file(&path)).unwrap_err());
+        assert!(error.contains("claims to hold more"), "{error}");
         fs::remove_file(path).unwrap();
     }
 
@@ -216,7 +207,7 @@ mod tests {
         let sound = region();
         for cut in [0, 7, 8, 4096, 5000, sound.len() - 8] {
             let path = file("cut", &sound[..cut]);
-            assert!(cut > 4096 || snapshot(&path).is_err(), "{cut}");
+            assert!(cut > 4096 || snapshot(&lives::of_file(&path)).is_err(), "{cut}");
             fs::remove_file(path).unwrap();
         }
         let mut state = 1u64;
@@ -229,16 +220,8 @@ mod tests {
             }
             bytes[..8].copy_from_slice(&MAGIC.to_ne_bytes());
             let path = file("flipped", &bytes);
-            let _ = dump(&path);
+            let _ = dump(&lives::of_file(&path));
             fs::remove_file(path).unwrap();
         }
-    }
-
-    #[test]
-    fn processes_without_a_region_are_told_apart() {
-        let own = of_process(std::process::id()).unwrap_err().to_string();
-        assert!(own.contains("has no live profile"), "{own}");
-        let none = of_process(u32::MAX).unwrap_err().to_string();
-        assert!(none.contains("there is no process"), "{none}");
     }
 }

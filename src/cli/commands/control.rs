@@ -1,6 +1,6 @@
-//! `heaptap dump`, `start`, `stop`, `rate`: ask running processes for something.
+//! `heaptap dump`, `start`, `stop`, `rate`, `reset`: ask running processes for something.
 
-use crate::cli::attach::{control, region};
+use crate::cli::attach::{control, lives, process};
 use crate::wire::control::{Outcome, Verb};
 use anyhow::{Result, bail};
 use std::io::Write;
@@ -45,6 +45,11 @@ pub(crate) fn rate(arguments: &Rate) -> Result<ExitCode> {
     ask_all(&arguments.processes, Verb::Rate, arguments.lg)
 }
 
+/// Makes the processes forget their samples.
+pub(crate) fn reset(processes: &Processes) -> Result<ExitCode> {
+    ask_all(processes, Verb::Reset, 0)
+}
+
 /// Asks each; one that fails does not keep the others from being asked.
 fn ask_all(processes: &Processes, verb: Verb, argument: u64) -> Result<ExitCode> {
     let mut status = ExitCode::SUCCESS;
@@ -58,9 +63,12 @@ fn ask_all(processes: &Processes, verb: Verb, argument: u64) -> Result<ExitCode>
 }
 
 fn ask(pid: u32, verb: Verb, argument: u64) -> Result<()> {
-    let found = region::of_process(pid)?;
+    let found = lives::of_process(pid, &[])?;
     if !found.is_alive {
         bail!("was killed; `heaptap recover {pid}` writes its final dump");
+    }
+    if process::is_stopped(pid) {
+        bail!("is stopped and cannot answer (kill -CONT {pid}); `heaptap report {pid}` reads it all the same");
     }
     let answer = control::ask(&control::beside(&found.path), verb, argument)?;
     match answer.outcome {

@@ -2,10 +2,10 @@
 //!
 //! Joins by name, so it also compares two versions of a program, or yesterday's process with today's.
 
-use super::inputs::{Inputs, Symbols};
+use super::inputs::{Filters, Inputs, Symbols};
 use super::output::Output;
 use super::terminal;
-use crate::cli::analyze::groups::By;
+use super::view::View;
 use crate::cli::analyze::growth::Growth;
 use crate::cli::profile::series::Series;
 use crate::cli::render::Renderer;
@@ -28,11 +28,13 @@ pub(crate) struct Arguments {
     after: PathBuf,
 
     #[command(flatten)]
+    filters: Filters,
+
+    #[command(flatten)]
     symbols: Symbols,
 
-    /// What a row is
-    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
-    by: By,
+    #[command(flatten)]
+    view: View,
 
     /// How many rows to show
     #[arg(long, short = 'n', default_value_t = 20, value_name = "N")]
@@ -56,8 +58,10 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let series = open_pair(&arguments.before, &arguments.after, &arguments.symbols)?;
-    let growth = Growth::of(&series, arguments.by);
+    let view = &arguments.view;
+    let pair = Pair { filters: &arguments.filters, symbols: &arguments.symbols, view };
+    let series = pair.open(&arguments.before, &arguments.after)?;
+    let growth = Growth::of(&series, view.rows());
     let text =
         GrowthText { layout: terminal::layout(), top: arguments.top, shows_all: arguments.all, is_comparison: true };
     let renderer: &dyn Renderer<Growth> = if arguments.json { &Json } else { &text };
@@ -69,11 +73,27 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
 }
 
-/// The last dumps of two arguments as a series of two.
-pub(super) fn open_pair(before: &Path, after: &Path, symbols: &Symbols) -> Result<Series> {
-    let open = |path: &Path| {
-        let inputs = Inputs { files: vec![path.to_owned()], symbols: symbols.clone(), ..Inputs::default() };
-        inputs.open().map(|opened| opened.series)
-    };
-    Ok(Series::pair(open(before)?, open(after)?))
+/// How two states are read.
+pub(super) struct Pair<'a> {
+    pub(super) filters: &'a Filters,
+    pub(super) symbols: &'a Symbols,
+    pub(super) view: &'a View,
+}
+
+impl Pair<'_> {
+    /// The last dumps of two arguments as a series of two.
+    pub(super) fn open(&self, before: &Path, after: &Path) -> Result<Series> {
+        // Stacks are chosen from both together: one of them may have none.
+        let of_each =
+            Filters { older_than: self.filters.older_than, threads: self.filters.threads, ..Filters::default() };
+        let of_both = Filters { since: None, ..self.filters.clone() };
+        let open = |path: &Path| {
+            let (symbols, filters) = (self.symbols.clone(), of_each.clone());
+            let inputs = Inputs { files: vec![path.to_owned()], symbols, filters, ..Inputs::default() };
+            inputs.open_as(self.view.metric, self.view.is_by_thread()).map(|opened| opened.series)
+        };
+        let mut pair = Series::pair(open(before)?, open(after)?);
+        of_both.apply(&mut pair)?;
+        Ok(pair)
+    }
 }

@@ -1,8 +1,9 @@
 //! `heaptap flame FILES… -o x.html|x.svg`: a picture of who holds the memory.
 
-use super::diff::open_pair;
+use super::diff::Pair;
 use super::inputs::Inputs;
 use super::output::Output;
+use super::view::View;
 use crate::cli::profile::series::{Dump, Series};
 use crate::cli::profile::timestamp;
 use crate::cli::render::Renderer;
@@ -42,7 +43,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             let [after] = arguments.inputs.files.as_slice() else {
                 bail!("--diff BEFORE compares with one file or directory, {} were given", arguments.inputs.files.len());
             };
-            open_pair(before, after, &arguments.inputs.symbols)?
+            let inputs = &arguments.inputs;
+            let pair = Pair { filters: &inputs.filters, symbols: &inputs.symbols, view: &View::default() };
+            pair.open(before, after)?
         }
     };
     let title = title(&series);

@@ -3,7 +3,7 @@
 use super::inputs::{Inputs, Opened};
 use super::output::Output;
 use super::terminal;
-use crate::cli::analyze::groups::By;
+use super::view::View;
 use crate::cli::analyze::growth::Growth;
 use crate::cli::render::Renderer;
 use crate::cli::render::growth::GrowthText;
@@ -17,9 +17,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     inputs: Inputs,
 
-    /// What a row is
-    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
-    by: By,
+    #[command(flatten)]
+    view: View,
 
     /// How many rows to show
     #[arg(long, short = 'n', default_value_t = 20, value_name = "N")]
@@ -39,8 +38,8 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let Opened { series, .. } = arguments.inputs.open()?;
-    let growth = Growth::of(&series, arguments.by);
+    let Opened { series, .. } = arguments.inputs.open_as(arguments.view.metric, arguments.view.is_by_thread())?;
+    let growth = Growth::of(&series, arguments.view.rows());
     let text =
         GrowthText { layout: terminal::layout(), top: arguments.top, shows_all: arguments.all, is_comparison: false };
     let renderer: &dyn Renderer<Growth> = if arguments.json { &Json } else { &text };

@@ -1,13 +1,16 @@
 //! The arguments that say which profile to look at, shared by all reports, and the way from them to
 //! a named series.
 
+pub(super) use super::filters::Filters;
+pub(super) use super::naming::Symbols;
 use super::terminal::Progress;
 use crate::cli::attach::files;
-use crate::cli::profile::filter::Filter;
 use crate::cli::profile::series::Series;
-use crate::cli::profile::timestamp;
+use crate::cli::profile::shape::{Metric, Shape};
+use crate::cli::profile::threads;
+use crate::cli::render::layout::clean;
 use crate::cli::render::units;
-use crate::cli::symbolize::{self, Module};
+use crate::cli::symbolize::Module;
 use anyhow::{Result, bail};
 use std::path::PathBuf;
 
@@ -26,32 +29,15 @@ pub(crate) struct Inputs {
     #[arg(long, conflicts_with = "pid")]
     pub(crate) merge: bool,
 
-    /// Only stacks through a function or library whose name contains TEXT
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) focus: Vec<String>,
+    /// Also show the frames that only pass an allocation on: allocators, their wrappers, the JVM's own
+    #[arg(long)]
+    pub(crate) raw: bool,
 
-    /// No stacks through a function or library whose name contains TEXT
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) ignore: Vec<String>,
+    #[command(flatten)]
+    pub(crate) filters: Filters,
 
     #[command(flatten)]
     pub(crate) symbols: Symbols,
-}
-
-/// Where and how to look for names.
-#[derive(clap::Args, Clone, Debug, Default)]
-pub(crate) struct Symbols {
-    /// Source lines and inlined functions (needs debug information; slow and big for a libjvm)
-    #[arg(long)]
-    pub(crate) lines: bool,
-
-    /// Directory that stands for `/` of the machine the dumps came from
-    #[arg(long, value_name = "DIR")]
-    pub(crate) sysroot: Option<PathBuf>,
-
-    /// One more place to look for separate debug files
-    #[arg(long, value_name = "DIR")]
-    pub(crate) debug_dir: Vec<PathBuf>,
 }
 
 /// A series that can be analysed.
@@ -65,36 +51,27 @@ pub(crate) struct Opened {
 impl Inputs {
     /// Reads, chooses and names. What the user should know goes to stderr.
     pub(crate) fn open(&self) -> Result<Opened> {
+        self.open_as(Metric::default(), false)
+    }
+
+    /// The same by another measure, or with threads as frames.
+    pub(crate) fn open_as(&self, metric: Metric, by_thread: bool) -> Result<Opened> {
+        let filters = &self.filters;
+        let by_thread = by_thread || filters.threads;
+        let shape = Shape { metric, older_than: filters.older_than, by_thread };
         let mut progress = Progress::new("reading dumps:");
-        let found = files::read(&self.files, &mut |done, all| progress.at(done, all))?;
+        let found = files::read(&self.files, shape, &mut |done, all| progress.at(done, all))?;
         drop(progress);
-        found.notes.iter().for_each(|note| eprintln!("heaptap: {note}"));
-        let mut opened = if self.merge { self.sum(found.series) } else { self.name(self.choose(found.series)?) };
-        self.filter(&mut opened.series)?;
+        found.notes.iter().for_each(|note| eprintln!("heaptap: {}", clean(note)));
+        let name = |series| self.symbols.name(series, &found.recorded);
+        let mut opened =
+            if self.merge { sum(found.series.into_iter().map(name)) } else { name(self.choose(found.series)?) };
+        opened.series.profile.shows_glue = self.raw;
+        if by_thread {
+            threads::name(&mut opened.series.profile);
+        }
+        filters.apply(&mut opened.series)?;
         Ok(opened)
-    }
-
-    /// Keeps what `--focus` and `--ignore` ask for.
-    fn filter(&self, series: &mut Series) -> Result<()> {
-        let filter = Filter { focus: self.focus.clone(), ignore: self.ignore.clone() };
-        if filter.is_empty() {
-            return Ok(());
-        }
-        let all = series.profile.samples.len();
-        let kept = filter.apply(series);
-        if kept == 0 {
-            bail!("no stack of {all} is left: --focus and --ignore take parts of function or library names");
-        }
-        eprintln!("heaptap: {kept} of {all} stacks, as --focus and --ignore ask");
-        Ok(())
-    }
-
-    /// All processes as one.
-    fn sum(&self, all: Vec<Series>) -> Opened {
-        let named: Vec<Opened> = all.into_iter().map(|series| self.name(series)).collect();
-        let (series, modules): (Vec<Series>, Vec<Vec<Module>>) =
-            named.into_iter().map(|opened| (opened.series, opened.modules)).unzip();
-        Opened { series: Series::sum_of(&series), modules: modules.into_iter().flatten().collect() }
     }
 
     /// The one series that the user means.
@@ -118,20 +95,13 @@ impl Inputs {
         }
         Ok(all.swap_remove(wanted))
     }
+}
 
-    fn name(&self, mut series: Series) -> Opened {
-        let options = symbolize::Options {
-            sysroot: self.symbols.sysroot.clone(),
-            debug_dirs: self.symbols.debug_dir.clone(),
-            with_lines: self.symbols.lines,
-            written: series.last().and_then(|dump| dump.time()).and_then(timestamp::to_system),
-        };
-        let modules = symbolize::symbolize(&mut series.profile, &options);
-        for warning in modules.iter().filter_map(|module| module.warning.as_ref()) {
-            eprintln!("heaptap: {warning}");
-        }
-        Opened { series, modules }
-    }
+/// All processes as one.
+fn sum(named: impl Iterator<Item = Opened>) -> Opened {
+    let (series, modules): (Vec<Series>, Vec<Vec<Module>>) =
+        named.map(|opened| (opened.series, opened.modules)).unzip();
+    Opened { series: Series::sum_of(&series), modules: modules.into_iter().flatten().collect() }
 }
 
 /// One line a process, at most ten.

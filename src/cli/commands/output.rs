@@ -1,5 +1,6 @@
 //! Where a result goes: stdout, or a file that appears whole.
 
+use super::pager;
 use anyhow::{Context, Result, bail};
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -18,12 +19,18 @@ impl Output {
     pub(crate) fn write(&self, render: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
         match self.output.as_deref().filter(|path| *path != Path::new("-")) {
             Some(path) => write_file(path, render),
-            None => {
-                let mut out = BufWriter::new(io::stdout().lock());
-                render(&mut out)?;
-                Ok(out.flush()?)
-            }
+            None => Ok(pager::page(render)?),
         }
+    }
+
+    /// As [`Output::write`], for what is made to be read by a program: no pager.
+    pub(crate) fn write_plain(&self, render: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+        if self.output.is_some() {
+            return self.write(render);
+        }
+        let mut out = BufWriter::new(io::stdout().lock());
+        render(&mut out)?;
+        Ok(out.flush()?)
     }
 
     /// As [`Output::write`], for what no terminal should get.

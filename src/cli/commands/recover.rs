@@ -1,110 +1,133 @@
 //! `heaptap recover`: writes the final dump of a process that could not write it itself.
 
+use crate::cli::attach::lives::{self, Found};
 use crate::cli::attach::{control, region};
-use crate::wire::dump_name::{DumpKind, DumpName};
-use crate::wire::heap_v2::{self, Surroundings};
-use crate::wire::live::counters::Counter;
+use crate::wire::dump_file;
+use crate::wire::life_name::LifeName;
 use crate::wire::live::snapshot::Snapshot;
-use crate::wire::sidecar;
 use anyhow::{Context, Result, bail};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Write the final dump of killed processes from what they left in memory
+/// Write the final dump of killed processes from what they left in memory, or beside their dumps
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
-    /// Pids, or region files (default: every killed process)
-    #[arg(value_name = "PID|FILE")]
+    /// Pids, folders of dumps, region or mirror files (default: every killed process)
+    #[arg(value_name = "PID|DIR|FILE")]
     processes: Vec<PathBuf>,
 
     /// Directory for the dumps (default: where the process would have written them)
     #[arg(long, short = 'o', value_name = "DIR")]
     output: Option<PathBuf>,
 
-    /// Leave the region in place
+    /// Leave region and mirror in place
     #[arg(long)]
     keep: bool,
 }
 
 /// Runs the command: the dumps' paths go to stdout.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let regions = regions(&arguments.processes)?;
-    if regions.is_empty() {
+    let found = found(&arguments.processes)?;
+    if found.is_empty() {
         eprintln!("heaptap: no killed process left a profile; `heaptap ps` lists what there is");
     }
-    for path in regions {
-        let snapshot = region::snapshot(&path)?;
-        let dump = write(&snapshot, arguments.output.as_deref())?;
-        writeln!(io::stdout(), "{}", dump.display())?;
-        if !arguments.keep {
-            let _ = fs::remove_file(control::beside(&path));
-            fs::remove_file(&path).with_context(|| format!("removing {} (--keep leaves it)", path.display()))?;
-        }
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn regions(processes: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    if processes.is_empty() {
-        return Ok(region::all().into_iter().filter(|found| !found.is_alive).map(|found| found.path).collect());
-    }
-    let one = |process: &PathBuf| match process.to_str().and_then(|text| text.parse().ok()) {
-        Some(pid) if !process.exists() => {
-            let found = region::of_process(pid)?;
-            if found.is_alive {
-                bail!("process {pid} lives: `heaptap report {pid}` reads its profile");
+    let mut status = ExitCode::SUCCESS;
+    for found in found {
+        match recover(&found, arguments.output.as_deref(), arguments.keep) {
+            Ok(dump) => writeln!(io::stdout(), "{}", dump.display())?,
+            Err(error) => {
+                eprintln!("heaptap: {error:#}");
+                status = ExitCode::from(2);
             }
-            Ok(found.path)
         }
-        _ => Ok(process.clone()),
-    };
-    processes.iter().map(one).collect()
+    }
+    Ok(status)
 }
 
-/// Writes dump and side-car; never over a file that exists.
-fn write(snapshot: &Snapshot, directory: Option<&Path>) -> Result<PathBuf> {
-    let prefix = prefix(snapshot, directory);
-    let mut maps = snapshot.text.maps.clone();
-    if let Some(bytes) = sidecar::bytes(snapshot) {
-        let path = PathBuf::from(format!("{}.{}.{:016x}.java.so", prefix.display(), snapshot.pid, snapshot.token));
-        fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
-        let path = path.canonicalize().unwrap_or(path);
-        maps.extend(sidecar::maps_line(snapshot, &path).unwrap_or_default().into_bytes());
+/// Writes the dump of one process, and removes what it was made from unless that shall stay.
+pub(super) fn recover(found: &Found, directory: Option<&Path>, keep: bool) -> Result<PathBuf> {
+    let snapshot = region::snapshot(found)?;
+    let prefix = prefix(found, &snapshot, directory);
+    let saved = dump_file::save_last(&snapshot, &prefix, false);
+    let dump = saved
+        .map_err(|(path, error)| anyhow::Error::new(error).context(format!("writing {}", path.display())))
+        .context("-o DIR chooses another place")?;
+    if !keep {
+        remove(found, &snapshot, &prefix)?;
     }
-    let seq = snapshot.counter(Counter::Dumps);
-    let (path, file) = create(DumpName { prefix, pid: snapshot.pid, seq, kind: DumpKind::Final })?;
-    let around = Surroundings { maps: &maps, metadata: &snapshot.text.metadata, accumulated: false };
-    let mut out = BufWriter::new(file);
-    heap_v2::write(snapshot, &around, &mut out)
-        .and_then(|()| out.flush())
-        .with_context(|| format!("writing {}", path.display()))?;
-    Ok(path)
+    if let Some(told) = region::provenance(found, &snapshot) {
+        eprintln!("heaptap: {told}");
+    }
+    Ok(dump)
+}
+
+/// Without region, control file and mirror the next look finds the dump alone.
+fn remove(found: &Found, snapshot: &Snapshot, prefix: &Path) -> Result<()> {
+    for mirror in [snapshot.prefix().unwrap_or(prefix), prefix].map(|prefix| snapshot.life(prefix).mirror()) {
+        let _ = fs::remove_file(mirror);
+    }
+    let _ = fs::remove_file(control::beside(&found.path));
+    match fs::remove_file(&found.path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {} (--keep leaves it)", found.path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn found(processes: &[PathBuf]) -> Result<Vec<Found>> {
+    if processes.is_empty() {
+        let all = lives::all(&lives::usual_folders()).into_iter();
+        return Ok(all.filter(|found| !found.is_alive && is_worth_a_file(found)).collect());
+    }
+    let mut all = Vec::new();
+    for process in processes {
+        match process.to_str().and_then(|text| text.parse().ok()) {
+            Some(pid) if !process.exists() => all.push(dead(lives::of_process(pid, &lives::usual_folders())?)?),
+            _ if process.is_dir() => all.extend(of_folder(process)),
+            _ => all.push(dead(lives::of_file(process))?),
+        }
+    }
+    Ok(all)
+}
+
+fn dead(found: Found) -> Result<Found> {
+    if found.is_alive {
+        let pid = found.process.unwrap_or(found.pid);
+        bail!("process {pid} lives: `heaptap report {pid}` reads its profile");
+    }
+    Ok(found)
+}
+
+/// The dead ones that wrote, or would have written, into a folder.
+fn of_folder(folder: &Path) -> Vec<Found> {
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+    let is_its = |found: &Found| {
+        if LifeName::of_mirror(&found.path).is_some() {
+            return found.path.parent() == Some(&folder);
+        }
+        let prefix = region::snapshot(found).ok().and_then(|snapshot| snapshot.prefix().map(Path::to_path_buf));
+        prefix.is_some_and(|prefix| {
+            prefix.parent().and_then(|parent| parent.canonicalize().ok()).as_ref() == Some(&folder)
+        })
+    };
+    let all = lives::all(std::slice::from_ref(&folder)).into_iter();
+    all.filter(|found| !found.is_alive && is_its(found) && is_worth_a_file(found)).collect()
+}
+
+/// What helpers of start scripts left is nobody's profile.
+pub(super) fn is_worth_a_file(found: &Found) -> bool {
+    region::snapshot(found).is_ok_and(|snapshot| snapshot.is_worth_a_file())
 }
 
 /// The process's own prefix; or its last part, in another directory.
-fn prefix(snapshot: &Snapshot, directory: Option<&Path>) -> PathBuf {
-    let own = snapshot.text.metadata.iter().find(|(key, _)| key == "prefix").map(|(_, value)| Path::new(value));
-    let own = own.unwrap_or(Path::new("jeprof"));
+fn prefix(found: &Found, snapshot: &Snapshot, directory: Option<&Path>) -> PathBuf {
+    let beside = LifeName::of_mirror(&found.path).map(|life| life.prefix);
+    let own = beside.or_else(|| snapshot.prefix().map(Path::to_path_buf)).unwrap_or_else(|| "jeprof".into());
     match directory {
         Some(directory) => directory.join(own.file_name().unwrap_or("jeprof".as_ref())),
-        None => own.to_path_buf(),
-    }
-}
-
-/// The first number that is free.
-fn create(mut name: DumpName) -> Result<(PathBuf, File)> {
-    loop {
-        let path = PathBuf::from(name.to_string());
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-            Ok(file) => return Ok((path.canonicalize().unwrap_or(path), file)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => name.seq += 1,
-            Err(error) => {
-                return Err(error)
-                    .with_context(|| format!("writing {} (-o DIR chooses another place)", path.display()));
-            }
-        }
+        None => own,
     }
 }

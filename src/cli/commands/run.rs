@@ -1,12 +1,15 @@
-//! `heaptap run -- CMD…`: starts a program under the tap and says at its end which dumps there are.
+//! `heaptap run -- CMD…`: starts a program under the tap and says at its end which dumps there are. What was killed
+//! before it could write its own is recovered.
 //!
 //! The tap learns two things from us: `HEAPTAP_RUN_PID`, so that this very process counts as
 //! significant however short it lives, and `HEAPTAP_RUN_REPORT`, a file to which every tapped
 //! process appends the absolute path of each dump it wrote.
 
+use super::recover;
 use super::shell::patterns;
 use crate::cli::attach::child::{self, End};
-use crate::cli::attach::program;
+use crate::cli::attach::lives::{self, Found};
+use crate::cli::attach::{program, region};
 use crate::cli::render::layout::clean;
 use crate::wire::dump_name::DumpName;
 use anyhow::{Context, Result};
@@ -20,6 +23,8 @@ use std::time::SystemTime;
 
 /// What is profiled when nobody says otherwise: a sample per 128 KiB, a dump at the end.
 const DEFAULT_CONF: &str = "prof:true,lg_prof_sample:17,prof_final:true";
+/// The clock may be set a little back while the program starts.
+const START_NS: u128 = 1_000_000_000;
 /// Dump paths listed at the end.
 const LISTED: usize = 8;
 
@@ -51,11 +56,28 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let began = SystemTime::now();
     let (pid, end) = child::run(&path, &arguments.command, &environment, "HEAPTAP_RUN_PID")?;
     let mut dumps = report.read();
+    dumps.extend(recovered(pid, &report.path, began));
     if dumps.is_empty() {
         dumps = dumps_since(&conf, began);
     }
     tell(&path, pid, end, &dumps);
     Ok(ExitCode::from(end.status()))
+}
+
+/// The final dumps of those of its processes that could not write them, written now.
+fn recovered(pid: u32, report: &Path, began: SystemTime) -> Vec<PathBuf> {
+    let is_ours = |found: &Found| {
+        let Ok(snapshot) = region::snapshot(found) else { return false };
+        let since = began.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        let is_child = found.pid == pid && u128::from(snapshot.start_wall_ns) + START_NS >= since;
+        is_child || (snapshot.metadata("run").map(Path::new) == Some(report) && snapshot.is_worth_a_file())
+    };
+    let left = lives::all(&[]).into_iter().filter(|found| !found.is_alive && is_ours(found));
+    left.filter_map(|found| {
+        let dump = recover::recover(&found, None, false);
+        dump.inspect_err(|error| eprintln!("heaptap: {error:#}")).ok()
+    })
+    .collect()
 }
 
 /// `--conf`, or the default with what the environment already asks for behind it (later wins).
@@ -170,7 +192,8 @@ fn tell(program: &Path, pid: u32, end: End, dumps: &[PathBuf]) {
 fn why_none(end: End) -> &'static str {
     match end {
         End::Killed(9) => {
-            "SIGKILL leaves no time for a last dump: have dumps written meanwhile, --conf …,lg_prof_interval:30"
+            "It was killed before it sampled anything, or there is no tmpfs at /dev/shm that keeps what it had: have dumps \
+             written meanwhile, --conf …,prof_dump_seconds:60"
         }
         _ => {
             "A dump at the end needs prof:true and prof_final:true in --conf, and a directory that the program may write to"

@@ -1,6 +1,6 @@
 //! Keeps the stacks that somebody asked for. Works on named series; sums of dumps follow.
 
-use super::location::FunctionId;
+use super::location::{FunctionId, LocationId};
 use super::sample::Sample;
 use super::series::Series;
 use super::{Profile, sample::Estimate};
@@ -13,12 +13,14 @@ pub(crate) struct Filter {
     pub(crate) focus: Vec<String>,
     /// Drop stacks with one of these.
     pub(crate) ignore: Vec<String>,
+    /// Show stacks without these frames.
+    pub(crate) hide: Vec<String>,
 }
 
 impl Filter {
     /// Whether it keeps everything.
     pub(crate) fn is_empty(&self) -> bool {
-        self.focus.is_empty() && self.ignore.is_empty()
+        self.focus.is_empty() && self.ignore.is_empty() && self.hide.is_empty()
     }
 
     /// Drops what is not wanted. Returns how many stacks stay.
@@ -35,8 +37,32 @@ impl Filter {
         series.profile.samples.retain(|_| flags.next().copied().unwrap_or(false));
         let mut flags = keep.iter();
         series.history.retain(|_| flags.next().copied().unwrap_or(false));
+        self.hide(&mut series.profile);
         sum_again(series);
         series.profile.samples.len()
+    }
+}
+
+impl Filter {
+    /// Takes frames out of the stacks; a stack of nothing else keeps its bytes.
+    fn hide(&self, profile: &mut Profile) {
+        if self.hide.is_empty() {
+            return;
+        }
+        let hidden = matches(profile, &self.hide);
+        let is_hidden = |id: FunctionId| hidden.get(id.index()).copied().unwrap_or(false);
+        let is_named: Vec<bool> = profile.locations.iter().map(|location| !location.lines.is_empty()).collect();
+        profile.locations.iter_mut().for_each(|location| location.lines.retain(|line| !is_hidden(line.function)));
+        let locations = &profile.locations;
+        let is_left = |id: &LocationId| {
+            let is_empty = locations.get(id.index()).is_some_and(|location| location.lines.is_empty());
+            !(is_empty && is_named.get(id.index()).copied().unwrap_or(false))
+        };
+        for sample in &mut profile.samples {
+            if !sample.stack.iter().all(is_left) {
+                sample.stack = sample.stack.iter().copied().filter(is_left).collect();
+            }
+        }
     }
 }
 
@@ -89,7 +115,8 @@ mod tests {
         let filtered = |focus: &[&str], ignore: &[&str]| {
             let mut series = series();
             let own = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-            let stacks = Filter { focus: own(focus), ignore: own(ignore) }.apply(&mut series);
+            let filter = Filter { focus: own(focus), ignore: own(ignore), ..Filter::default() };
+            let stacks = filter.apply(&mut series);
             assert!((series.profile.total().bytes - series.dumps[0].total.bytes).abs() < 1e-6);
             (stacks, series.dumps[0].total.bytes)
         };
@@ -98,5 +125,20 @@ mod tests {
         assert!((with.1 + without.1 - whole).abs() < 1e-6);
         assert_eq!(filtered(&["stdc++", "leak"], &[]).0, 3);
         assert_eq!(filtered(&["nowhere"], &[]), (0, 0.0));
+    }
+
+    #[test]
+    fn hidden_frames_leave_the_stacks_and_their_bytes_stay() {
+        let (whole, mut series) = (series(), series());
+        Filter { hide: vec!["JEMALLOC".into()], ..Filter::default() }.apply(&mut series);
+        let frames = |series: &Series| -> Vec<usize> {
+            series.profile.samples.iter().map(|sample| sample.stack.len()).collect()
+        };
+        assert!(frames(&series).iter().zip(frames(&whole)).take(3).all(|(after, before)| *after < before));
+        assert!((series.profile.total().bytes - whole.profile.total().bytes).abs() < 1e-6);
+        let names = functions(&series.profile, &series.profile.samples[0])
+            .filter_map(|id| series.profile.function(id))
+            .any(|function| function.name.contains("jemalloc"));
+        assert!(!names);
     }
 }

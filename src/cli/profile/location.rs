@@ -53,6 +53,8 @@ pub(crate) enum Origin {
     Native,
     /// A Java method.
     Java,
+    /// A thread (see `threads`).
+    Thread,
     /// No name was found: the name is `lib.so+0x…` or an address.
     Unknown,
 }

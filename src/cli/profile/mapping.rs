@@ -65,7 +65,12 @@ impl Mapping {
 
     /// The last part of the path: what a reader recognises.
     pub(crate) fn file_name(&self) -> &str {
-        self.path.rsplit('/').next().unwrap_or(&self.path)
+        Mapping::file_name_of(&self.path)
+    }
+
+    /// The last part of any mapping's path.
+    pub(crate) fn file_name_of(path: &str) -> &str {
+        path.rsplit('/').next().unwrap_or(path)
     }
 
     /// Where `address` lies in the file.

@@ -45,6 +45,7 @@ impl Merger {
         let locations: Vec<LocationId> =
             other.locations.iter().map(|location| self.location(location, &mappings, &functions)).collect();
         self.profile.period_bytes = self.profile.period_bytes.max(other.period_bytes);
+        self.profile.metric = other.metric;
         self.add_threads(other);
         self.add_java(&other.metadata);
         other.samples.iter().map(|sample| self.stack(sample, &locations)).collect()
@@ -112,9 +113,9 @@ impl Merger {
 
     fn add_threads(&mut self, other: &Profile) {
         for thread in &other.threads {
-            match self.profile.threads.iter_mut().find(|known| known.uid == thread.uid) {
-                Some(known) => known.name = thread.name.clone().or_else(|| known.name.take()),
-                None => self.profile.threads.push(thread.clone()),
+            // A number may be given to another thread; its frames go by the name (see `threads`).
+            if !self.profile.threads.contains(thread) {
+                self.profile.threads.push(thread.clone());
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Stock jeprof ignores them (nothing there looks like a mapping). Unknown keys are kept, so that
 //! an older CLI reads a newer tap's dump and can still show them.
 
+use crate::wire::ages::Ages;
 use crate::wire::stack_end::StackEnd;
 
 /// The name of one Java frame, from a `# java:` line.
@@ -10,7 +11,7 @@ use crate::wire::stack_end::StackEnd;
 pub(crate) struct JavaName {
     /// The fake pc, as it stands in the `@` lines.
     pub(crate) pc: u64,
-    /// Class with dots, `java.util.zip.Inflater`.
+    /// Class with dots, `java.util.zip.Inflater`; empty for a mark of the walk, such as `[gc barrier]`.
     pub(crate) class: String,
     /// Method, `<init>`.
     pub(crate) method: String,
@@ -19,7 +20,7 @@ pub(crate) struct JavaName {
 }
 
 /// Everything that the tap told beside the numbers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Metadata {
     /// Version of the `# heaptap` line; `None`: not a dump of ours.
     pub(crate) version: Option<u32>,
@@ -47,10 +48,22 @@ pub(crate) struct Metadata {
     pub(crate) tables_bytes: Option<u64>,
     /// Resident memory of the process.
     pub(crate) rss_bytes: Option<u64>,
+    /// Classes of that: (word, bytes), of `rss_<word>` lines.
+    pub(crate) rss_classes: Vec<(String, u64)>,
+    /// What the control group uses.
+    pub(crate) memory_used_bytes: Option<u64>,
+    /// What it may use.
+    pub(crate) memory_limit_bytes: Option<u64>,
     /// (build id as hex, path) of each module.
     pub(crate) build_ids: Vec<(String, String)>,
     /// Names of the Java frames.
     pub(crate) java: Vec<JavaName>,
+    /// Stacks that the dump had when its ages were written.
+    pub(crate) aged_stacks: Option<usize>,
+    /// Age of the oldest live object of all, nanoseconds: recording is not younger.
+    pub(crate) oldest_ns: Option<u64>,
+    /// (number of a stack in the file, its ages); moved to the samples once the file is read.
+    pub(crate) ages: Vec<(usize, Ages)>,
     /// Keys that this version does not know.
     pub(crate) unknown: Vec<(String, String)>,
 }
@@ -84,6 +97,16 @@ impl Metadata {
             "profiler_ns" => return set(&mut self.profiler_ns, value),
             "tables_bytes" => return set(&mut self.tables_bytes, value),
             "rss_bytes" => return set(&mut self.rss_bytes, value),
+            "memory_used_bytes" => return set(&mut self.memory_used_bytes, value),
+            "memory_limit_bytes" => return set(&mut self.memory_limit_bytes, value),
+            "ages" => return set(&mut self.aged_stacks, value),
+            "age" => {
+                match value.split_once(' ').and_then(|(number, ages)| Some((number.parse().ok()?, Ages::parse(ages)?)))
+                {
+                    Some(ages) => self.ages.push(ages),
+                    None => return false,
+                }
+            }
             "build_id" => match value.split_once(' ') {
                 Some((id, path)) => self.build_ids.push((id.to_ascii_lowercase(), path.trim().to_owned())),
                 None => return false,
@@ -100,6 +123,10 @@ impl Metadata {
     fn take_counter(&mut self, key: &str, value: &str) -> bool {
         let number = value.parse::<u64>().ok();
         let end = key.strip_prefix("stack_end_").and_then(stack_end);
+        if let (Some(number), Some(class)) = (number, key.strip_prefix("rss_")) {
+            self.rss_classes.push((class.to_owned(), number));
+            return true;
+        }
         match (number, key.strip_prefix("lost_"), end) {
             (Some(number), Some(reason), _) => self.lost.push((reason.to_owned(), number)),
             (Some(number), None, Some(end)) => self.stack_ends.push((end, number)),
@@ -124,12 +151,16 @@ fn stack_end(word: &str) -> Option<StackEnd> {
 }
 
 fn java_name(value: &str) -> Option<JavaName> {
-    let mut parts = value.split_ascii_whitespace();
-    let pc = u64::from_str_radix(parts.next()?.strip_prefix("0x")?, 16).ok()?;
-    let class = parts.next()?.replace('/', ".");
-    let method = parts.next()?.to_owned();
-    let line = parts.next().and_then(|line| line.parse().ok()).unwrap_or(0);
-    Some(JavaName { pc, class, method, line })
+    let (pc, name) = value.split_once(' ')?;
+    let pc = u64::from_str_radix(pc.strip_prefix("0x")?, 16).ok()?;
+    let (class, method) = name.split_once(' ')?;
+    // The text of a mark may have blanks, as in `[gc barrier]`.
+    let (method, line) = match method.rsplit_once(' ') {
+        Some((method, line)) if line.parse::<u32>().is_ok() => (method, line.parse().unwrap_or(0)),
+        _ => (method, 0),
+    };
+    let class = if class == "-" { String::new() } else { class.replace('/', ".") };
+    Some(JavaName { pc, class, method: method.to_owned(), line })
 }
 
 #[cfg(test)]
@@ -142,13 +173,20 @@ mod tests {
         let lines = "# heaptap 1\n# pid: 4711\n# token: 9f3a12bc\n# exe: /usr/bin/java\n# time: 2026-11-25T22:01:02.345Z\n\
             # uptime_ns: 60000000000\n# reason: final\n# live_samples: 12\n# lost_table_full: 3\n# lost_nested: 4\n\
             # stack_end_no-rule: 5\n# profiler_ns: 7\n# tables_bytes: 8\n# rss_bytes: 9\n# build_id: ABcd12 /usr/lib/a b.so\n\
-            # java: 0x7f01 java/util/zip/Inflater <init> 120\n# colour: blue";
+            # java: 0x7f01 java/util/zip/Inflater <init> 120\n# java: 0x7f03 - [gc barrier] 0\n# colour: blue\n\
+            # rss_java_heap: 77\n# memory_limit_bytes: 99\n# ages: 4\n# age: 3 53/1/2 | 0/12";
         assert!(lines.lines().all(|line| meta.take_line(line)));
         assert_eq!((meta.version, meta.pid, meta.token.as_deref()), (Some(1), Some(4711), Some("9f3a12bc")));
         assert_eq!((meta.lost_total(), meta.stack_ends.as_slice()), (7, &[(StackEnd::NoRule, 5)][..]));
         assert_eq!(meta.build_ids, [("abcd12".to_owned(), "/usr/lib/a b.so".to_owned())]);
         let name = JavaName { pc: 0x7f01, class: "java.util.zip.Inflater".into(), method: "<init>".into(), line: 120 };
-        assert_eq!(meta.java, [name]);
+        let mark = JavaName { pc: 0x7f03, class: String::new(), method: "[gc barrier]".into(), line: 0 };
+        assert_eq!(meta.java, [name, mark]);
+        assert_eq!(
+            (meta.rss_classes.as_slice(), meta.memory_limit_bytes),
+            (&[("java_heap".to_owned(), 77)][..], Some(99))
+        );
+        assert_eq!((meta.aged_stacks, meta.ages[0].0, meta.ages[0].1.freed[0]), (Some(4), 3, (0, 12)));
         assert_eq!(meta.unknown, [("colour".to_owned(), "blue".to_owned())]);
     }
 

@@ -12,13 +12,17 @@ pub(crate) mod merge;
 pub(crate) mod metadata;
 pub(crate) mod sample;
 pub(crate) mod series;
+pub(crate) mod shape;
+pub(crate) mod threads;
 pub(crate) mod timestamp;
 pub(crate) mod warnings;
 
+use crate::wire::ages::live_bin_start;
 use location::{Function, FunctionId, Location, LocationId};
 use mapping::{Mapping, MappingId};
 use metadata::Metadata;
 use sample::{Estimate, Sample};
+use shape::Metric;
 use warnings::Warnings;
 
 /// One thread that the dump's header names.
@@ -47,14 +51,37 @@ pub(crate) struct Profile {
     pub(crate) threads: Vec<Thread>,
     /// What heaptap wrote after the mappings; empty for a stock dump.
     pub(crate) metadata: Metadata,
+    /// What the samples' values are.
+    pub(crate) metric: Metric,
     /// What was damaged or odd, with line numbers.
     pub(crate) warnings: Warnings,
+    /// Readers want to see also the frames that only pass an allocation on.
+    pub(crate) shows_glue: bool,
 }
 
 impl Profile {
     /// Sum of all samples.
     pub(crate) fn total(&self) -> Estimate {
         self.samples.iter().map(|sample| sample.value).sum()
+    }
+
+    /// Moves the ages of the metadata to the samples that they are of. Those of a file that lost a stack
+    /// would go to the wrong ones.
+    fn give_ages(&mut self) {
+        let ages = std::mem::take(&mut self.metadata.ages);
+        if self.metadata.aged_stacks.is_none_or(|stacks| stacks != self.samples.len()) {
+            if !ages.is_empty() {
+                self.warnings.push("the ages of objects are ignored: stacks are missing");
+            }
+            return;
+        }
+        let oldest = ages.iter().filter_map(|(_, ages)| ages.live.last()).map(|bin| bin.bin).max();
+        self.metadata.oldest_ns = oldest.map(live_bin_start);
+        for (number, ages) in ages {
+            if let Some(sample) = self.samples.get_mut(number) {
+                sample.ages = Some(Box::new(ages));
+            }
+        }
     }
 
     /// The location with this id. Ids come from this profile only, so the fallback is never seen.

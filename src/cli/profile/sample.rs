@@ -8,6 +8,7 @@
 //! they stand; scaling a sum of stacks would be a different, biased figure.
 
 use super::location::LocationId;
+use crate::wire::ages::Ages;
 
 /// Numbers as they stand in a dump: not estimates, and not plain counts of samples either.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,6 +104,8 @@ pub(crate) struct Sample {
     pub(crate) value: Estimate,
     /// The `t<n>` lines.
     pub(crate) threads: Box<[ThreadCounts]>,
+    /// How old its objects are, and how long freed ones lived, where the dump tells it.
+    pub(crate) ages: Option<Box<Ages>>,
 }
 
 impl Sample {
@@ -110,6 +113,11 @@ impl Sample {
     pub(crate) fn add(&mut self, other: &Sample) {
         self.value += other.value;
         self.counts = self.counts.plus(other.counts);
+        match (&mut self.ages, &other.ages) {
+            (Some(own), Some(ages)) => own.add(ages),
+            (None, ages) => self.ages.clone_from(ages),
+            (Some(_), None) => {}
+        }
         if self.threads.is_empty() {
             self.threads = other.threads.clone();
             return;

@@ -91,9 +91,21 @@ impl Series {
         self.dumps.last()
     }
 
+    /// Forgets the dumps that were written before a moment (seconds since 1970), but never the last; `false` if their
+    /// times are not known.
+    pub(crate) fn since(&mut self, moment: f64) -> bool {
+        let Some(times) = self.dumps.iter().map(Dump::time).collect::<Option<Vec<f64>>>() else { return false };
+        let before = times.iter().take_while(|time| **time < moment).count();
+        self.forget(before.min(self.dumps.len().saturating_sub(1)));
+        true
+    }
+
     /// Forgets the first `count` dumps, but never the last two.
     pub(crate) fn drop_first(&mut self, count: usize) {
-        let count = count.min(self.dumps.len().saturating_sub(2));
+        self.forget(count.min(self.dumps.len().saturating_sub(2)));
+    }
+
+    fn forget(&mut self, count: usize) {
         self.dumps.drain(..count);
         for values in &mut self.history {
             values.retain(|(at, _)| *at >= count);

@@ -2,8 +2,8 @@
 
 use super::Renderer;
 use super::layout::{Layout, clean, cut_middle, sparkline, wrap};
-use super::text::word;
-use super::units::{bytes, change, duration, rate};
+use super::text::{conclusion, word};
+use super::units::{Unit, duration};
 use crate::cli::analyze::growth::{Growth, GrowthRow};
 use crate::cli::analyze::trend::Verdict;
 use std::io::{self, Write};
@@ -28,9 +28,12 @@ impl Renderer<Growth> for GrowthText {
     fn render(&self, growth: &Growth, out: &mut dyn Write) -> io::Result<()> {
         self.head(growth, out)?;
         if growth.dumps.len() < 2 {
-            return writeln!(out, "One dump only: growth needs two or more of the same process.");
+            return writeln!(
+                out,
+                "One dump only: growth needs two or more of the same process (heaptap leaks judges one by ages)."
+            );
         }
-        let is_shown = |row: &&GrowthRow| self.shows_all || is_change(row.trend.verdict);
+        let is_shown = |row: &&GrowthRow| self.shows_all || is_change(row);
         let mut rows: Vec<&GrowthRow> = growth.rows.iter().filter(is_shown).collect();
         rows.sort_by(|a, b| b.trend.change_bytes().abs().total_cmp(&a.trend.change_bytes().abs()));
         if rows.is_empty() {
@@ -39,7 +42,7 @@ impl Renderer<Growth> for GrowthText {
         }
         writeln!(out, "\n{}", self.layout.dim(&self.columns()))?;
         for row in rows.iter().take(self.top) {
-            self.row(row, growth.has_times, out)?;
+            self.row(row, growth, out)?;
         }
         if rows.len() > self.top {
             writeln!(out, "{}", self.layout.dim(&format!("{} more (-n N shows them)", rows.len() - self.top)))?;
@@ -63,17 +66,17 @@ impl GrowthText {
         } else {
             format!("{name}{pid}: {} dumps{span}", growth.dumps.len())
         };
-        let total = &growth.total;
-        let sums = format!("{} -> {}", bytes(total.first_bytes), bytes(total.last_bytes));
+        let (total, unit) = (&growth.total, Unit::of(growth.metric));
+        let sums = format!("{} -> {}", unit.amount(total.first_bytes), unit.amount(total.last_bytes));
         let judged = match total.verdict {
             Verdict::Unknown => String::new(),
-            verdict => format!(" ({}, {})", change(total.change_bytes()), word(verdict)),
+            verdict => format!(" ({}, {})", unit.change(total.change_bytes()), word(verdict)),
         };
         let line = format!("{title}, {sums}{judged}");
         writeln!(out, "{}", self.layout.bold(&self.layout.line(&clean(&line))))?;
         let noise = format!(
             "A change counts beyond three standard errors of sampling: ± {} for the total.",
-            bytes(total.noise_bytes)
+            unit.amount(total.noise_bytes)
         );
         writeln!(out, "{}", self.layout.dim(&self.layout.line(&noise)))
     }
@@ -82,27 +85,28 @@ impl GrowthText {
         match self.is_comparison {
             true => format!("{:>11} {:>10} {:>10}  where", "change", "before", "after"),
             false => {
-                format!("{:>11} {:>10} {:>14} {:>7}  {:<BARS$}  where", "change", "now", "rate", "verdict", "history")
+                format!("{:>11} {:>10} {:>14} {:>9}  {:<BARS$}  where", "change", "now", "rate", "verdict", "history")
             }
         }
     }
 
-    fn row(&self, row: &GrowthRow, has_times: bool, out: &mut dyn Write) -> io::Result<()> {
-        let trend = &row.trend;
-        let pace = if has_times { rate(trend.slope) } else { format!("{}/dump", change(trend.slope)) };
+    fn row(&self, row: &GrowthRow, growth: &Growth, out: &mut dyn Write) -> io::Result<()> {
+        let (trend, unit) = (&row.trend, Unit::of(growth.metric));
+        let per_dump = || format!("{}/dump", unit.change(trend.slope));
+        let pace = if growth.has_times { unit.rate(trend.slope) } else { per_dump() };
         let figures = match self.is_comparison {
             true => format!(
                 "{:>11} {:>10} {:>10}",
-                change(trend.change_bytes()),
-                bytes(trend.first_bytes),
-                bytes(trend.last_bytes)
+                unit.change(trend.change_bytes()),
+                unit.amount(trend.first_bytes),
+                unit.amount(trend.last_bytes)
             ),
             false => format!(
-                "{:>11} {:>10} {:>14} {:>7}  {:<BARS$}",
-                change(trend.change_bytes()),
-                bytes(trend.last_bytes),
+                "{:>11} {:>10} {:>14} {:>9}  {:<BARS$}",
+                unit.change(trend.change_bytes()),
+                unit.amount(trend.last_bytes),
                 pace,
-                word(trend.verdict),
+                conclusion(row.judgement.verdict),
                 sparkline(&row.history, BARS)
             ),
         };
@@ -116,7 +120,7 @@ impl GrowthText {
         for hint in rows
             .iter()
             .take(self.top)
-            .filter(|row| row.trend.verdict == Verdict::Grows)
+            .filter(|row| row.judgement.verdict.is_suspect())
             .filter_map(|row| row.hint.as_ref())
         {
             if told.contains(&hint.title) {
@@ -148,6 +152,7 @@ impl GrowthText {
     }
 }
 
-fn is_change(verdict: Verdict) -> bool {
-    matches!(verdict, Verdict::Grows | Verdict::Plateau | Verdict::Shrinks)
+fn is_change(row: &GrowthRow) -> bool {
+    matches!(row.trend.verdict, Verdict::Grows | Verdict::Plateau | Verdict::Shrinks)
+        || row.judgement.verdict.is_suspect()
 }

@@ -10,33 +10,69 @@
 use super::Renderer;
 use crate::cli::analyze::frames::{Kind, Kinds};
 use crate::cli::profile::Profile;
-use crate::cli::profile::location::{Line, Location, LocationId, Origin};
+use crate::cli::profile::location::{Function, FunctionId, Line, Location, LocationId, Origin};
 use crate::cli::profile::mapping::Mapping;
-use crate::cli::profile::sample::Sample;
+use crate::cli::profile::sample::{Estimate, Sample};
 use crate::cli::profile::series::Series;
+use crate::cli::profile::timestamp;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use rustc_hash::FxHashMap;
 use std::io::{self, Write};
+use std::time::SystemTime;
 
 /// Writes a pprof file of the last dump.
-pub(crate) struct Pprof;
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pprof {
+    /// As servers that collect profiles take it by default: live values only, as they add up what
+    /// they are sent; the biggest stacks, at most [`FLEET_STACKS`] and [`FLEET_BYTES`].
+    pub(crate) is_for_fleet: bool,
+}
+
+/// Pyroscope refuses more samples by default (16,000) …
+const FLEET_STACKS: usize = 15_000;
+/// … and a bigger profile, before compression.
+const FLEET_BYTES: usize = 2 << 20;
+/// What smaller stacks become.
+const REST: &str = "[smaller stacks]";
 
 impl Renderer<Series> for Pprof {
     fn render(&self, series: &Series, out: &mut dyn Write) -> io::Result<()> {
-        let time = series.last().and_then(|dump| dump.time());
+        // Without a time Parca files it under 1970.
+        let now = || timestamp::of_file(SystemTime::now());
+        let time = series.last().and_then(|dump| dump.time()).or_else(now);
         let mut gzip = GzEncoder::new(out, Compression::default());
-        gzip.write_all(&encode(&series.profile, time))?;
+        gzip.write_all(&self.encode(&series.profile, time))?;
         gzip.finish()?;
         Ok(())
     }
 }
 
-/// The message before compression.
-fn encode(profile: &Profile, time: Option<f64>) -> Vec<u8> {
+impl Pprof {
+    /// The message before compression.
+    fn encode(self, profile: &Profile, time: Option<f64>) -> Vec<u8> {
+        let mut samples: Vec<&Sample> = profile.samples.iter().filter(|sample| sample.value.bytes >= 0.5).collect();
+        let has_accumulated = !self.is_for_fleet && samples.iter().any(|sample| sample.counts.accum_objects > 0);
+        if !self.is_for_fleet {
+            return encode(profile, time, &samples, &[], has_accumulated);
+        }
+        samples.sort_by(|a, b| b.value.bytes.total_cmp(&a.value.bytes));
+        let mut count = samples.len().min(FLEET_STACKS);
+        loop {
+            let (kept, rest) = samples.split_at(count);
+            let message = encode(profile, time, kept, rest, false);
+            if message.len() <= FLEET_BYTES || count == 0 {
+                return message;
+            }
+            count = count * 3 / 4;
+        }
+    }
+}
+
+/// The message with the samples `kept`, and one for all of the `rest`.
+fn encode(profile: &Profile, time: Option<f64>, kept: &[&Sample], rest: &[&Sample], has_accumulated: bool) -> Vec<u8> {
     let mut strings = Strings::new();
     let mut message = Message::default();
-    let has_accumulated = profile.samples.iter().any(|sample| sample.counts.accum_objects > 0);
     let pairs: &[(&str, &str)] = match has_accumulated {
         true => &[
             ("alloc_objects", "count"),
@@ -49,8 +85,8 @@ fn encode(profile: &Profile, time: Option<f64>) -> Vec<u8> {
     for (kind, unit) in pairs {
         message.nested(1, value_type(&mut strings, kind, unit));
     }
-    let used = Used::of(profile);
-    for sample in profile.samples.iter().filter(|sample| sample.value.bytes >= 0.5) {
+    let used = Used::of(profile, kept);
+    for sample in kept {
         message.nested(2, encode_sample(sample, has_accumulated, &used, &mut strings));
     }
     for (index, mapping) in used.mappings.iter().enumerate() {
@@ -59,20 +95,14 @@ fn encode(profile: &Profile, time: Option<f64>) -> Vec<u8> {
     for (id, location) in used.locations.iter().enumerate() {
         message.nested(4, encode_location(id, profile, location, &used));
     }
-    for (index, function) in profile.functions.iter().enumerate() {
-        let mut nested = Message::default();
-        nested.number(1, index as u64 + 1);
-        nested.number(2, strings.id(&function.name));
-        if function.origin != Origin::Java {
-            nested.number(
-                3,
-                strings.id(if function.full_name.is_empty() { &function.name } else { &function.full_name }),
-            );
-        }
-        nested.number(4, strings.id(&function.file));
-        message.nested(5, nested);
+    for (index, function) in used.functions.iter().enumerate() {
+        message.nested(5, encode_function(index, function, &mut strings));
     }
-    message.number(9, time.map_or(0, |seconds| (seconds * 1e9) as u64));
+    if !rest.is_empty() {
+        encode_rest(rest, &used, &mut strings, &mut message);
+    }
+    // Seconds as f64 hold microseconds.
+    message.number(9, time.map_or(0, |seconds| (seconds * 1e6).round() as u64 * 1000));
     message.nested(11, value_type(&mut strings, "space", "bytes"));
     message.number(12, profile.period_bytes);
     let default = strings.id("inuse_space");
@@ -84,6 +114,39 @@ fn encode(profile: &Profile, time: Option<f64>) -> Vec<u8> {
     message.buffer
 }
 
+fn encode_function(index: usize, function: &Function, strings: &mut Strings) -> Message {
+    let mut message = Message::default();
+    message.number(1, index as u64 + 1);
+    message.number(2, strings.id(&function.name));
+    // pprof cuts `<…>` off a name that equals the system's: `Map<K,V>.get`.
+    if function.origin != Origin::Java {
+        let full = if function.full_name.is_empty() { &function.name } else { &function.full_name };
+        message.number(3, strings.id(full));
+    }
+    message.number(4, strings.id(&function.file));
+    message
+}
+
+/// One sample, location and function for what is too small to be sent.
+fn encode_rest(rest: &[&Sample], used: &Used<'_>, strings: &mut Strings, message: &mut Message) {
+    let total: Estimate = rest.iter().map(|sample| sample.value).sum();
+    let (location, function) = (used.locations.len() as u64 + 1, used.functions.len() as u64 + 1);
+    let mut nested = Message::default();
+    nested.packed(1, &[location]);
+    nested.packed(2, &[total.objects.round() as u64, total.bytes.round() as u64]);
+    message.nested(2, nested);
+    let mut line = Message::default();
+    line.number(1, function);
+    let mut nested = Message::default();
+    nested.number(1, location);
+    nested.nested(4, line);
+    message.nested(4, nested);
+    let mut nested = Message::default();
+    nested.number(1, function);
+    nested.number(2, strings.id(REST));
+    message.nested(5, nested);
+}
+
 /// Locations that samples refer to, numbered from 1 without gaps, and mappings, the program first
 /// (pprof takes the first one for it).
 struct Used<'a> {
@@ -93,10 +156,12 @@ struct Used<'a> {
     mapping_numbers: FxHashMap<usize, u64>,
     locations: Vec<&'a Location>,
     numbers: FxHashMap<u32, u64>,
+    functions: Vec<&'a Function>,
+    function_numbers: FxHashMap<FunctionId, u64>,
 }
 
 impl<'a> Used<'a> {
-    fn of(profile: &'a Profile) -> Used<'a> {
+    fn of(profile: &'a Profile, samples: &[&'a Sample]) -> Used<'a> {
         let mut order: Vec<usize> = (0..profile.mappings.len()).collect();
         let program = profile.program();
         order.sort_by_key(|&index| profile.mappings.get(index).map(|mapping| mapping.path.as_str()) != program);
@@ -107,17 +172,33 @@ impl<'a> Used<'a> {
             mapping_numbers: order.iter().enumerate().map(|(place, &index)| (index, place as u64 + 1)).collect(),
             locations: Vec::new(),
             numbers: FxHashMap::default(),
+            functions: Vec::new(),
+            function_numbers: FxHashMap::default(),
         };
-        for sample in profile.samples.iter().filter(|sample| sample.value.bytes >= 0.5) {
+        for sample in samples {
             for id in used.stack(sample) {
-                let locations = &mut used.locations;
-                used.numbers.entry(id.0).or_insert_with(|| {
-                    locations.push(profile.location(*id));
-                    locations.len() as u64
-                });
+                used.number(*id);
             }
         }
         used
+    }
+
+    /// Gives a location and its functions numbers, once.
+    fn number(&mut self, id: LocationId) {
+        if self.numbers.contains_key(&id.0) {
+            return;
+        }
+        let location = self.profile.location(id);
+        self.locations.push(location);
+        self.numbers.insert(id.0, self.locations.len() as u64);
+        for line in &location.lines {
+            let Some(function) = self.profile.function(line.function) else { continue };
+            let functions = &mut self.functions;
+            self.function_numbers.entry(line.function).or_insert_with(|| {
+                functions.push(function);
+                functions.len() as u64
+            });
+        }
     }
 
     /// A stack without the allocator's frames at its leaf.
@@ -183,7 +264,7 @@ fn encode_location(index: usize, profile: &Profile, location: &Location, used: &
     message.number(3, location.address);
     for Line { function, line } in &location.lines {
         let mut nested = Message::default();
-        nested.number(1, u64::from(function.0) + 1);
+        nested.number(1, used.function_numbers.get(function).copied().unwrap_or(0));
         nested.number(2, u64::from(*line));
         message.nested(4, nested);
     }

@@ -2,9 +2,13 @@
 
 use super::Renderer;
 use super::layout::{Layout, clean, cut, cut_middle, wrap};
-use super::units::{bytes, change, count, duration, rate, share};
+use super::units::{Unit, age, bytes, count, duration, rate, share};
+use crate::cli::analyze::ages::AgeFacts;
+use crate::cli::analyze::outlook::State;
 use crate::cli::analyze::report::{Frame, Report, SiteFacts};
 use crate::cli::analyze::trend::Verdict;
+use crate::cli::analyze::verdict::Conclusion;
+use crate::cli::profile::shape::Metric;
 use crate::cli::profile::timestamp;
 use std::io::{self, Write};
 
@@ -29,9 +33,10 @@ impl Renderer<Report> for Text {
         self.head(report, out)?;
         for (index, site) in report.sites.iter().take(self.top).enumerate() {
             writeln!(out)?;
-            self.site(index + 1, site, out)?;
+            self.site(index + 1, site, Unit::of(report.metric), out)?;
         }
         self.rest(report, out)?;
+        self.resident(report, out)?;
         self.java_note(report, out)?;
         if self.shows_modules {
             self.modules(report, out)?;
@@ -54,16 +59,20 @@ impl Text {
         Ok(())
     }
 
-    fn site(&self, number: usize, site: &SiteFacts, out: &mut dyn Write) -> io::Result<()> {
-        let growth = match site.trend.verdict {
-            Verdict::Unknown => String::new(),
-            verdict => format!("{:>11} {:<8}", change(site.trend.change_bytes()), word(verdict)),
+    fn site(&self, number: usize, site: &SiteFacts, unit: Unit, out: &mut dyn Write) -> io::Result<()> {
+        let growth = match (site.trend.verdict, site.judgement.verdict) {
+            (Verdict::Unknown, Conclusion::Unknown) => String::new(),
+            (Verdict::Unknown, verdict) => format!("{:<9}", conclusion(verdict)),
+            (_, verdict) => format!("{:>11} {:<9}", unit.change(site.trend.change_bytes()), conclusion(verdict)),
         };
-        let objects =
-            if site.objects < 1.5 { "1 object".to_owned() } else { format!("{} objects", count(site.objects)) };
+        let objects = unit.other().named(site.objects);
         let stacks = if site.stacks > 1 { format!(", {} call paths", site.stacks) } else { String::new() };
-        let line = format!("{number:>2}. {:>9} {:>7} {growth} {objects}{stacks}", bytes(site.bytes), share(site.share));
+        let line =
+            format!("{number:>2}. {:>9} {:>7} {growth} {objects}{stacks}", unit.amount(site.bytes), share(site.share));
         writeln!(out, "{}", self.layout.bold(&cut(&line, self.layout.width)))?;
+        if let Some(ages) = &site.ages {
+            writeln!(out, "      {}", self.layout.dim(&cut(&lives(ages), self.layout.width.saturating_sub(6))))?;
+        }
         let mut previous = None;
         for index in shown_frames(site) {
             let skipped = index - previous.map_or(0, |previous: usize| previous + 1);
@@ -80,8 +89,11 @@ impl Text {
 
     /// What such a site usually is; not for one that is known not to grow.
     fn hint(&self, site: &SiteFacts, out: &mut dyn Write) -> io::Result<()> {
-        let is_suspect = matches!(site.trend.verdict, Verdict::Grows | Verdict::Unknown);
-        let Some(hint) = site.hint.as_ref().filter(|_| is_suspect) else { return Ok(()) };
+        let is_wanted = match site.judgement.verdict {
+            Conclusion::Unknown | Conclusion::Jit | Conclusion::Pool => true,
+            verdict => verdict.is_suspect(),
+        };
+        let Some(hint) = site.hint.as_ref().filter(|_| is_wanted) else { return Ok(()) };
         let text = format!("{}: {}", hint.title, hint.advice);
         for (index, line) in wrap(&text, self.layout.width.saturating_sub(9)).iter().enumerate() {
             writeln!(out, "      {} {line}", if index == 0 { "=>" } else { "  " })?;
@@ -114,9 +126,28 @@ impl Text {
         if sites == 0 {
             return Ok(());
         }
+        let unit = Unit::of(report.metric);
         let part = if report.bytes > 0.0 { sum / report.bytes } else { 0.0 };
-        let line = format!("    {:>9} {:>7}  in {} more places (--top N shows them)", bytes(sum), share(part), sites);
+        let line =
+            format!("    {:>9} {:>7}  in {} more places (--top N shows them)", unit.amount(sum), share(part), sites);
         writeln!(out, "\n{}", self.layout.dim(&cut(&line, self.layout.width)))
+    }
+
+    /// Where the resident memory is: all of it, class by class.
+    fn resident(&self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
+        let Some(account) = &report.rss else { return Ok(()) };
+        let classes: Vec<String> = account
+            .classes
+            .iter()
+            .map(|share| format!("{} {}", share.class.title(), bytes(share.bytes as f64)))
+            .collect();
+        let swap = match account.swap_bytes {
+            0 => String::new(),
+            swapped => format!("; {} swapped out", bytes(swapped as f64)),
+        };
+        let text = format!("Resident {} = {}{swap}", bytes(account.rss_bytes as f64), classes.join(" + "));
+        writeln!(out)?;
+        wrap(&text, self.layout.width).iter().try_for_each(|line| writeln!(out, "{line}"))
     }
 
     /// Why Java frames have no names, where they have none.
@@ -179,54 +210,111 @@ fn title(report: &Report) -> String {
 }
 
 fn totals(report: &Report) -> String {
+    let unit = Unit::of(report.metric);
+    let live = if report.metric.is_accumulated() { "ever allocated" } else { "live" };
     let period = match report.period_bytes {
         0 | 1 => "every allocation counted".to_owned(),
-        period => format!("± {}, one sample per {}", bytes(report.error_bytes), bytes(period as f64)),
+        period => format!("± {}, one sample per {}", unit.amount(report.error_bytes), bytes(period as f64)),
     };
     let resident = match report.rss_bytes {
-        Some(rss) if rss > 0 => format!("; {} of {} resident", share(report.bytes / rss as f64), bytes(rss as f64)),
+        // Live is what was asked for, resident what was touched since.
+        Some(rss) if report.metric == Metric::InuseBytes && report.bytes > rss as f64 => {
+            format!("; {} resident: not all of it was touched yet", bytes(rss as f64))
+        }
+        Some(rss) if rss > 0 && report.metric == Metric::InuseBytes => {
+            format!("; {} of {} resident", share(report.bytes / rss as f64), bytes(rss as f64))
+        }
         _ => String::new(),
     };
-    let head = format!(
-        "{} live in {} objects from {} stacks",
-        bytes(report.bytes),
-        count(report.objects),
-        count(report.stacks as f64)
-    );
+    let (amount, other) = (unit.named(report.bytes), unit.other().named(report.objects));
+    let head = format!("{amount} {live} in {other} from {} stacks", count(report.stacks as f64));
     format!("{head} ({period}){resident}")
 }
 
-/// The one sentence that matters.
+/// The sentences that matter.
 fn verdict(report: &Report) -> String {
-    let trend = &report.trend;
+    let (outlook, trend, unit) = (&report.outlook, &report.trend, Unit::of(report.metric));
     // A rate over less than a second is an anecdote.
     let is_timed = report.span_seconds().is_some_and(|span| span >= 1.0);
-    let pace = if is_timed { format!(", {}", rate(trend.slope)) } else { String::new() };
-    let path = format!("{} -> {}", bytes(trend.first_bytes), bytes(trend.last_bytes));
-    let growth = growth(report);
+    let pace = |value: f64| if is_timed { format!(", {}", unit.rate(value)) } else { String::new() };
+    let path = format!("{} -> {}", unit.amount(trend.first_bytes), unit.amount(trend.last_bytes));
+    let found = match outlook.state {
+        State::Unknown => {
+            return "One dump shows what is held, not what grows: give all dumps of the process to see growth."
+                .to_owned();
+        }
+        State::Leaks if report.dumps.len() < 2 => format!("LEAKS, by the ages of objects: {}", suspects(report)),
+        State::Leaks => format!("LEAKS: {path}{}; {}", pace(trend.slope), suspects(report)),
+        State::Grows => format!("GROWS: {path}{}; {}", pace(trend.slope), suspects(report)),
+        State::GrowsElsewhere => format!(
+            "RSS GROWS by {}{}, and it is not what malloc gave out ({path}).",
+            bytes(outlook.bytes),
+            outlook.rate.map_or(String::new(), &pace)
+        ),
+        State::AllocatorRetention => {
+            format!("Allocator retention: {} are resident and not live ({path}).", bytes(outlook.bytes))
+        }
+        State::JitNoise => {
+            format!("JIT noise: {path}; most of the change is memory of the JIT compiler, which comes and goes.")
+        }
+        State::Plateau => format!("Grew, then levelled off: {path}; no single place still grows."),
+        State::NothingGrows => nothing_grows(report),
+    };
+    let limit = match (outlook.seconds_to_limit, outlook.limit_bytes) {
+        (Some(seconds), Some(limit)) => {
+            format!(" At this rate the limit of {} is reached in {}.", bytes(limit as f64), duration(seconds))
+        }
+        _ => String::new(),
+    };
+    let is_elsewhere = matches!(outlook.state, State::GrowsElsewhere | State::AllocatorRetention | State::NothingGrows);
+    let advice = match (outlook.look_at.filter(|_| is_elsewhere), outlook.advice) {
+        (Some(class), Some(advice)) => format!(" Look at {}: {advice}.", class.title()),
+        (None, _) if outlook.state == State::GrowsElsewhere => {
+            " Look at the Java heap, metaspace, thread stacks and mapped files: heaptap rss PID.".to_owned()
+        }
+        _ => String::new(),
+    };
+    format!("{found}{limit}{advice}")
+}
+
+fn nothing_grows(report: &Report) -> String {
+    let (trend, unit) = (&report.trend, Unit::of(report.metric));
+    let path = format!("{} -> {}", unit.amount(trend.first_bytes), unit.amount(trend.last_bytes));
     match trend.verdict {
-        Verdict::Unknown => {
-            "One dump shows what is held, not what grows: give all dumps of the process to see growth.".to_owned()
-        }
-        Verdict::Grows => format!("GROWS: {path}{pace}; {growth}"),
-        Verdict::Plateau => format!("Grew, then levelled off: {path}; {growth}"),
-        Verdict::Shrinks => format!("Shrank: {path}; {growth}"),
-        Verdict::Steady => {
-            format!("Steady: {path} is within sampling noise (± {}); {growth}", bytes(trend.noise_bytes))
-        }
+        Verdict::Shrinks => format!("Nothing grows: shrank, {path}."),
+        Verdict::Unknown => "Nothing leaks, by the ages of objects.".to_owned(),
+        _ => format!("Nothing grows: {path} is within sampling noise (± {}).", unit.amount(trend.noise_bytes)),
     }
 }
 
-/// Who grew.
-fn growth(report: &Report) -> String {
-    let growing = || report.sites.iter().filter(|site| site.trend.verdict == Verdict::Grows);
-    let by_change = |a: &&SiteFacts, b: &&SiteFacts| a.trend.change_bytes().total_cmp(&b.trend.change_bytes());
-    let Some(biggest) = growing().max_by(by_change) else {
+/// Which place it is, and by how much.
+fn suspects(report: &Report) -> String {
+    let suspects = || report.sites.iter().filter(|site| site.judgement.verdict.is_suspect());
+    let weight = |site: &SiteFacts| site.judgement.rate.unwrap_or(site.trend.slope);
+    let Some(worst) = suspects().max_by(|a, b| weight(a).total_cmp(&weight(b))) else {
         return "no single place grew beyond sampling noise.".to_owned();
     };
-    let others = growing().count() - 1;
-    let more = if others > 0 { format!(" ({others} more grew)") } else { String::new() };
-    format!("{} in {}{more}", change(biggest.trend.change_bytes()), cut_middle(&clean(&biggest.label), 120))
+    let others = suspects().count() - 1;
+    let more = if others > 0 { format!(" ({others} more)") } else { String::new() };
+    let amount = match &worst.ages {
+        Some(ages) if worst.judgement.is_by_ages => {
+            format!("{}, {}", bytes(ages.outliving_bytes), rate(worst.judgement.rate.unwrap_or(0.0)))
+        }
+        _ => Unit::of(report.metric).change(worst.trend.change_bytes()),
+    };
+    format!("{amount} in {}{more}.", cut_middle(&clean(&worst.label), 120))
+}
+
+/// How a row's objects live: `half are older than 52 min, the oldest 1 h 45 min; 99 % of 4,000 freed ones lived 2.1 s at most`.
+pub(crate) fn lives(ages: &AgeFacts) -> String {
+    let live = format!("half are older than {}, the oldest {}", age(ages.median_seconds), age(ages.oldest_seconds));
+    match ages.usual_seconds {
+        Some(usual) => {
+            format!("{live}; 99 % of {} freed samples lived {} at most", count(ages.freed_samples as f64), age(usual))
+        }
+        None if ages.freed_samples == 0 => format!("{live}; none was freed"),
+        None => format!("{live}; {} samples were freed", count(ages.freed_samples as f64)),
+    }
 }
 
 /// What the tap cost and lost; empty for stock dumps.
@@ -264,6 +352,23 @@ pub(crate) fn word(verdict: Verdict) -> &'static str {
         Verdict::Shrinks => "shrinks",
         Verdict::Steady => "steady",
         Verdict::Unknown => "",
+    }
+}
+
+/// A row's verdict in a word or two.
+pub(crate) fn conclusion(verdict: Conclusion) -> &'static str {
+    match verdict {
+        Conclusion::Leak => "leaks",
+        Conclusion::Grows => "grows",
+        Conclusion::Jit => "JIT noise",
+        Conclusion::Pool => "pool",
+        Conclusion::Plateau => "plateau",
+        Conclusion::Busier => "busier",
+        Conclusion::Cache => "kept",
+        Conclusion::Churn => "churn",
+        Conclusion::Shrinks => "shrinks",
+        Conclusion::Steady => "steady",
+        Conclusion::Unknown => "",
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Renderer;
 use super::layout::{Layout, clean, cut_middle};
-use super::units::{bytes, share};
+use super::units::{Unit, share};
 use crate::cli::analyze::tree::Tree;
 use crate::cli::profile::series::Series;
 use std::io::{self, Write};
@@ -24,9 +24,11 @@ impl Renderer<Series> for TreeText {
         if self.is_inverted {
             tree = tree.inverted();
         }
+        let unit = Unit::of(series.profile.metric);
+        let state = if series.profile.metric.is_accumulated() { "ever allocated" } else { "live" };
         let totals = tree.totals();
         let all = totals.first().copied().unwrap_or(0.0);
-        writeln!(out, "{}", self.layout.bold(&format!("{} live", bytes(all))))?;
+        writeln!(out, "{}", self.layout.bold(&format!("{} {state}", unit.named(all))))?;
         let mut children: Vec<Vec<usize>> = vec![Vec::new(); tree.nodes.len()];
         for (index, node) in tree.nodes.iter().enumerate().skip(1) {
             if let Some(list) = children.get_mut(node.parent as usize) {
@@ -46,7 +48,7 @@ impl Renderer<Series> for TreeText {
             let function = tree.nodes[node].function.and_then(|id| series.profile.function(id));
             let name = function.map_or("all", |function| function.name.as_str());
             let margin = "  ".repeat(depth.min(24).saturating_sub(1)) + if is_branch { "+ " } else { "  " };
-            let figures = format!("{:>9} {:>7}  {margin}", bytes(totals[node]), share(totals[node] / all));
+            let figures = format!("{:>9} {:>7}  {margin}", unit.amount(totals[node]), share(totals[node] / all));
             let room = self.layout.width.saturating_sub(figures.chars().count()).max(24);
             writeln!(out, "{figures}{}", cut_middle(&clean(name), room))?;
             let big = children[node].iter().filter(|&&child| totals[child] >= self.least_share * all).count();

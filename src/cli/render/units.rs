@@ -1,5 +1,7 @@
 //! Numbers for people: three digits and a unit. Machines read JSON.
 
+use crate::cli::profile::shape::Metric;
+
 const BINARY: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
 /// `64.9 MiB`. Negative numbers keep their sign.
@@ -23,6 +25,58 @@ pub(crate) fn bytes(value: f64) -> String {
 /// `+64.9 MiB`; a change that rounds to nothing is `0 B`.
 pub(crate) fn change(value: f64) -> String {
     if value >= 0.5 { format!("+{}", bytes(value)) } else { bytes(value) }
+}
+
+/// How amounts are written: bytes, or numbers of objects where those are measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unit {
+    is_count: bool,
+}
+
+impl Unit {
+    /// That of a measure.
+    pub(crate) fn of(metric: Metric) -> Unit {
+        Unit { is_count: metric.is_count() }
+    }
+
+    /// The unit of what stands beside the amounts: objects beside bytes, and bytes beside objects.
+    pub(crate) fn other(self) -> Unit {
+        Unit { is_count: !self.is_count }
+    }
+
+    /// `64.9 MiB`; `3,104`.
+    pub(crate) fn amount(self, value: f64) -> String {
+        if self.is_count { count(value) } else { bytes(value) }
+    }
+
+    /// `+64.9 MiB`; `-3,104`.
+    pub(crate) fn change(self, value: f64) -> String {
+        match self.is_count {
+            true if value >= 0.5 => format!("+{}", count(value)),
+            true if value <= -0.5 => format!("-{}", count(-value)),
+            true => count(0.0),
+            false => change(value),
+        }
+    }
+
+    /// `+33.8 MiB/min`; `+120/h`.
+    pub(crate) fn rate(self, per_second: f64) -> String {
+        if !self.is_count {
+            return rate(per_second);
+        }
+        let units = [(1.0, "s"), (60.0, "min"), (3600.0, "h"), (86_400.0, "day")];
+        let good = units.iter().find(|(seconds, _)| per_second.abs() * seconds >= 10.0).unwrap_or(&units[3]);
+        format!("{}/{}", self.change(per_second * good.0), good.1)
+    }
+
+    /// `4,943 objects`, `1 object`; `189 MiB`.
+    pub(crate) fn named(self, value: f64) -> String {
+        match self.is_count {
+            true if value < 1.5 => "1 object".to_owned(),
+            true => format!("{} objects", count(value)),
+            false => bytes(value),
+        }
+    }
 }
 
 /// `3,104`.
@@ -54,6 +108,34 @@ pub(crate) fn duration(seconds: f64) -> String {
         3600..86_400 => format!("{} h {} min", whole / 3600, whole / 60 % 60),
         _ => format!("{} d {} h", whole / 86_400, whole / 3600 % 24),
     }
+}
+
+/// `2.1 s`, `46 min`, `1.3 h`, `12 d`: a duration that is known to some percent only.
+pub(crate) fn age(seconds: f64) -> String {
+    let seconds = seconds.max(0.0);
+    let (value, unit) = match seconds {
+        _ if seconds < 0.1 => (seconds * 1000.0, "ms"),
+        _ if seconds < 60.0 => (seconds, "s"),
+        _ if seconds < 3600.0 => (seconds / 60.0, "min"),
+        _ if seconds < 86_400.0 => (seconds / 3600.0, "h"),
+        _ => (seconds / 86_400.0, "d"),
+    };
+    if value < 9.95 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
+}
+
+/// Reads `90s`, `30min`, `2h`, `1.5 d`: seconds.
+pub(crate) fn parse_duration(text: &str) -> Result<f64, String> {
+    let wrong = || format!("`{text}` is no duration: write 90s, 30min, 2h, 1d");
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.trim().split_at_checked(digits).ok_or_else(wrong)?;
+    let seconds = match unit.trim() {
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
+        _ => return Err(wrong()),
+    };
+    Ok(number.parse::<f64>().map_err(|_| wrong())? * seconds)
 }
 
 /// `33.8 MiB/min`: a rate in the unit in which its number is easy to read.
@@ -108,6 +190,18 @@ mod tests {
     }
 
     #[test]
+    fn objects_are_counted_where_they_are_measured() {
+        let unit = Unit::of(Metric::InuseCount);
+        assert_eq!(
+            (unit.amount(3104.4), unit.change(-3104.0), unit.change(0.2)),
+            ("3,104".into(), "-3,104".into(), "0".into())
+        );
+        assert_eq!((unit.rate(2.0), unit.rate(0.001)), ("+120/min".into(), "+86/day".into()));
+        assert_eq!((unit.named(1.2), unit.other().named(2048.0)), ("1 object".into(), "2.00 KiB".into()));
+        assert_eq!(Unit::of(Metric::AllocBytes).rate(0.0), "0 B/day");
+    }
+
+    #[test]
     fn times_and_rates_read_well() {
         let cases =
             [(0.25, "0.2 s"), (59.0, "59 s"), (135.0, "2 min 15 s"), (19_200.0, "5 h 20 min"), (273_600.0, "3 d 4 h")];
@@ -116,6 +210,23 @@ mod tests {
         }
         assert_eq!(rate(600.0 * 1024.0), "+35.2 MiB/min");
         assert_eq!(rate(0.0), "0 B/day");
+    }
+
+    #[test]
+    fn ages_are_rough() {
+        let cases = [(0.0021, "2.1 ms"), (0.54, "0.5 s"), (2749.0, "46 min"), (4700.0, "1.3 h"), (1e6, "12 d")];
+        for (seconds, expected) in cases {
+            assert_eq!(age(seconds), expected);
+        }
+    }
+
+    #[test]
+    fn durations_are_read() {
+        let cases = [("90s", 90.0), ("30min", 1800.0), ("2h", 7200.0), ("1.5 d", 129_600.0), ("7", 7.0), ("5m", 300.0)];
+        for (text, expected) in cases {
+            assert_eq!(parse_duration(text), Ok(expected), "{text}");
+        }
+        assert!(["", "h", "5 weeks", "-1s", "1.2.3s"].iter().all(|text| parse_duration(text).is_err()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::{FunctionTable, Module, Source};
 use crate::cli::profile::Profile;
 use crate::cli::profile::location::{Function, LocationId, Origin};
+use crate::cli::profile::metadata::JavaName;
 use rustc_hash::FxHashMap;
 
 /// Names the locations whose fake pc the metadata lists; `None` if it lists none.
@@ -10,12 +11,8 @@ pub(super) fn name(profile: &mut Profile, table: &mut FunctionTable) -> Option<M
     if profile.metadata.java.is_empty() {
         return None;
     }
-    let by_pc: FxHashMap<u64, (String, u32)> = profile
-        .metadata
-        .java
-        .iter()
-        .map(|name| (name.pc, (format!("{}.{}", name.class, name.method), name.line)))
-        .collect();
+    let by_pc: FxHashMap<u64, (String, u32)> =
+        profile.metadata.java.iter().map(|name| (name.pc, (full_name(name), name.line))).collect();
     let mut places = 0;
     for index in 0..profile.locations.len() {
         let Some(address) = profile.locations.get(index).map(|location| location.address) else { break };
@@ -26,5 +23,13 @@ pub(super) fn name(profile: &mut Profile, table: &mut FunctionTable) -> Option<M
         places += 1;
     }
     let path = "Java methods".to_owned();
-    Some(Module { path, places, named: places, source: Source::Metadata, warning: None })
+    Some(Module { path, build_id: None, places, named: places, source: Source::Metadata, warning: None })
+}
+
+/// `java.util.zip.Inflater.<init>`; what is no method (`[compiling]`) has no class.
+fn full_name(name: &JavaName) -> String {
+    match name.class.as_str() {
+        "" | "-" => name.method.clone(),
+        class => format!("{class}.{}", name.method),
+    }
 }

@@ -15,6 +15,9 @@ pub(super) fn short(name: &str) -> &str {
 
 /// `.part.0`, `.isra.0`, `.constprop.0`, `.cold` of C functions.
 fn without_suffix(name: &str) -> &str {
+    if !name.contains('.') {
+        return name;
+    }
     let suffixes = [".part.", ".isra.", ".constprop.", ".cold", ".lto_priv."];
     let cut = suffixes.iter().filter_map(|suffix| name.find(suffix)).filter(|&at| at > 0).min();
     cut.and_then(|at| name.get(..at)).unwrap_or(name)
@@ -26,19 +29,20 @@ fn parameter_list(name: &str) -> Option<usize> {
     let (mut depth, mut at) = (0usize, 0usize);
     while at < bytes.len() {
         let rest = bytes.get(at..)?;
-        if let Some(length) = operator_length(rest) {
-            at += length;
-        } else if rest.starts_with(b"(anonymous namespace)") {
-            at += "(anonymous namespace)".len();
-        } else {
-            match rest.first()? {
-                b'<' => depth += 1,
-                b'>' => depth = depth.saturating_sub(1),
-                b'(' if depth == 0 => return (at > 0).then_some(at),
-                _ => {}
+        at += match rest.first()? {
+            b'o' => operator_length(rest).unwrap_or(1),
+            b'(' if rest.starts_with(b"(anonymous namespace)") => "(anonymous namespace)".len(),
+            b'(' if depth == 0 => return (at > 0).then_some(at),
+            b'<' => {
+                depth += 1;
+                1
             }
-            at += 1;
-        }
+            b'>' => {
+                depth = depth.saturating_sub(1);
+                1
+            }
+            _ => 1,
+        };
     }
     None
 }

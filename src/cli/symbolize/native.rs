@@ -4,15 +4,16 @@
 //! separate debug file has none to compute from. It never searches for debug files itself
 //! (`debug_file` says why), and its errors only cost names.
 
-use super::elf::Elf;
-use super::{MappedFile, Module, Options, Place, Source, debug_file, names};
+use super::module_file::ModuleFile;
+use super::recorded::Frames;
+use super::{MappedFile, Module, Options, Place, Source, apart, debug_file, names};
 use crate::cli::profile::location::{Function, LocationId, Origin};
+use crate::cli::profile::mapping::Mapping;
 use blazesym::symbolize::{self, Input, Sym, Symbolized, Symbolizer};
-use rustc_hash::FxHashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Functions of locations, innermost first, with their source lines.
-pub(super) type Names = Vec<(LocationId, Vec<(Function, u32)>)>;
+pub(super) type Names = Vec<(LocationId, Frames)>;
 
 /// What one file gave.
 pub(super) struct Named {
@@ -22,19 +23,12 @@ pub(super) struct Named {
 
 /// Names the places of a mapped file.
 pub(super) fn name(mapped: &MappedFile, options: &Options) -> Named {
-    let mut module = Module {
-        path: mapped.path.clone(),
-        places: mapped.places.len(),
-        named: 0,
-        source: Source::Exports,
-        warning: None,
-    };
+    let mut module = Module::of(mapped, Source::Exports);
     let mut names = Vec::new();
-    match open(mapped, options) {
+    match ModuleFile::find(mapped, options) {
         Ok(file) => {
             module.warning = file.suspicion(options);
-            let (found, source) = file.names(&mapped.places, options);
-            (names, module.source) = (found, source);
+            names = names_from(&file, mapped, options, &mut module);
             module.named = names.len();
         }
         Err(why) => {
@@ -50,115 +44,90 @@ fn is_refusal(why: &str) -> bool {
     why.contains("build id")
 }
 
-/// A file that may be asked.
-struct ModuleFile {
-    path: PathBuf,
-    elf: Elf,
-    /// Its build id is the one that the process had mapped.
-    is_proven: bool,
-}
-
-fn open(mapped: &MappedFile, options: &Options) -> Result<ModuleFile, String> {
-    let on_disk = match &options.sysroot {
-        Some(root) => root.join(mapped.path.trim_start_matches('/')),
-        None => PathBuf::from(&mapped.path),
+/// Asks the best source, then the file's own symbols for what is left.
+fn names_from(file: &ModuleFile, mapped: &MappedFile, options: &Options, module: &mut Module) -> Names {
+    let wants_debug_file = !file.elf.has_symbol_table || options.with_lines;
+    let debug_file = file.elf.build_id.as_deref().filter(|_| wants_debug_file);
+    let debug_file = debug_file.and_then(|id| debug_file::find(id, &file.path, options));
+    module.source = match (&debug_file, file.elf.has_symbol_table) {
+        (Some(path), _) => Source::DebugFile(path.clone()),
+        (None, true) => Source::SymbolTable,
+        (None, false) => Source::Exports,
     };
-    let (is_deleted, wanted) = (mapped.is_deleted, mapped.build_id.as_deref());
-    let elf = Elf::open(&on_disk).map_err(|error| match error {
-        super::elf::ElfError::Io(_) if is_deleted => "the file had been deleted".to_owned(),
-        error => error.to_string(),
-    })?;
-    match (wanted, elf.build_id.as_deref()) {
-        (Some(wanted), Some(found)) if wanted != found => Err(format!(
-            "{} has build id {found}, the process had {wanted}: another version, its names would be wrong. \
-             Name the right files with --sysroot",
-            on_disk.display()
-        )),
-        (None, _) if is_deleted => {
-            Err("the file had been deleted or replaced, and the dump has no build id to tell whether this is it"
-                .to_owned())
+    let address = |place: &Place| Some((place.location, file.elf.virtual_address(place.file_offset)?));
+    let mut open: Vec<(LocationId, u64)> = mapped.places.iter().filter_map(address).collect();
+    let mut names = Names::new();
+    if options.with_lines {
+        let path = debug_file.as_ref().unwrap_or(&file.path);
+        let numbers: Vec<u64> = open.iter().map(|(_, address)| *address).collect();
+        match apart::ask(path, &numbers) {
+            Ok(found) => take(&mut open, &mut names, |_, address| found.get(&address).cloned()),
+            Err(why) => module.warning = Some(format!("{}: {why}; names without lines are used", path.display())),
         }
-        (wanted, _) => Ok(ModuleFile { path: on_disk, elf, is_proven: wanted.is_some() }),
     }
+    for path in debug_file.iter().chain([&file.path]) {
+        if open.is_empty() {
+            break;
+        }
+        let numbers: Vec<u64> = open.iter().map(|(_, address)| *address).collect();
+        let found = ask(path, &numbers, false);
+        take(&mut open, &mut names, |index, _| found.get(index).cloned().flatten());
+    }
+    let library = Mapping::file_name_of(&mapped.path);
+    names.iter_mut().flat_map(|(_, frames)| frames).for_each(|(function, _)| function.library = library.to_owned());
+    names
 }
 
-impl ModuleFile {
-    /// A stock dump has no build id; a file younger than the dump is probably another one.
-    fn suspicion(&self, options: &Options) -> Option<String> {
-        let changed = std::fs::metadata(&self.path).and_then(|meta| meta.modified()).ok()?;
-        let is_younger = !self.is_proven && options.written.is_some_and(|written| changed > written);
-        is_younger.then(|| {
-            format!("{} is newer than the dump, which has no build ids: its names may be wrong", self.path.display())
-        })
-    }
-
-    /// Asks the best source, then the file's exports for what is left.
-    fn names(&self, places: &[Place], options: &Options) -> (Names, Source) {
-        let wants_debug_file = !self.elf.has_symbol_table || options.with_lines;
-        let debug_file = self.elf.build_id.as_deref().filter(|_| wants_debug_file);
-        let debug_file = debug_file.and_then(|id| debug_file::find(id, options));
-        let source = match (&debug_file, self.elf.has_symbol_table) {
-            (Some(path), _) => Source::DebugFile(path.clone()),
-            (None, true) => Source::SymbolTable,
-            (None, false) => Source::Exports,
-        };
-        let library = self.path.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
-        let mut addresses = Vec::new();
-        for place in places {
-            addresses.extend(self.elf.virtual_address(place.file_offset).map(|address| (place.location, address)));
-        }
-        let mut names = Vec::new();
-        for path in debug_file.iter().chain([&self.path]) {
-            let found = ask(path, &addresses, options.with_lines, &library);
-            let named: FxHashSet<LocationId> = found.iter().map(|(location, _)| *location).collect();
-            addresses.retain(|(location, _)| !named.contains(location));
-            names.extend(found);
-            if addresses.is_empty() {
-                break;
-            }
-        }
-        (names, source)
-    }
+/// Moves places that have got a name from the open ones to the named ones.
+fn take(open: &mut Vec<(LocationId, u64)>, names: &mut Names, mut named: impl FnMut(usize, u64) -> Option<Frames>) {
+    let mut index = 0;
+    open.retain(|(location, address)| {
+        let found = named(index, *address);
+        index += 1;
+        let is_open = found.is_none();
+        names.extend(found.map(|frames| (*location, frames)));
+        is_open
+    });
 }
 
-/// One question to blazesym about all addresses of one file.
-fn ask(path: &Path, addresses: &[(LocationId, u64)], with_lines: bool, library: &str) -> Names {
+/// One question to blazesym about addresses of one file; an answer for each.
+pub(super) fn ask(path: &Path, addresses: &[u64], with_lines: bool) -> Vec<Option<Frames>> {
     let builder = Symbolizer::builder().enable_auto_reload(false).enable_code_info(with_lines);
     let symbolizer = builder.enable_inlined_fns(with_lines).set_debug_dirs(Some([] as [&Path; 0])).build();
     let mut file = symbolize::source::Elf::new(path);
     file.debug_syms = with_lines;
-    let numbers: Vec<u64> = addresses.iter().map(|(_, address)| *address).collect();
     let source = symbolize::source::Source::Elf(file);
-    let Ok(answers) = symbolizer.symbolize(&source, Input::VirtOffset(&numbers)) else { return Vec::new() };
-    let named = addresses.iter().zip(answers).filter_map(|((location, _), answer)| match answer {
-        Symbolized::Sym(sym) => Some((*location, functions(&sym, library))),
+    let Ok(answers) = symbolizer.symbolize(&source, Input::VirtOffset(addresses)) else {
+        return vec![None; addresses.len()];
+    };
+    let frames = |answer: Symbolized<'_>| match answer {
+        Symbolized::Sym(sym) => Some(functions(&sym)),
         Symbolized::Unknown(_) => None,
-    });
-    named.collect()
+    };
+    answers.into_iter().map(frames).collect()
 }
 
 /// The functions at one address, innermost first. blazesym lists inlined calls from the outside in,
 /// and gives each the place of the call *in* it.
-fn functions(sym: &Sym<'_>, library: &str) -> Vec<(Function, u32)> {
-    let outer = function(&sym.name, sym.code_info.as_deref(), library);
-    let inlined = sym.inlined.iter().map(|inlined| function(&inlined.name, inlined.code_info.as_ref(), library));
+fn functions(sym: &Sym<'_>) -> Frames {
+    let outer = function(&sym.name, sym.code_info.as_deref());
+    let inlined = sym.inlined.iter().map(|inlined| function(&inlined.name, inlined.code_info.as_ref()));
     let mut lines: Vec<_> = std::iter::once(outer).chain(inlined).collect();
     lines.reverse();
     lines
 }
 
-fn function(name: &str, place: Option<&symbolize::CodeInfo<'_>>, library: &str) -> (Function, u32) {
+fn function(name: &str, place: Option<&symbolize::CodeInfo<'_>>) -> (Function, u32) {
     let short = names::short(name).to_owned();
     let full_name = if short == name { String::new() } else { name.to_owned() };
     let file = place.map_or(String::new(), |place| place.to_path().display().to_string());
     let line = place.and_then(|place| place.line).unwrap_or(0);
-    (Function { name: short, full_name, file, library: library.to_owned(), origin: Origin::Native }, line)
+    (Function { name: short, full_name, file, library: String::new(), origin: Origin::Native }, line)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::profile::mapping::Mapping;
 
     fn file(path: &str, offsets: &[u64]) -> MappedFile {
         let places = offsets.iter().map(|&file_offset| Place { location: LocationId(0), file_offset }).collect();
@@ -225,9 +194,8 @@ mod tests {
             }
             std::fs::write(&path, &bytes).unwrap();
             let subject = file(path.to_str().unwrap(), &[0, 0x2000, 0x3000, u64::MAX]);
-            for with_lines in [false, true] {
-                name(&subject, &Options { with_lines, ..Options::default() });
-            }
+            // What reads lines is another process (`apart`), and has a test of its own.
+            name(&subject, &Options::default());
         }
         std::fs::remove_file(&path).unwrap();
     }

@@ -5,9 +5,12 @@
 //! checked against `nallocx` in the tests of `backend`. No calls, no state.
 
 /// Number of the classes computed here.
-pub(super) const CLASSES: usize = 41;
-/// Largest size whose class is computed here; beyond it, sizes are whole pages.
+pub(super) const CLASSES: usize = 42;
+/// Largest size of four a doubling; beyond it, sizes are whole pages.
 const LARGEST: usize = 32 << 10;
+/// The first of those: a sampled block of the largest class that thread caches hold is a class larger. Zero where
+/// pages may be of several sizes.
+const PAGED: usize = if cfg!(target_arch = "x86_64") { 36 << 10 } else { 0 };
 /// log2 of the smallest distance of two classes.
 const LG_QUANTUM: u32 = 4;
 
@@ -24,7 +27,7 @@ pub(super) struct SizeClass {
 #[inline]
 pub(super) fn of(bytes: usize) -> Option<SizeClass> {
     if bytes > LARGEST {
-        return None;
+        return (bytes <= PAGED).then_some(SizeClass { index: CLASSES - 1, bytes: PAGED });
     }
     if bytes <= 8 {
         return Some(SizeClass { index: 0, bytes: 8 });
@@ -42,6 +45,7 @@ pub(super) fn before(bytes: usize) -> Option<usize> {
     match bytes {
         0..=16 => Some(8),
         17..=LARGEST => Some(bytes - (1 << lg_distance(bytes))),
+        PAGED => Some(LARGEST),
         _ => None,
     }
 }
@@ -58,9 +62,9 @@ mod tests {
 
     #[test]
     fn classes_are_numbered_without_gaps() {
-        let mut numbers: Vec<usize> = (0..=LARGEST).filter_map(|bytes| Some(of(bytes)?.index)).collect();
+        let mut numbers: Vec<usize> = (0..=LARGEST.max(PAGED)).filter_map(|bytes| Some(of(bytes)?.index)).collect();
         numbers.dedup();
-        assert_eq!(numbers, (0..CLASSES).collect::<Vec<_>>());
-        assert_eq!(of(LARGEST + 1), None);
+        assert_eq!(numbers, (0..CLASSES - usize::from(PAGED == 0)).collect::<Vec<_>>());
+        assert_eq!(of(LARGEST.max(PAGED) + 1), None);
     }
 }

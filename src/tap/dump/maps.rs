@@ -32,6 +32,15 @@ pub(crate) fn is_mapped(pid: u32, file: &std::path::Path) -> bool {
     }
 }
 
+/// Whether a process is running that started before an instant of CLOCK_MONOTONIC: not one that got the pid later.
+pub(crate) fn started_before(pid: u32, monotonic_ns: u64) -> bool {
+    // Field 22, in ticks of 10 ms since boot; the name before it may hold blanks.
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let ticks: Option<u64> = fields.split_ascii_whitespace().nth(19).and_then(|ticks| ticks.parse().ok());
+    ticks.is_some_and(|ticks| ticks.saturating_mul(10_000_000) <= monotonic_ns)
+}
+
 /// The name that a thread has now; `None` once it has ended.
 pub(crate) fn thread_name(tid: u32) -> Option<[u8; 16]> {
     let text = fs::read(format!("/proc/self/task/{tid}/comm")).ok()?;
@@ -63,5 +72,8 @@ mod tests {
         let tid = crate::tap::os::sys::thread_id();
         assert!(super::thread_name(tid).is_some() && super::thread_name(u32::MAX).is_none());
         assert!(!super::executable().is_empty());
+        let pid = crate::tap::os::sys::process_id();
+        assert!(super::started_before(pid, crate::tap::os::clock::monotonic_ns()));
+        assert!(!super::started_before(pid, 0) && !super::started_before(u32::MAX, u64::MAX));
     }
 }

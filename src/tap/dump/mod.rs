@@ -6,20 +6,27 @@
 
 mod about;
 mod adopt;
-mod file;
+mod ledger;
 mod maps;
+mod mirror;
+mod place;
 
 pub(crate) use about::Occasion;
+pub(crate) use ledger::{Entry, Ledger};
+pub(crate) use maps::resident_bytes;
+pub(crate) use mirror::Mirror;
 
 use super::os::{clock, sys};
 use super::settings::Settings;
 use super::store::Store;
+use crate::wire::dump_file::{self, Failure};
 use crate::wire::dump_name::{DumpKind, DumpName};
 use crate::wire::heap_v2::{self, Surroundings};
+use crate::wire::life_name::LifeName;
 use crate::wire::live::counters::Counter;
 use crate::wire::live::snapshot::Snapshot;
 use crate::wire::live::text::Text;
-use crate::wire::sidecar;
+use crate::wire::whole_file;
 use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -40,8 +47,12 @@ pub(crate) enum Reason {
     Seconds,
     /// The live bytes have grown (`prof_dump_growth`).
     Growth,
-    /// Memory passed a mark (`prof_dump_watermark`).
+    /// Memory passed a mark (`prof_dump_watermark`, `prof_dump_rss`).
     Watermark,
+    /// The program had its memory trimmed (`prof_dump_trim`).
+    Trim,
+    /// A signal came (`prof_dump_signal`).
+    Signal,
     /// Somebody asked (`heaptap dump`, `prof.dump`).
     Request,
     /// The process ends (`prof_final`).
@@ -49,6 +60,11 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
+    /// Whether somebody asked for the dump, and knows it.
+    pub(crate) fn is_asked_for(self) -> bool {
+        matches!(self, Reason::Request | Reason::Signal)
+    }
+
     /// The word that stands in the dump's metadata.
     fn word(self) -> &'static str {
         match self {
@@ -57,6 +73,8 @@ impl Reason {
             Reason::Seconds => "seconds",
             Reason::Growth => "growth",
             Reason::Watermark => "watermark",
+            Reason::Trim => "trim",
+            Reason::Signal => "signal",
             Reason::Request => "request",
             Reason::Final => "final",
         }
@@ -73,6 +91,10 @@ pub(crate) struct Dumper {
     requests: AtomicU64,
     trouble_told: AtomicBool,
     place_told: AtomicBool,
+    /// A mirror may lie somewhere.
+    mirrored: AtomicBool,
+    /// The process ends, and needs no mirror any more.
+    closed: AtomicBool,
 }
 
 /// Holds the dumper; no one else writes meanwhile.
@@ -83,9 +105,6 @@ impl Drop for Turn<'_> {
         self.0.busy.store(0, Ordering::Release);
     }
 }
-
-/// A dump that could not be written: where, and why.
-type Failure = (PathBuf, io::Error);
 
 impl Dumper {
     /// Nothing written yet.
@@ -98,6 +117,8 @@ impl Dumper {
             requests: AtomicU64::new(0),
             trouble_told: AtomicBool::new(false),
             place_told: AtomicBool::new(false),
+            mirrored: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -107,6 +128,8 @@ impl Dumper {
         self.intervals.store(0, Ordering::Relaxed);
         self.maxima.store(0, Ordering::Relaxed);
         self.requests.store(0, Ordering::Relaxed);
+        self.mirrored.store(false, Ordering::Relaxed);
+        self.closed.store(false, Ordering::Relaxed);
         self.busy.store(0, Ordering::Release);
     }
 
@@ -136,10 +159,10 @@ impl Dumper {
         let snapshot = Snapshot::take(store.region()).ok()?;
         let mut bytes = Vec::new();
         let prefix = Path::new(OsStr::from_bytes(settings.prefix()));
-        let maps = maps_with_sidecar(&snapshot, &text, prefix);
+        let maps = dump_file::maps_with_sidecar(&snapshot, &text, prefix);
         let around = Surroundings { maps: &maps, metadata: &text.metadata, accumulated: settings.options.prof_accum };
         heap_v2::write(&snapshot, &around, &mut bytes).ok()?;
-        file::replace(path, &bytes).ok()
+        whole_file::replace(path, &mut |file| file.write_all(&bytes)).ok().map(drop)
     }
 
     /// Brings the region's text up to date, so that whoever reads the region finds what a dump would say.
@@ -149,18 +172,63 @@ impl Dumper {
         }
     }
 
+    /// Writes the mirror, if it is time for one.
+    pub(crate) fn mirror(&self, store: &Store, settings: &Settings, mirror: &mut Mirror) {
+        let (options, region) = (&settings.options, store.region());
+        let began = clock::monotonic_ns();
+        let changes = (region.counter(Counter::Samples), region.counter(Counter::Retired));
+        let is_wanted = options.prof_mirror_seconds > 0 && !settings.prefix().is_empty();
+        if !is_wanted || !mirror.is_due(began, changes) {
+            return;
+        }
+        let Some(_turn) = self.turn().filter(|_| !self.closed.load(Ordering::Relaxed)) else { return };
+        region.beat(began);
+        let written = Snapshot::take(region).ok().and_then(|mut snapshot| {
+            snapshot.tell("mirror", began);
+            snapshot.set("mirror_seconds", &options.prof_mirror_seconds.to_string());
+            if let Some(bytes) = maps::resident_bytes() {
+                snapshot.set("rss_bytes", &bytes.to_string());
+            }
+            let prefix = Path::new(OsStr::from_bytes(settings.prefix()));
+            self.mirrored.store(true, Ordering::Relaxed);
+            place::prefixes(prefix, &settings.fallback_directories)
+                .find(|prefix| mirror.write(&mut snapshot, prefix, options.prof_min_free_bytes).is_ok())
+        });
+        mirror.note(written.map(|_| changes), began, clock::monotonic_ns(), options.prof_mirror_seconds);
+    }
+
+    /// Removes what is for processes that end without a final dump: region, control file and mirror. Nothing is written
+    /// from now on.
+    pub(crate) fn leave_nothing(&self, store: &Store, settings: &Settings) {
+        store.region().remove_files();
+        self.closed.store(true, Ordering::Relaxed);
+        if !self.mirrored.load(Ordering::Relaxed) {
+            return;
+        }
+        // Whoever is writing one now has begun before it was closed.
+        let _turn = self.turn();
+        let life = store.region().life();
+        for prefix in place::prefixes(Path::new(OsStr::from_bytes(settings.prefix())), &settings.fallback_directories) {
+            let _ = std::fs::remove_file(LifeName { prefix, ..life.clone() }.mirror());
+        }
+    }
+
     /// Writes the final dumps of processes of this user that were killed, and removes what they left.
     /// Ends early when `is_wanted` says that the keeper is.
     pub(crate) fn adopt(&self, store: &Store, settings: &Settings, is_wanted: impl Fn() -> bool) {
         for orphan in adopt::orphans(settings) {
             // One turn for each: reading them takes long, and the final dump of this process may wait.
             let Some(_turn) = self.turn().filter(|_| !is_wanted()) else { return };
-            let (snapshot, prefix) = (orphan.snapshot(), orphan.prefix());
-            let name =
-                DumpName { prefix, pid: snapshot.pid, seq: snapshot.counter(Counter::Dumps), kind: DumpKind::Final };
-            let written = write_file(snapshot, &snapshot.text, name, settings.options.prof_accum);
-            if self.settle(store, settings, written.map(|name| path(&name))).is_some() {
-                orphan.remove();
+            let floor = settings.options.prof_min_free_bytes;
+            let room = place::check_room(&orphan.prefix, floor).map_err(|error| (orphan.prefix.clone(), error));
+            let save = || dump_file::save_last(&orphan.snapshot, &orphan.prefix, settings.options.prof_accum);
+            match room.and_then(|()| save()) {
+                Err(_) if !orphan.is_of_own_directory => orphan.give_up(),
+                written => {
+                    if self.settle(store, settings, written).is_some() {
+                        orphan.remove();
+                    }
+                }
             }
         }
     }
@@ -178,7 +246,7 @@ impl Dumper {
             Ok(path) => {
                 store.region().count(Counter::Dumps, 1);
                 if let Some(report) = settings.run_report {
-                    file::append_line(Path::new(OsStr::from_bytes(report)), path.as_os_str().as_bytes());
+                    place::append_line(Path::new(OsStr::from_bytes(report)), path.as_os_str().as_bytes());
                 }
                 Some(path)
             }
@@ -214,9 +282,11 @@ impl Dumper {
         let snapshot = Snapshot::take(store.region()).map_err(damaged)?;
         let kind = self.kind(reason);
         let mut first_failure = None;
-        for prefix in file::prefixes(prefix, &settings.fallback_directories) {
+        for prefix in place::prefixes(prefix, &settings.fallback_directories) {
+            let room = place::check_room(&prefix, settings.options.prof_min_free_bytes);
             let name = DumpName { prefix, pid: snapshot.pid, seq: self.seq.load(Ordering::Relaxed), kind };
-            match write_file(&snapshot, text, name, settings.options.prof_accum) {
+            let room = room.map_err(|error| (name.path(), error));
+            match room.and_then(|()| dump_file::save(&snapshot, text, name, settings.options.prof_accum)) {
                 Ok(name) => {
                     self.seq.store(name.seq + 1, Ordering::Relaxed);
                     self.count(kind);
@@ -240,7 +310,7 @@ impl Dumper {
                 DumpKind::Interval(self.intervals.load(Ordering::Relaxed))
             }
             Reason::Gdump => DumpKind::Gdump(self.maxima.load(Ordering::Relaxed)),
-            Reason::Request => DumpKind::Manual(self.requests.load(Ordering::Relaxed)),
+            Reason::Request | Reason::Trim | Reason::Signal => DumpKind::Manual(self.requests.load(Ordering::Relaxed)),
             Reason::Final => DumpKind::Final,
         }
     }
@@ -262,36 +332,6 @@ impl Dumper {
     }
 }
 
-/// Writes a snapshot with its side-car; returns the name that the dump got.
-fn write_file(snapshot: &Snapshot, text: &Text, name: DumpName, accumulated: bool) -> Result<DumpName, Failure> {
-    let maps = maps_with_sidecar(snapshot, text, &name.prefix);
-    let around = Surroundings { maps: &maps, metadata: &text.metadata, accumulated };
-    let mut write = |out: &mut dyn io::Write| {
-        let mut out = io::BufWriter::new(out);
-        heap_v2::write(snapshot, &around, &mut out)?;
-        // Dropping it would hide the last error: a dump cut off by a full disk would pass for a whole one.
-        out.flush()
-    };
-    file::create(name, &mut write).map_err(|(name, error)| (PathBuf::from(name.to_string()), error))
-}
-
-fn maps_with_sidecar(snapshot: &Snapshot, text: &Text, prefix: &Path) -> Vec<u8> {
-    let mut maps = text.maps.clone();
-    maps.extend(write_sidecar(snapshot, prefix));
-    maps
-}
-
-/// Writes the file that names Java frames for jeprof, before the dump that needs it, and returns the
-/// line of the maps that leads to it. Names only grow within a token, so the newest serves all dumps.
-fn write_sidecar(snapshot: &Snapshot, prefix: &Path) -> Vec<u8> {
-    let Some(bytes) = sidecar::bytes(snapshot) else { return Vec::new() };
-    let path = PathBuf::from(format!("{}.{}.{:016x}.java.so", prefix.display(), snapshot.pid, snapshot.token));
-    if file::replace(&path, &bytes).is_err() {
-        return Vec::new();
-    }
-    sidecar::maps_line(snapshot, &file::absolute(&path)).unwrap_or_default().into_bytes()
-}
-
 fn path(name: &DumpName) -> PathBuf {
-    file::absolute(Path::new(&name.to_string()))
+    whole_file::absolute(&name.path())
 }

@@ -11,7 +11,7 @@
 
 use crate::tap::guard::Guard;
 use crate::tap::os::sys;
-use crate::tap::{backend, lifecycle, slow};
+use crate::tap::{backend, keeper, lifecycle, slow};
 use std::ffi::{c_int, c_void};
 use std::io::Write;
 use std::ptr;
@@ -127,6 +127,7 @@ unsafe extern "C" fn malloc_trim(_pad: usize) -> c_int {
         lifecycle::ensure_started();
         let _guard = Guard::enter();
         backend::purge();
+        keeper::trimmed();
     });
     1
 }

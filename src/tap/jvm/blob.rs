@@ -76,7 +76,7 @@ impl BlobLayout {
     pub(super) fn frame_bytes(&self, blob: Block) -> Option<usize> {
         let words = blob.read::<i32>(self.frame_size)?;
         // A frame holds at least the return address; a megabyte is a damaged header.
-        (1..1 << 17).contains(&words).then_some(8 * words as usize)
+        (1..1 << 17).contains(&words).then(|| 8 * words as usize)
     }
 
     /// Address of the blob's first instruction.

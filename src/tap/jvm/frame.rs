@@ -64,19 +64,17 @@ impl<'a> JavaFrame<'a> {
     }
 }
 
-/// The keeper of Java frames: gives each distinct [`JavaFrame`] a slot number, and each slot a fake pc.
+/// The keeper of Java frames: gives each distinct [`JavaFrame`] a fake pc.
 ///
 /// Called while an allocation is being sampled: implementations must not allocate, block or unwind.
 pub(crate) trait JavaFrames {
-    /// The slot of a frame, new or known. `None`: no room, or a lock was busy; asked again next time.
-    fn intern(&self, frame: &JavaFrame<'_>) -> Option<u32>;
+    /// The fake pc of a frame, new or known. `None`: no room; asked again next time.
+    fn intern(&self, frame: &JavaFrame<'_>) -> Option<u64>;
 
-    /// The slot that stands for a frame whose name could not be kept. Always there.
-    fn unnamed(&self) -> u32;
+    /// The fake pc that stands for a frame whose name could not be kept. Always there.
+    fn unnamed(&self) -> u64;
 
-    /// The fake pc of a slot.
-    fn pc(&self, slot: u32) -> u64;
-
-    /// Another number whenever slots that were handed out are void: in a fork child, whose region is empty.
+    /// Another number whenever fake pcs that were handed out are void: in a fork child, whose region is empty, and when
+    /// methods are about to be forgotten.
     fn generation(&self) -> u32;
 }

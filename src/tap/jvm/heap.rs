@@ -10,7 +10,7 @@
 //! Heaps are reserved once and stay. Only the committed part, asked anew each time, is read.
 #![allow(unsafe_code)]
 
-use super::memory::Block;
+use super::memory::{Block, Plain};
 use super::vmstructs::VmStructs;
 
 /// JDK 9 and later: non-nmethod, profiled, non-profiled; one more in some builds.
@@ -93,6 +93,19 @@ impl CodeHeaps {
     #[inline]
     pub(super) fn contains(&self, pc: usize) -> bool {
         self.low <= pc && pc < self.high
+    }
+
+    /// Whether the block of a blob that [`blob_at`](Self::blob_at) once found is in use: then no other one lies there.
+    #[inline]
+    pub(super) fn is_used(&self, blob: usize) -> bool {
+        self.committed(blob, self.layout.block_used.wrapping_sub(self.layout.block_header)) == Some(1_u8)
+    }
+
+    /// Reads a field of such a blob.
+    #[inline]
+    pub(super) fn committed<T: Plain>(&self, blob: usize, field: usize) -> Option<T> {
+        // SAFETY: the machine had committed the blob's block when it was found, and never gives that memory back.
+        unsafe { Block::vouched(blob.wrapping_add(field), size_of::<T>()) }.read(0)
     }
 
     /// The bytes of the code blob that owns `pc`.

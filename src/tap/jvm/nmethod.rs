@@ -38,7 +38,8 @@ enum Place {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NmethodLayout {
     method: usize,
-    compile_id: usize,
+    /// Where, from its blob on, the number of a compilation stands.
+    pub(super) compile_id: usize,
     pcs: Place,
     pcs_end: Place,
     scopes: Place,

@@ -5,11 +5,10 @@
 //! the trace with its reason. Nothing here allocates, locks or guesses.
 
 use super::blob::Kind;
-use super::cache::{CompiledFrame, Known};
+use super::cache::{CompiledFrame, Known, Owner, Pushed};
 use super::continuation::Continuations;
 use super::counters::Counters;
 use super::frame::{FrameKind, JavaFrame, JavaFrames, Mark};
-use super::hash::Hash;
 use super::machine::Machine;
 use super::memory::Block;
 use super::method::{NO_BCI, NameBuffer, Trust};
@@ -100,6 +99,11 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
             self.outer = machine.threads.as_ref().and_then(|threads| threads.outer_java_frame(at.fp, self.stack));
             return Ok((self.sender_by_fp(at)?, true));
         }
+        if !self.entering
+            && let Some(sender) = self.remembered(at)
+        {
+            return Ok((sender?, false));
+        }
         let blob = machine.code.blob_at(at.pc).ok_or(Stop::End(StackEnd::JavaUnknownBlob))?;
         let entering = std::mem::take(&mut self.entering);
         match machine.blobs.kind(blob).ok_or(IMPLAUSIBLE)? {
@@ -136,27 +140,39 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
         Some((Scope { method: frame.method, bci: frame.bci(code).or_else(migrating)? }, frame.sender))
     }
 
+    /// Pushes a frame that was met before, if its code is still there, and finds the caller.
+    #[inline]
+    fn remembered(&mut self, at: Registers) -> Option<Result<Registers, Stop>> {
+        let machine = self.machine;
+        let is_current = |owner: Owner| {
+            let compile_id = machine.code.committed::<u32>(owner.blob, machine.nmethods.compile_id);
+            machine.code.is_used(owner.blob) && compile_id == Some(owner.compile_id)
+        };
+        match machine.cache.push_frame(at.pc, self.generation, self.trace, is_current) {
+            Pushed::Frame { count, bytes } => {
+                self.pushed += count;
+                Some(self.sender_by_size(at, bytes))
+            }
+            Pushed::Full => Some(Err(Stop::Full)),
+            Pushed::Nothing => None,
+        }
+    }
+
     fn compiled(&mut self, mut at: Registers, blob: Block) -> Result<Registers, Stop> {
         let machine = self.machine;
         let code_begin = machine.blobs.code_begin(blob).ok_or(IMPLAUSIBLE)?;
         let nmethod = Nmethod::new(blob, code_begin, &machine.nmethods);
         if nmethod.is_deopt_handler(at.pc) {
             at.pc = self.pc_before_deopt(at, nmethod).filter(|&pc| blob.contains(pc)).ok_or(IMPLAUSIBLE)?;
-        }
-        let compile_id = u64::from(nmethod.compile_id().ok_or(IMPLAUSIBLE)?);
-        let identity = Hash::new().with(at.pc as u64).with(blob.start() as u64);
-        let identity = identity.with(compile_id << 32 | u64::from(self.generation)).finish();
-        let frame = match machine.cache.frame(identity) {
-            Some(frame) => {
-                frame.slots().iter().try_for_each(|&slot| self.push(slot))?;
-                frame
+            if let Some(sender) = self.remembered(at) {
+                return sender;
             }
-            None => self.decode(at.pc, blob, nmethod, identity)?,
-        };
-        self.sender_by_size(at, frame.bytes as usize)
+        }
+        let bytes = self.decode(at.pc, blob, nmethod)?;
+        self.sender_by_size(at, bytes)
     }
 
-    /// A method whose code stands before its first bytecode: it has just been entered, or it is native.
+    /// A method that has just been entered: it stands before its first bytecode.
     fn entered(&mut self, at: Registers, blob: Block) -> Result<Registers, Stop> {
         let code_begin = self.machine.blobs.code_begin(blob).ok_or(IMPLAUSIBLE)?;
         let method = Nmethod::new(blob, code_begin, &self.machine.nmethods).method().ok_or(IMPLAUSIBLE)?;
@@ -169,32 +185,42 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
         self.stack.read_at::<usize>(at.sp.checked_add(nmethod.orig_pc_offset()?)?)
     }
 
-    /// Reads the debug record of a compiled frame, pushes its methods, and remembers them.
+    /// Reads the debug record of a compiled frame, pushes its methods, and remembers them. Returns the frame's size.
     #[cold]
-    fn decode(&mut self, pc: usize, blob: Block, nmethod: Nmethod<'_>, identity: u64) -> Result<CompiledFrame, Stop> {
+    fn decode(&mut self, pc: usize, blob: Block, nmethod: Nmethod<'_>) -> Result<usize, Stop> {
         self.counters.decoded.add(1);
         let Some(record) = nmethod.scopes_at(pc) else {
             return if self.pushed == 0 { self.barrier(nmethod.method()) } else { Err(IMPLAUSIBLE) };
         };
         let bytes = self.machine.blobs.frame_bytes(blob).ok_or(IMPLAUSIBLE)?;
-        let mut frame = CompiledFrame::of_size(bytes as u32);
+        let mut frame = CompiledFrame::new(owner(blob, nmethod)?, bytes);
         let mut lasting = true;
         for scope in nmethod.scopes(record).ok_or(IMPLAUSIBLE)? {
-            let (slot, named) = self.slot_of(scope.ok_or(IMPLAUSIBLE)?)?;
-            lasting &= frame.push(slot) && named;
-            self.push(slot)?;
+            let (fake, named) = self.pc_of(scope.ok_or(IMPLAUSIBLE)?)?;
+            lasting &= frame.push(fake) && named;
+            self.push(fake)?;
         }
         if lasting {
-            self.machine.cache.insert_frame(identity, frame);
+            self.machine.cache.insert_frame(pc, self.generation, &frame);
         }
-        Ok(frame)
+        Ok(bytes)
     }
 
+    /// The wrapper of a native method: one frame, whatever its pc.
     fn wrapper(&mut self, at: Registers, blob: Block) -> Result<Registers, Stop> {
-        let code_begin = self.machine.blobs.code_begin(blob).ok_or(IMPLAUSIBLE)?;
-        let method = Nmethod::new(blob, code_begin, &self.machine.nmethods).method().ok_or(IMPLAUSIBLE)?;
-        self.machine.continuations.note_frame(method, at.pc);
-        self.entered(at, blob)
+        let machine = self.machine;
+        let code_begin = machine.blobs.code_begin(blob).ok_or(IMPLAUSIBLE)?;
+        let nmethod = Nmethod::new(blob, code_begin, &machine.nmethods);
+        let method = nmethod.method().ok_or(IMPLAUSIBLE)?;
+        let bytes = machine.blobs.frame_bytes(blob).ok_or(IMPLAUSIBLE)?;
+        let mut frame = CompiledFrame::new(owner(blob, nmethod)?, bytes);
+        let (fake, named) = self.pc_of(Scope { method, bci: -1 })?;
+        self.push(fake)?;
+        machine.continuations.note_frame(method, at.pc);
+        if frame.push(fake) && named {
+            machine.cache.insert_frame(at.pc, self.generation, &frame);
+        }
+        self.sender_by_size(at, machine.blobs.frame_bytes(blob).ok_or(IMPLAUSIBLE)?)
     }
 
     /// A stub with frames of one size. When the one that deoptimises seems to be called by the interpreter, it is
@@ -274,36 +300,36 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
     }
 
     fn push_method(&mut self, scope: Scope) -> Result<(), Stop> {
-        let (slot, _) = self.slot_of(scope)?;
-        self.push(slot)
+        let (fake, _) = self.pc_of(scope)?;
+        self.push(fake)
     }
 
     /// Marks are remembered like methods, under keys that no method can have.
     fn push_mark(&mut self, mark: Mark) -> Result<(), Stop> {
         let (cache, generation, key) = (&self.machine.cache, self.generation, mark as u64);
         let known = cache.method(key, generation, || Some(key));
-        if let Known::Slot(slot) = known {
-            return self.push(slot);
+        if let Known::Pc(fake) = known {
+            return self.push(fake);
         }
-        let Some(slot) = self.names.intern(&JavaFrame::of_mark(mark)) else { return self.push(self.names.unnamed()) };
-        cache.insert_method(key, key, generation, slot);
-        self.push(slot)
+        let Some(fake) = self.names.intern(&JavaFrame::of_mark(mark)) else { return self.push(self.names.unnamed()) };
+        cache.insert_method(key, key, generation, fake);
+        self.push(fake)
     }
 
     #[inline]
-    fn push(&mut self, slot: u32) -> Result<(), Stop> {
+    fn push(&mut self, fake: u64) -> Result<(), Stop> {
         self.pushed += 1;
-        if self.trace.push(self.names.pc(slot)) { Ok(()) } else { Err(Stop::Full) }
+        if self.trace.push(fake) { Ok(()) } else { Err(Stop::Full) }
     }
 
-    /// The slot of a method at a bytecode index, and whether it bears that method's name.
+    /// The fake pc of a method at a bytecode index, and whether it bears that method's name.
     #[inline]
-    fn slot_of(&self, scope: Scope) -> Result<(u32, bool), Stop> {
+    fn pc_of(&self, scope: Scope) -> Result<(u64, bool), Stop> {
         let key = method_key(scope.method, bci_code(scope.bci)).ok_or(IMPLAUSIBLE)?;
         let methods = &self.machine.methods;
         match self.machine.cache.method(key, self.generation, || methods.identity(scope.method)) {
-            Known::Slot(slot) => Ok((slot, true)),
-            Known::Changed | Known::Nothing => self.new_slot_of(scope, key),
+            Known::Pc(fake) => Ok((fake, true)),
+            Known::Changed | Known::Nothing => self.new_pc_of(scope, key),
         }
     }
 
@@ -316,7 +342,7 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
 
     #[cold]
     #[inline(never)]
-    fn new_slot_of(&self, scope: Scope, key: u64) -> Result<(u32, bool), Stop> {
+    fn new_pc_of(&self, scope: Scope, key: u64) -> Result<(u64, bool), Stop> {
         let mut buffer = NameBuffer::new();
         let frame = self.machine.methods.describe(scope, self.trust(scope.method), &mut buffer).ok_or(IMPLAUSIBLE)?;
         self.counters.named.add(1);
@@ -324,16 +350,21 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
             self.machine.continuations.note_method(frame.class, frame.method, scope.method);
         }
         let identity = self.machine.methods.identity(scope.method).ok_or(IMPLAUSIBLE)?;
-        let Some(slot) = self.names.intern(&frame) else {
+        let Some(fake) = self.names.intern(&frame) else {
             self.counters.unnamed.add(1);
             return Ok((self.names.unnamed(), false));
         };
-        self.machine.cache.insert_method(key, identity, self.generation, slot);
+        self.machine.cache.insert_method(key, identity, self.generation, fake);
         if let Some(proven) = method_key(scope.method, PROVEN) {
             self.machine.cache.insert_method(proven, 0, 0, 0);
         }
-        Ok((slot, true))
+        Ok((fake, true))
     }
+}
+
+/// Which compilation a blob holds.
+fn owner(blob: Block, nmethod: Nmethod<'_>) -> Result<Owner, Stop> {
+    Ok(Owner { blob: blob.start(), compile_id: nmethod.compile_id().ok_or(IMPLAUSIBLE)? })
 }
 
 /// Bytecode indices end at 65,534 (JVM specification 4.7.3); the codes above are ours.

@@ -18,6 +18,7 @@ use crate::tap::keeper;
 use crate::tap::os::sys;
 use crate::tap::own_memory;
 use crate::tap::profiler::PROFILER;
+use crate::wire::live::layout::Head;
 use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -56,8 +57,8 @@ unsafe extern "C" fn main_thread_ends(_: *mut c_void) {
     keeper::stop();
 }
 
-/// The last thing that is done: the final dump, if one is wanted and this process is worth it; and the region
-/// goes, which is only for processes that end otherwise.
+/// The last thing that is done: the final dump, if one is wanted and this process is worth it. Then the region goes,
+/// which is for processes that end otherwise; a dump that could not be written is one of those ends.
 pub(crate) fn finish() {
     if PROFILER.may_not_open() {
         return; // what this process leaves, its region, is adopted by the next one
@@ -68,19 +69,27 @@ pub(crate) fn finish() {
         return;
     }
     let _guard = Guard::enter();
-    if wants_final_dump() {
-        let mut before = 0;
-        // SAFETY: writing files is a cancellation point, and this thread may have been cancelled.
-        unsafe { pthread_setcancelstate(CANCEL_DISABLE, &raw mut before) };
-        own_memory::without_jemalloc(|| {
-            PROFILER.dump(Reason::Final);
-            leak::report();
-        });
-        // SAFETY: puts back what was found.
-        unsafe { pthread_setcancelstate(before, ptr::null_mut()) };
+    if !wants_final_dump() {
+        return own_memory::without_jemalloc(|| PROFILER.leave_nothing());
     }
+    let mut before = 0;
+    // SAFETY: writing files is a cancellation point, and this thread may have been cancelled.
+    unsafe { pthread_setcancelstate(CANCEL_DISABLE, &raw mut before) };
+    mark_ending();
+    own_memory::without_jemalloc(|| {
+        if PROFILER.dump(Reason::Final).is_some() {
+            PROFILER.leave_nothing();
+        }
+        leak::report();
+    });
+    // SAFETY: puts back what was found.
+    unsafe { pthread_setcancelstate(before, ptr::null_mut()) };
+}
+
+/// Whoever finds the region knows that the process ended by itself.
+fn mark_ending() {
     if let Some(store) = PROFILER.store() {
-        own_memory::without_jemalloc(|| store.region().remove_files());
+        store.region().set_flag(Head::Ending, true);
     }
 }
 

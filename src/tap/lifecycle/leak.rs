@@ -22,9 +22,6 @@ pub(super) fn report() {
     stderr::write(text.as_bytes());
     if options.prof_leak_error {
         stderr::write(b"<jemalloc>: Exiting with error code because memory leaks were detected\n");
-        if let Some(store) = PROFILER.store() {
-            store.region().remove_files();
-        }
         sys::exit_group(1);
     }
 }

@@ -1,5 +1,7 @@
 //! Floor 6: the life of the process: its first call, fork, and its end.
 
+#[cfg(not(test))]
+mod exec;
 pub(crate) mod exit;
 mod first_call;
 mod fork;
@@ -9,6 +11,7 @@ mod rival;
 pub(crate) mod sandbox;
 #[cfg(not(test))]
 mod sibling;
+mod signal;
 
 pub(crate) use first_call::ensure_started;
 
@@ -22,6 +25,8 @@ extern "C" fn constructor() {
     fork::register();
     exit::register();
     rival::yield_to();
+    exec::leave_children_alone();
+    signal::register();
     sibling::silence();
 }
 

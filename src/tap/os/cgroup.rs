@@ -1,6 +1,6 @@
 //! How much memory this process's container may use, and uses: control groups, version 2 and 1.
 //!
-//! Reads files; for the keeper only, and only if an option asks for it.
+//! Reads files: for whoever writes a dump, and for the keeper if an option asks for it.
 
 use std::fs;
 

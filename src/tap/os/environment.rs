@@ -17,6 +17,7 @@ unsafe extern "C" {
 /// The strings that the process was started with, and what the kernel told it.
 #[derive(Clone, Copy)]
 pub(crate) struct Environment {
+    argv: *const *const c_char,
     envp: *const *const c_char,
     auxv: *const [usize; 2],
 }
@@ -31,6 +32,8 @@ impl Environment {
         }
         // SAFETY: the first word there is argc (System V ABI, "Process Initialization").
         let argc = unsafe { stack.read() };
+        // SAFETY: argv begins behind argc.
+        let argv = unsafe { stack.add(1) }.cast::<*const c_char>();
         // SAFETY: argv has argc entries and a null, then envp begins.
         let envp = unsafe { stack.add(1 + argc + 1) }.cast::<*const c_char>();
         let mut end = envp;
@@ -41,26 +44,27 @@ impl Environment {
         }
         // SAFETY: the auxiliary vector begins behind that null.
         let auxv = unsafe { end.add(1) }.cast();
-        Some(Environment { envp, auxv })
+        Some(Environment { argv, envp, auxv })
     }
 
     /// The value of a variable, as it stands in memory now.
     pub(crate) fn variable(&self, name: &[u8]) -> Option<&'static [u8]> {
-        let mut entry = self.envp;
-        loop {
-            // SAFETY: `initial` found the null that ends this array; the walk stops there.
-            let string = unsafe { entry.read() };
-            if string.is_null() {
-                return None;
-            }
-            // SAFETY: entries of envp are C strings that live as long as the process.
-            let string = unsafe { CStr::from_ptr(string) }.to_bytes();
-            if let Some(value) = string.strip_prefix(name).and_then(|rest| rest.strip_prefix(b"=")) {
-                return Some(value);
-            }
-            // SAFETY: not at the null yet.
-            entry = unsafe { entry.add(1) };
+        strings(self.envp).find_map(|string| string.strip_prefix(name)?.strip_prefix(b"="))
+    }
+
+    /// The words that the program was called with, as they stand in memory now.
+    pub(crate) fn arguments(&self) -> impl Iterator<Item = &'static [u8]> + use<> {
+        strings(self.argv)
+    }
+
+    /// The path that was executed, as the caller gave it.
+    pub(crate) fn executed(&self) -> &'static [u8] {
+        let address = self.auxiliary(libc::AT_EXECFN as usize).unwrap_or(0) as *const c_char;
+        if address.is_null() {
+            return &[];
         }
+        // SAFETY: AT_EXECFN points at a C string of the initial stack (getauxval(3)).
+        unsafe { CStr::from_ptr(address) }.to_bytes()
     }
 
     /// An entry of the auxiliary vector (`AT_SECURE`, `AT_RANDOM`, …).
@@ -91,6 +95,22 @@ impl Environment {
     }
 }
 
+/// The strings of an array that a null entry ends. Only for the two arrays of the initial stack.
+fn strings(array: *const *const c_char) -> impl Iterator<Item = &'static [u8]> {
+    let mut entry = array;
+    std::iter::from_fn(move || {
+        // SAFETY: a null ends this array (System V ABI), and the walk stops there.
+        let string = unsafe { entry.read() };
+        if string.is_null() {
+            return None;
+        }
+        // SAFETY: not at the null yet.
+        entry = unsafe { entry.add(1) };
+        // SAFETY: the entries are C strings that live as long as the process.
+        Some(unsafe { CStr::from_ptr(string) }.to_bytes())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::Environment;
@@ -105,5 +125,9 @@ mod tests {
         assert_eq!(environment.variable(b"HEAPTAP_NO_SUCH"), None);
         assert_eq!(environment.auxiliary(libc::AT_PAGESZ as usize), Some(4096));
         assert_ne!(environment.random(), [0, 0]);
+        let arguments: Vec<_> = std::env::args_os().collect();
+        assert!(environment.arguments().eq(arguments.iter().map(|argument| argument.as_encoded_bytes())));
+        let name = std::env::current_exe().unwrap();
+        assert!(environment.executed().ends_with(name.file_name().unwrap().as_encoded_bytes()));
     }
 }

@@ -43,7 +43,7 @@ pub(crate) fn most_reserved(address_space: Option<usize>, locked: Option<usize>)
 
 fn map(at: *mut u8, bytes: usize, protection: i32, flags: i32) -> Option<NonNull<u8>> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | flags;
-    // SAFETY: callers pass either no address, or MAP_FIXED over memory that is theirs.
+    // SAFETY: callers pass no address, or one that nothing is at, or MAP_FIXED over memory that is theirs.
     let address = unsafe { libc::mmap(at.cast(), bytes, protection, flags, -1, 0) };
     if address == libc::MAP_FAILED { None } else { NonNull::new(address.cast()) }
 }
@@ -56,6 +56,18 @@ pub(crate) fn anonymous(bytes: usize) -> Option<NonNull<u8>> {
 /// Address space that nothing else can get, without memory.
 pub(crate) fn reserve(bytes: usize) -> Option<NonNull<u8>> {
     map(ptr::null_mut(), bytes, libc::PROT_NONE, 0)
+}
+
+/// The same at an address, if nothing is there.
+pub(crate) fn reserve_at(at: *mut u8, bytes: usize) -> Option<NonNull<u8>> {
+    let place = map(at, bytes, libc::PROT_NONE, libc::MAP_FIXED_NOREPLACE)?;
+    if place.as_ptr() == at {
+        return Some(place);
+    }
+    // Kernels before 4.17, and emulators, take the address for a wish.
+    // SAFETY: mapped just now, nobody knows it.
+    unsafe { unmap(place.as_ptr(), bytes) };
+    None
 }
 
 /// Puts fresh zeroed memory at an address. `false`: no memory, nothing changed.

@@ -1,24 +1,26 @@
 //! The reserved address range in which every sampled allocation lies.
 //!
-//! `free` must tell in a few instructions whether a pointer is sampled: it compares the upper bits of the
-//! address with [`TAG`]. The range is at best one whole granule of 1 TiB, so that the comparison alone
-//! decides; where less can be had (RLIMIT_AS, small address spaces, valgrind) it lies inside one granule
-//! and [`Range::holds`] decides exactly, on the slow path. Memory is handed out once, upwards;
-//! jemalloc's arenas reuse it among themselves. A program that limits its address space later on gets
-//! the part back that was not handed out.
+//! `free` must tell in a few instructions whether a pointer is sampled. So the range lies below everything that
+//! jemalloc otherwise hands out (the kernel places mappings from the top down, or from a third of the address
+//! space up), and `free` compares with its end, [`LIMIT`]: one comparison, and what is above is plain. What is
+//! below [`Range::holds`] decides exactly, on the slow path. Where no such place can be had (valgrind), the range lies
+//! anywhere, and many plain blocks take the slow path; nothing else changes. Memory is handed out once, upwards;
+//! jemalloc's arenas reuse it among themselves. A program that limits its address space later on gets the part back
+//! that was not handed out.
 //!
 //! # Safety
 //! The range is a PROT_NONE mapping of our own; memory is put only under parts just taken from it.
 #![allow(unsafe_code)]
 
 use super::{clock, map};
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Addresses share a granule if they agree above this bit.
-pub(crate) const GRANULE_SHIFT: u32 = 40;
-const GRANULE: usize = 1 << GRANULE_SHIFT;
+/// Bytes of the range where there is room for it.
+const LARGEST: usize = 1 << 40;
 /// Below this a range is not worth having.
 const SMALLEST: usize = 16 << 20;
+/// The range begins at a multiple of this.
+const ALIGNMENT: usize = 2 << 20;
 /// What is reserved where each page of a reservation costs time: qemu-user keeps a table of them, 11 s and
 /// 0.8 GiB of memory for each TiB.
 const MOST_IF_SLOW: usize = 2 << 30;
@@ -26,9 +28,14 @@ const MOST_IF_SLOW: usize = 2 << 30;
 const TRIAL: usize = 1 << 30;
 const SLOW_NS: u64 = 1_000_000;
 
-/// Upper bits of the range's addresses; as long as there is no range, bits that no address has.
+/// Where to look for room, as (lowest start, bytes that the start is drawn from, largest range). The first lies between
+/// ZGC's usual heaps and a third of 47 bits, where the kernel begins without a limit on stacks; the second is for the
+/// small address spaces of some aarch64 kernels.
+const PLACES: [(usize, usize, usize); 2] = [(32 << 40, 6 << 40, LARGEST), (128 << 30, 32 << 30, 64 << 30)];
+
+/// End of the range, which lies below all other blocks; as long as there is no range, zero, which no address is below.
 /// A static of its own because the exported `free` compares with it directly.
-pub(crate) static TAG: AtomicU32 = AtomicU32::new(u32::MAX);
+pub(crate) static LIMIT: AtomicUsize = AtomicUsize::new(0);
 
 /// The range: set once by [`reserve`](Range::reserve), then only `next` moves.
 pub(crate) struct Range {
@@ -43,16 +50,20 @@ impl Range {
         Range { base: AtomicUsize::new(0), end: AtomicUsize::new(0), next: AtomicUsize::new(0) }
     }
 
-    /// Reserves the range, at most `most` bytes of it. `false`: none can be had. Called once.
-    pub(crate) fn reserve(&self, most: usize) -> bool {
+    /// Reserves the range, at most `most` bytes of it, at an address that `random` decides. `false`: none can be had.
+    /// Called once.
+    pub(crate) fn reserve(&self, most: usize, random: u64) -> bool {
         let most = if most > MOST_IF_SLOW && is_slow() { MOST_IF_SLOW } else { most };
-        let whole = if most >= GRANULE { aligned_granule() } else { None };
-        let Some((base, bytes)) = whole.or_else(|| part_of_granule(most.min(GRANULE / 2))) else { return false };
+        let low = PLACES.iter().find_map(|&(start, room, largest)| {
+            let start = start + ((random as usize % room) & !(ALIGNMENT - 1));
+            largest_of(most.min(largest), |bytes| map::reserve_at(start as *mut u8, bytes))
+        });
+        let Some((base, bytes)) = low.or_else(|| largest_of(most.min(LARGEST), map::reserve)) else { return false };
         self.next.store(base, Ordering::Relaxed);
         self.base.store(base, Ordering::Relaxed);
         // Release: whoever sees the end (holds) sees the base.
         self.end.store(base + bytes, Ordering::Release);
-        TAG.store((base >> GRANULE_SHIFT) as u32, Ordering::Release);
+        LIMIT.store(base + bytes, Ordering::Release);
         true
     }
 
@@ -80,6 +91,7 @@ impl Range {
             return;
         }
         self.end.store(kept, Ordering::Release);
+        LIMIT.store(kept, Ordering::Release);
         self.next.store(next, Ordering::Release);
         // SAFETY: addresses of our reservation that nobody was given, nor will be.
         unsafe { map::unmap(kept as *mut u8, end - kept) };
@@ -115,44 +127,11 @@ fn is_slow() -> bool {
     })
 }
 
-/// One whole granule, at its natural alignment.
-fn aligned_granule() -> Option<(usize, usize)> {
-    let raw = map::reserve(2 * GRANULE)?.as_ptr();
-    let before = (raw as usize).next_multiple_of(GRANULE) - raw as usize;
-    let base = raw.wrapping_add(before);
-    // SAFETY: the part before the aligned granule, which nobody knows yet.
-    unsafe { map::unmap(raw, before) };
-    // SAFETY: the part behind it.
-    unsafe { map::unmap(base.wrapping_add(GRANULE), GRANULE - before) };
-    Some((base as usize, GRANULE))
-}
-
-/// The largest piece, halving from `most`, that can be had within one granule.
-fn part_of_granule(most: usize) -> Option<(usize, usize)> {
-    let mut bytes = most & !(map::page_size() - 1);
-    while bytes >= SMALLEST {
-        if let Some(raw) = map::reserve(bytes) {
-            return Some(within_granule(raw.as_ptr(), bytes));
-        }
-        bytes = (bytes / 2) & !(map::page_size() - 1);
-    }
-    None
-}
-
-/// Gives back the smaller side if the piece crosses a granule boundary.
-fn within_granule(raw: *mut u8, bytes: usize) -> (usize, usize) {
-    let boundary = (raw as usize + 1).next_multiple_of(GRANULE);
-    let below = boundary.saturating_sub(raw as usize).min(bytes);
-    let above = bytes - below;
-    if below >= above {
-        // SAFETY: the part above the boundary, which nobody knows yet.
-        unsafe { map::unmap(raw.wrapping_add(below), above) };
-        (raw as usize, below)
-    } else {
-        // SAFETY: the part below the boundary.
-        unsafe { map::unmap(raw, below) };
-        (boundary, above)
-    }
+/// The largest piece, halving from `most`, that `reserve` has: its address, and its bytes.
+fn largest_of(most: usize, reserve: impl Fn(usize) -> Option<std::ptr::NonNull<u8>>) -> Option<(usize, usize)> {
+    let sizes = std::iter::successors(Some(most), |bytes| Some(bytes / 2)).map(|bytes| bytes & !(map::page_size() - 1));
+    let mut sizes = sizes.take_while(|&bytes| bytes >= SMALLEST);
+    sizes.find_map(|bytes| Some((reserve(bytes)?.as_ptr() as usize, bytes)))
 }
 
 #[cfg(test)]
@@ -160,26 +139,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_range_lies_in_one_granule_and_hands_out_memory_once() {
-        for most in [1 << 30, GRANULE] {
+    fn a_range_lies_below_other_mappings_and_hands_out_memory_once() {
+        let other = map::anonymous(1 << 20).unwrap().as_ptr() as usize;
+        for (most, random) in [(1 << 30, 7 << 30), (usize::MAX, 0x1234_5678_9abc_def0), (1 << 30, 7 << 30)] {
             let range = Range::new();
-            assert!(!range.holds(0x1000) && range.reserve(most));
+            assert!(!range.holds(0x1000) && range.reserve(most, random));
             let first = range.take(1 << 20, 1 << 21).unwrap();
             let second = range.take(1 << 20, 4096).unwrap();
             assert!((first as usize).is_multiple_of(1 << 21) && second as usize >= first as usize + (1 << 20));
             assert!(range.holds(first as usize) && range.holds(second as usize + (1 << 20) - 1));
-            assert_eq!(first as usize >> GRANULE_SHIFT, second as usize >> GRANULE_SHIFT);
+            assert!(!range.holds(other) && !range.holds(range.end.load(Ordering::Relaxed)));
+            assert_eq!((second as usize) < other, cfg!(target_pointer_width = "64"), "{first:?}");
             // SAFETY: the range just put memory there.
             unsafe { first.write(1) };
-            assert_eq!(range.take(2 * GRANULE, 4096), None);
+            assert_eq!(range.take(2 * LARGEST, 4096), None);
         }
+    }
+
+    #[test]
+    fn sizes_are_halved_until_one_is_to_be_had() {
+        let at = std::ptr::NonNull::<u8>::dangling();
+        let tried = std::cell::RefCell::new(Vec::new());
+        let found = largest_of(100 << 20, |bytes| {
+            tried.borrow_mut().push(bytes >> 20);
+            (bytes <= 25 << 20).then_some(at)
+        });
+        assert_eq!((found.map(|(_, bytes)| bytes >> 20), tried.take()), (Some(25), vec![100, 50, 25]));
+        assert_eq!(largest_of(100 << 20, |_| None), None);
     }
 
     #[test]
     fn what_was_not_handed_out_is_given_back() {
         let range = Range::new();
         range.give_back(0);
-        assert!(range.reserve(1 << 30));
+        assert!(range.reserve(1 << 30, 3 << 40));
         let first = range.take(1 << 20, 4096).unwrap() as usize;
         range.give_back(2 << 20);
         let second = range.take(1 << 20, 4096).unwrap() as usize;

@@ -20,17 +20,45 @@ const PLACE: &str = "/dev/shm";
 const TMPFS: i64 = 0x0102_1994;
 
 /// A path that needs no allocation.
+#[derive(Clone, Copy)]
 pub(crate) struct Path {
     bytes: [u8; 128],
     len: usize,
 }
 
 impl Path {
-    /// The directory of this user's regions.
+    /// The directory of this user's regions. Somebody else may have made one of that name: a process in a user namespace
+    /// without a mapping has nobody's number and root's hands. Then the next name is taken.
     pub(crate) fn directory() -> Path {
+        let mut path = Path::numbered(0);
+        for number in 1..=3 {
+            if matches!(path.belongs_to_us(), None | Some(true)) {
+                break;
+            }
+            path = Path::numbered(number);
+        }
+        path
+    }
+
+    fn numbered(number: u32) -> Path {
         let mut path = Path { bytes: [0; 128], len: 0 };
         let _ = std::fmt::Write::write_fmt(&mut path, format_args!("{PLACE}/heaptap-{}", sys::user_id()));
+        if number > 0 {
+            let _ = std::fmt::Write::write_fmt(&mut path, format_args!(".{number}"));
+        }
         path
+    }
+
+    /// Whether it is a directory that only this user can have made and enter; `None`: nothing is there.
+    fn belongs_to_us(&self) -> Option<bool> {
+        let mut status = MaybeUninit::<libc::stat>::zeroed();
+        let at = libc::AT_SYMLINK_NOFOLLOW;
+        // SAFETY: a NUL-terminated path, and a struct to fill. fstatat is no cancellation point.
+        let result = unsafe { libc::fstatat(libc::AT_FDCWD, self.as_c_str().as_ptr(), status.as_mut_ptr(), at) };
+        // SAFETY: all bit patterns are valid; filled or zeros.
+        let status = unsafe { status.assume_init() };
+        let is_private = status.st_mode & (libc::S_IFMT | 0o077) == libc::S_IFDIR;
+        (result == 0).then_some(is_private && status.st_uid == sys::user_id())
     }
 
     /// The region of a process.
@@ -38,9 +66,19 @@ impl Path {
         Path::file(pid, token, "region")
     }
 
-    /// The control file of a process.
-    pub(crate) fn control(pid: u32, token: u64) -> Path {
-        Path::file(pid, token, "control")
+    /// The control file beside a region.
+    pub(crate) fn control(&self) -> Path {
+        let mut path = Path { bytes: [0; 128], len: 0 };
+        let stem = self.as_str().trim_end_matches("region");
+        let _ = std::fmt::Write::write_fmt(&mut path, format_args!("{stem}control"));
+        path
+    }
+
+    fn parent(&self) -> Path {
+        let mut path = Path { bytes: [0; 128], len: 0 };
+        let parent = self.as_str().rsplit_once('/').map_or("", |(parent, _)| parent);
+        let _ = std::fmt::Write::write_str(&mut path, parent);
+        path
     }
 
     fn file(pid: u32, token: u64, kind: &str) -> Path {
@@ -99,7 +137,7 @@ pub(crate) fn create(path: &Path, bytes: usize, mode: u32) -> Option<NonNull<u8>
 }
 
 fn open(path: &Path, bytes: usize) -> Option<File> {
-    if bytes > room() || !own_directory() {
+    if bytes > room() || !own_directory(&path.parent()) {
         return None;
     }
     let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_CLOEXEC;
@@ -150,18 +188,10 @@ pub(crate) fn remove(path: &Path) {
 }
 
 /// Makes this user's directory, or checks that it is one that only this user can have made.
-fn own_directory() -> bool {
-    let directory = Path::directory();
+fn own_directory(directory: &Path) -> bool {
     // SAFETY: a NUL-terminated path; it may exist.
     unsafe { libc::syscall(libc::SYS_mkdirat, libc::AT_FDCWD, directory.as_c_str().as_ptr(), 0o700) };
-    let mut status = MaybeUninit::<libc::stat>::zeroed();
-    let at = libc::AT_SYMLINK_NOFOLLOW;
-    // SAFETY: a NUL-terminated path, and a struct to fill. fstatat is no cancellation point.
-    let result = unsafe { libc::fstatat(libc::AT_FDCWD, directory.as_c_str().as_ptr(), status.as_mut_ptr(), at) };
-    // SAFETY: all bit patterns are valid; filled or zeros.
-    let status = unsafe { status.assume_init() };
-    let is_private = status.st_mode & (libc::S_IFMT | 0o077) == libc::S_IFDIR;
-    result == 0 && is_private && status.st_uid == sys::user_id()
+    directory.belongs_to_us() == Some(true)
 }
 
 #[cfg(test)]
@@ -185,6 +215,13 @@ mod tests {
         assert_eq!(mode & 0o777, 0o400);
         remove(&path);
         assert!(!std::path::Path::new(name).exists());
+    }
+
+    #[test]
+    fn a_control_file_lies_beside_its_region() {
+        let region = Path::region(7, 0xff);
+        assert_eq!(region.control().as_str(), region.as_str().replace(".region", ".control"));
+        assert_eq!(region.parent().as_str(), Path::directory().as_str());
     }
 
     #[test]

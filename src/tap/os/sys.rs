@@ -45,6 +45,14 @@ pub(crate) fn pid_namespace() -> u64 {
     unsafe { status.assume_init() }.st_ino
 }
 
+/// The path of the program that runs, as far as there is room for it; empty where it cannot be told.
+pub(crate) fn executable(place: &mut [u8]) -> &[u8] {
+    let path = c"/proc/self/exe".as_ptr();
+    // SAFETY: a NUL-terminated path; the kernel writes at most the length of `place`.
+    let length = unsafe { libc::syscall(libc::SYS_readlinkat, libc::AT_FDCWD, path, place.as_mut_ptr(), place.len()) };
+    place.get(..usize::try_from(length).unwrap_or(0)).unwrap_or_default()
+}
+
 /// The calling thread's name, NUL-padded.
 pub(crate) fn thread_name() -> [u8; 16] {
     let mut name = [0u8; 16];

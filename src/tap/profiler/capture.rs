@@ -13,7 +13,6 @@ use crate::tap::os::tls::ThreadBlock;
 use crate::tap::stack::{Registers, StackBounds, StackTrace};
 use crate::tap::store::{Store, UNNAMED};
 use crate::tap::unwind::{self, StackCache, Stop};
-use crate::wire::java_pc;
 use crate::wire::stack_end::StackEnd;
 
 /// The store's Java methods, as the walker wants to use them.
@@ -23,21 +22,17 @@ struct Names<'a> {
 }
 
 impl JavaFrames for Names<'_> {
-    fn intern(&self, frame: &JavaFrame<'_>) -> Option<u32> {
+    fn intern(&self, frame: &JavaFrame<'_>) -> Option<u64> {
         self.store.intern_method(frame.class, frame.method, frame.line)
     }
 
-    fn unnamed(&self) -> u32 {
+    fn unnamed(&self) -> u64 {
         UNNAMED
     }
 
-    fn pc(&self, slot: u32) -> u64 {
-        java_pc::pc(slot)
-    }
-
-    /// Slots keep their names as long as the store lives; a fork child has another store.
+    /// A fork child has another store, and a store forgets methods from epoch to epoch.
     fn generation(&self) -> u32 {
-        self.life
+        self.life.wrapping_mul(0x9e37_79b1).wrapping_add(self.store.method_epoch())
     }
 }
 
@@ -62,7 +57,7 @@ impl Capture<'_> {
         let mut stack = StackCache::from_words(thread.stack.get());
         let bounds = stack.bounds(at.sp);
         thread.stack.set(stack.words());
-        let Some(bounds) = bounds else {
+        let Some(mut bounds) = bounds else {
             return trace.set_end(StackEnd::Unreadable);
         };
         if caller.is_none() && !unwind::leave_own_frames(&mut at, &bounds) {
@@ -72,15 +67,21 @@ impl Capture<'_> {
         let names = Names { store: self.store, life: thread.life.get() };
         match self.hotspot {
             None if has_ended => {}
-            None => walk_native(&mut at, &bounds, trace),
+            None => walk_native(&mut at, &mut bounds, trace),
             Some(hotspot) if has_ended => hotspot.push_compiling(&bounds, trace, &names),
-            Some(hotspot) => walk_mixed(hotspot, &mut at, &bounds, trace, &names),
+            Some(hotspot) => walk_mixed(hotspot, &mut at, &mut bounds, trace, &names),
         }
     }
 }
 
 /// Native and Java parts in turn, until one of them ends the trace.
-fn walk_mixed(hotspot: &Hotspot, at: &mut Registers, bounds: &StackBounds, trace: &mut StackTrace, names: &Names<'_>) {
+fn walk_mixed(
+    hotspot: &Hotspot,
+    at: &mut Registers,
+    bounds: &mut StackBounds,
+    trace: &mut StackTrace,
+    names: &Names<'_>,
+) {
     let mut outer = None;
     loop {
         match unwind::walk(at, bounds, trace, false) {
@@ -106,7 +107,7 @@ fn walk_mixed(hotspot: &Hotspot, at: &mut Registers, bounds: &StackBounds, trace
 }
 
 /// Native frames, and those of generated code that keeps frame pointers.
-fn walk_native(at: &mut Registers, bounds: &StackBounds, trace: &mut StackTrace) {
+fn walk_native(at: &mut Registers, bounds: &mut StackBounds, trace: &mut StackTrace) {
     loop {
         let goes_on = match unwind::walk(at, bounds, trace, false) {
             Stop::Ended => false,

@@ -17,7 +17,7 @@ mod scratch;
 mod stopwatch;
 
 use super::backend::{self, SampledBlock, SampledHeap};
-use super::dump::{Dumper, Occasion, Reason};
+use super::dump::{Dumper, Mirror, Occasion, Reason};
 use super::governor::{Governor, Spent};
 use super::jvm::Hotspot;
 use super::os::filter::Deadly;
@@ -33,7 +33,7 @@ use crate::wire::live::counters::Counter;
 use crate::wire::live::snapshot::Snapshot;
 use capture::Capture;
 use once_cell::race::OnceBox;
-use scratch::ScratchPool;
+use scratch::SCRATCH;
 use std::collections::BTreeSet;
 use std::ffi::c_void;
 use std::os::unix::ffi::OsStrExt;
@@ -103,7 +103,6 @@ pub(crate) struct Profiler {
     period: AtomicU64,
     governor: Governor,
     life: Life,
-    scratch: ScratchPool,
     hotspot: Hotspot,
     /// A seccomp filter kills for what sampling does, or for what files need: never again, then.
     deadly: [AtomicBool; 2],
@@ -134,7 +133,6 @@ impl Profiler {
             period: AtomicU64::new(1 << 19),
             governor: Governor::new(),
             life: Life::new(),
-            scratch: ScratchPool::new(),
             hotspot: Hotspot::new(),
             deadly: [const { AtomicBool::new(false) }; 2],
             thread_active: AtomicBool::new(true),
@@ -160,7 +158,10 @@ impl Profiler {
         if !options.prof {
             return;
         }
-        if self.heap.reserve(map::most_reserved(map::address_space_limit(), map::locked_memory_limit())) {
+        let most = map::most_reserved(map::address_space_limit(), map::locked_memory_limit());
+        // Mixed: these are also the words that libc guards stacks and pointers with.
+        let (_, place) = sampler::next_random((random[0] ^ random[1].rotate_left(29)) | 1);
+        if self.heap.reserve(most, place) {
             self.active.store(options.prof_active, Ordering::Release);
         } else {
             sys::say(&[b"heaptap: no address space left (RLIMIT_AS?), profiling is off; the program is not affected"]);
@@ -193,8 +194,8 @@ impl Profiler {
         let options = &settings.options;
         settings.run_pid == Some(self.pid())
             || options.prof_leak
-            || self.uptime_ns() / 1_000_000_000 >= options.prof_min_seconds
             || self.store().map_or(0, |store| store.region().counter(Counter::LiveBytes)) >= options.prof_min_bytes
+            || is_long_life(self.uptime_ns(), clock::process_cpu_ns, options.prof_min_seconds)
     }
 
     /// Says once in a life what is profiled and where the dumps go.
@@ -265,6 +266,11 @@ impl Profiler {
         self.store.forget();
     }
 
+    /// After a reset: whoever looks from outside finds the process at once, not with its next sample.
+    pub(crate) fn begin_again(&self) {
+        self.open_store();
+    }
+
     /// Estimated bytes, objects and call stacks of what is live. For the leak summary at the end.
     pub(crate) fn live_totals(&self) -> Option<(u64, u64, usize)> {
         let count = || {
@@ -317,16 +323,25 @@ impl Profiler {
         }
     }
 
+    /// Writes the mirror, if one is due. For the keeper.
+    pub(crate) fn mirror(&self, mirror: &mut Mirror) {
+        if let (Some(store), Some(settings)) = (self.store(), self.settings()) {
+            self.carefully(|| self.dumper.mirror(store, settings, mirror));
+        }
+    }
+
+    /// Removes what is only for processes that end without their final dump.
+    pub(crate) fn leave_nothing(&self) {
+        if let (Some(store), Some(settings)) = (self.store(), self.settings()) {
+            self.carefully(|| self.dumper.leave_nothing(store, settings));
+        }
+    }
+
     fn occasion(&self) -> Occasion {
         if unwind::objects_are_stale() {
             unwind::refresh_objects();
         }
         Occasion { uptime_ns: self.uptime_ns(), java: self.hotspot.to_string() }
-    }
-
-    /// Token of this life.
-    pub(crate) fn token(&self) -> u64 {
-        self.life.token()
     }
 
     /// Switches sampling on or off. Threads go on drawing waits, so they notice at once.
@@ -365,7 +380,8 @@ impl Profiler {
         }
         let Some(store) = self.open_store() else { return Taken::default() };
         let watch = Stopwatch::start(thread);
-        let interval_over = self.count_allocated(store, wait.used);
+        let lg_interval = self.lg_interval.load(Ordering::Relaxed);
+        let interval_over = store.count_allocated(wait.used, lg_interval, thread);
         let hint = thread.tid.get() as usize;
         let Some(block) = self.heap.allocate(request.size, request.alignment, request.zeroed, hint) else {
             store.region().count(Counter::LostRange, 1);
@@ -389,12 +405,12 @@ impl Profiler {
     ) -> Option<u32> {
         let (limit, java) =
             self.settings().map_or((0, false), |settings| (settings.options.prof_bt_max, settings.options.prof_java));
-        let Some(mut scratch) = self.scratch.borrow(thread.tid.get() as usize, limit) else {
+        let Some(mut scratch) = SCRATCH.borrow(thread.tid.get() as usize, limit) else {
             store.region().count(Counter::LostNested, 1);
             return None;
         };
         Capture { store, hotspot: java.then_some(&self.hotspot) }.take(request, thread, &mut scratch);
-        store.region().count_end(scratch.trace.end());
+        store.region().count_end(thread.tid.get() as usize, scratch.trace.end());
         let usable = backend::size_class(request.size, request.alignment) as u64;
         let sampler = Sampler::new(period);
         let sampled = Sampled {
@@ -420,7 +436,7 @@ impl Profiler {
         let watch = Stopwatch::start(thread);
         let now = clock::tick_ns();
         if trailer == self.trailer(slot, block) {
-            if !store.retire(slot, address, now) {
+            if !store.retire(slot, address, now, thread) {
                 store.region().count(Counter::TrailerLost, 1);
             }
             return self.end_visit(watch, store);
@@ -429,7 +445,7 @@ impl Profiler {
             return; // sampled by another life of the process, before a fork
         }
         store.region().count(Counter::TrailerDamaged, 1);
-        let found = store.find(address).is_some_and(|slot| store.retire(slot, address, now));
+        let found = store.find(address).is_some_and(|slot| store.retire(slot, address, now, thread));
         if !found {
             store.region().count(Counter::TrailerLost, 1);
         }
@@ -449,7 +465,9 @@ impl Profiler {
     #[inline(never)]
     fn govern(&self, profiler_ns: u64) {
         let Some(settings) = self.settings() else { return };
-        let spent = Spent { cpu_ns: clock::process_cpu_ns(), profiler_ns };
+        let counter = |counter| self.store().map_or(0, |store| store.region().counter(counter));
+        let visits = counter(Counter::Samples) + counter(Counter::Retired);
+        let spent = Spent { cpu_ns: clock::process_cpu_ns(), profiler_ns, visits };
         let period = self.period.load(Ordering::Relaxed);
         if let Some(next) = self.governor.judge(spent, settings.options.prof_max_overhead, period)
             && next != period
@@ -462,14 +480,6 @@ impl Profiler {
     fn trailer(&self, slot: u32, block: &SampledBlock) -> u64 {
         let life = u64::from(self.life.number() & 0xffff);
         check(block.start().as_ptr() as u64) << 48 | life << 32 | u64::from(slot)
-    }
-
-    /// Counts what a thread allocated since its last draw. Whether an interval ended with it.
-    fn count_allocated(&self, store: &Store, since_draw: u64) -> bool {
-        let after = store.region().count(Counter::AllocatedBytes, since_draw);
-        let before = after.wrapping_sub(since_draw);
-        let lg_interval = self.lg_interval.load(Ordering::Relaxed);
-        (after ^ before).checked_shr(lg_interval).is_some_and(|crossed| crossed != 0)
     }
 
     /// The live profile, made now if there is none yet.
@@ -528,6 +538,9 @@ impl Profiler {
             self.dumper.restart();
             self.governor.restart();
             self.store.forget();
+            if self.settings().is_some_and(|settings| !settings.options.prof_fork) {
+                self.forbid(Deadly::EVERYTHING);
+            }
         }
     }
 
@@ -540,7 +553,28 @@ impl Profiler {
     }
 }
 
+/// Whether a process lived that long: so many seconds, half of which it used on a processor, or six times as many
+/// whatever it did. On an overloaded machine a helper of a start script lives for ten seconds, too, but does not
+/// use five; an idle server is waited for a minute.
+fn is_long_life(uptime_ns: u64, cpu_ns: impl FnOnce() -> u64, seconds: u64) -> bool {
+    let enough = seconds.saturating_mul(1_000_000_000);
+    uptime_ns >= enough.saturating_mul(6) || uptime_ns >= enough && cpu_ns() >= enough / 2
+}
+
 /// Fifteen bits that a trailer must share with its block's address.
 fn check(address: u64) -> u64 {
     (address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) & 0x7fff
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_long_life;
+
+    #[test]
+    fn time_counts_with_work_or_six_times_over() {
+        let second = 1_000_000_000;
+        let is = |uptime: u64, cpu: u64| is_long_life(uptime * second, || cpu * second, 10);
+        assert_eq!([is(9, 9), is(10, 4), is(10, 5), is(59, 0), is(60, 0)], [false, false, true, false, true]);
+        assert!(is_long_life(0, || 0, 0) && !is_long_life(u64::MAX - 1, || 0, u64::MAX));
+    }
 }

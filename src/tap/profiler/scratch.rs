@@ -6,13 +6,16 @@
 //! handler) keeps its place; when all are gone, samples are lost and counted.
 #![allow(unsafe_code)]
 
-use crate::tap::stack::{MAX_FRAMES, StackTrace};
+use crate::tap::stack::StackTrace;
 use crate::tap::unwind::LastWalk;
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const PLACES: usize = 32;
+
+/// The pool. A static of its own, all zeros at first: half a MiB that is neither in the file nor in memory until used.
+pub(crate) static SCRATCH: ScratchPool = ScratchPool::new();
 
 struct Place {
     taken: AtomicBool,
@@ -29,7 +32,7 @@ pub(crate) struct Scratch {
 
 impl Place {
     const fn new() -> Place {
-        let scratch = Scratch { trace: StackTrace::new(MAX_FRAMES), last_walk: LastWalk::new() };
+        let scratch = Scratch { trace: StackTrace::blank(), last_walk: LastWalk::new() };
         Place { taken: AtomicBool::new(false), scratch: UnsafeCell::new(scratch) }
     }
 }
@@ -44,7 +47,7 @@ unsafe impl Sync for ScratchPool {}
 
 impl ScratchPool {
     /// A pool with all places free.
-    pub(crate) const fn new() -> ScratchPool {
+    const fn new() -> ScratchPool {
         ScratchPool { places: [const { Place::new() }; PLACES] }
     }
 

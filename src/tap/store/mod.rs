@@ -5,6 +5,7 @@
 //! and allocate nothing. A retire never fails for want of room, so no freed block stays as a phantom.
 
 mod cell;
+mod chunks;
 mod index;
 mod methods;
 mod region;
@@ -17,13 +18,13 @@ pub(crate) use region::{Identity, Region};
 
 use super::os::tls::ThreadBlock;
 use super::stack::StackTrace;
-use crate::wire::live::counters::Counter;
+use crate::wire::live::counters::{self, Counter};
 use crate::wire::live::layout::SectionId;
 use crate::wire::live::records::{self, SampleRecord, ThreadRecord};
 use methods::Methods;
 use slots::SlotPool;
 use stacks::Stacks;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Thread record that stands for all threads that got none of their own.
 const OTHER_THREADS: u32 = 0;
@@ -51,6 +52,8 @@ pub(crate) struct Store {
     threads: SlotPool,
     stacks: Stacks,
     methods: Methods,
+    /// Whole intervals between dumps that were allocated so far.
+    intervals: AtomicU64,
 }
 
 impl Store {
@@ -61,6 +64,7 @@ impl Store {
             threads: SlotPool::new(SectionId::Threads, OTHER_THREADS + 1),
             stacks: Stacks::new(&region, keep_all_stacks)?,
             methods: Methods::new(&region)?,
+            intervals: AtomicU64::new(0),
             region,
         };
         let others = ThreadRecord { tid: 0, name: *b"(other threads)\0" };
@@ -100,18 +104,28 @@ impl Store {
             period: sampled.period,
         };
         self.region.publish(at, &record.pack());
-        self.count_birth(&record);
+        self.count_birth(&record, hint);
         Some(slot)
     }
 
-    /// The slot (see [`java_pc`](crate::wire::java_pc)) of a line of a Java method: class in internal form,
-    /// empty for a pseudo frame. `None`: the table is full, or being written to right now.
-    pub(crate) fn intern_method(&self, class: &[u8], method: &[u8], line: u32) -> Option<u32> {
+    /// The fake pc (see [`java_pc`](crate::wire::java_pc)) of a line of a Java method: class in internal form,
+    /// empty for a pseudo frame. `None`: the table is full. Good as long as [`method_epoch`](Self::method_epoch) is the same.
+    pub(crate) fn intern_method(&self, class: &[u8], method: &[u8], line: u32) -> Option<u64> {
         self.methods.intern(&self.region, class, method, line)
     }
 
+    /// Changes when fake pcs must be asked for anew, because methods will be forgotten that nobody asked for.
+    pub(crate) fn method_epoch(&self) -> u32 {
+        self.methods.epoch()
+    }
+
+    /// Makes room for Java methods where it is needed. For the keeper, every second or so.
+    pub(crate) fn tidy_methods(&self, now_ns: u64) {
+        self.methods.tidy(&self.region, &self.stacks, now_ns);
+    }
+
     /// Takes the sample of a block back. `false`: there is no live sample of that address there.
-    pub(crate) fn retire(&self, slot: u32, address: u64, now_ns: u64) -> bool {
+    pub(crate) fn retire(&self, slot: u32, address: u64, now_ns: u64, thread: &ThreadBlock) -> bool {
         let Some(at) = self.region.section(SectionId::Samples).record(slot) else { return false };
         let Some(words) = self.region.record::<7>(at + 1) else { return false };
         if !self.region.is_live(at) {
@@ -122,7 +136,7 @@ impl Store {
             return false;
         }
         self.region.withdraw(at);
-        self.count_death(&record, now_ns);
+        self.count_death(&record, now_ns, thread.tid.get() as usize);
         self.stacks.release(&self.region, record.stack);
         self.samples.give(&self.region, slot as usize, slot);
         true
@@ -169,9 +183,25 @@ impl Store {
         }
     }
 
-    fn count_birth(&self, record: &SampleRecord) {
-        self.region.count(Counter::Samples, 1);
-        self.region.count(Counter::LiveBytes, record.weight_bytes);
+    /// Counts what a thread allocated since its last draw. Whether 2^`lg_interval` bytes are full with it.
+    ///
+    /// Each set of counters looks at all of them whenever its share of an interval is full: exact with one thread,
+    /// up to an interval late with many.
+    pub(crate) fn count_allocated(&self, bytes: u64, lg_interval: u32, thread: &ThreadBlock) -> bool {
+        let after = self.region.count_apart(thread.tid.get() as usize, Counter::AllocatedBytes, bytes);
+        let before = after.wrapping_sub(bytes);
+        let lg_share = lg_interval.saturating_sub(counters::SHARDS.ilog2());
+        if lg_interval >= u64::BITS || before >> lg_share == after >> lg_share {
+            return false;
+        }
+        let intervals = self.region.counter(Counter::AllocatedBytes) >> lg_interval;
+        // Relaxed: the number alone decides who saw it first.
+        self.intervals.fetch_max(intervals, Ordering::Relaxed) < intervals
+    }
+
+    fn count_birth(&self, record: &SampleRecord, hint: usize) {
+        self.region.count_apart(hint, Counter::Samples, 1);
+        self.region.count_apart(hint, Counter::LiveBytes, record.weight_bytes);
         let Some(at) = self.region.section(SectionId::Stacks).record(record.stack) else { return };
         let Some([samples, objects, bytes]) = self.region.record(at + records::STACK_SAMPLES) else { return };
         samples.fetch_add(1, Ordering::Relaxed);
@@ -179,9 +209,9 @@ impl Store {
         bytes.fetch_add(record.weight_bytes, Ordering::Relaxed);
     }
 
-    fn count_death(&self, record: &SampleRecord, now_ns: u64) {
-        self.region.count(Counter::Retired, 1);
-        self.region.count(Counter::LiveBytes, record.weight_bytes.wrapping_neg());
+    fn count_death(&self, record: &SampleRecord, now_ns: u64, hint: usize) {
+        self.region.count_apart(hint, Counter::Retired, 1);
+        self.region.count_apart(hint, Counter::LiveBytes, record.weight_bytes.wrapping_neg());
         let Some(at) = self.region.section(SectionId::Stacks).record(record.stack) else { return };
         let bin = records::age_bin(now_ns.saturating_sub(record.birth_ns));
         let one = 1 << (32 * (bin % 2));
@@ -224,10 +254,10 @@ mod tests {
     }
 
     #[test]
-    fn threads_that_meet_the_same_methods_agree_on_their_slots() {
+    fn threads_that_meet_the_same_methods_agree_on_their_numbers() {
         let store = store(MIN_BYTES);
         let methods = || (0..400_u32).map(|n| (format!("org/example/Class{}", n % 40), format!("method{n}")));
-        let intern = || -> Vec<u32> {
+        let intern = || -> Vec<u64> {
             methods()
                 .map(|(class, method)| store.intern_method(class.as_bytes(), method.as_bytes(), 7).unwrap())
                 .collect()
@@ -236,10 +266,10 @@ mod tests {
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(intern)).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
         });
-        assert!(all.iter().all(|slots| *slots == all[0]));
+        assert!(all.iter().all(|pcs| *pcs == all[0]));
         let snapshot = Snapshot::take(store.region()).unwrap();
-        for (slot, (class, method)) in all[0].iter().zip(methods()) {
-            let (number, line) = java_pc::parts(java_pc::pc(*slot)).unwrap();
+        for (pc, (class, method)) in all[0].iter().zip(methods()) {
+            let (number, line) = java_pc::parts(*pc).unwrap();
             let known = &snapshot.java_methods[&number];
             assert_eq!((&known.class[..], &known.method[..], line), (class.as_bytes(), method.as_bytes(), 7));
         }
@@ -252,13 +282,17 @@ mod tests {
         let first = store.insert(&sampled(64), &trace([1, 2, 3]), tls::thread()).unwrap();
         store.insert(&sampled(128), &trace(deep.clone()), tls::thread()).unwrap();
         store.insert(&sampled(192), &trace([1, 2, 3]), tls::thread()).unwrap();
-        assert!(!store.retire(first, 65, 0) && store.retire(first, 64, 1 << 20) && !store.retire(first, 64, 0));
+        assert!(
+            !store.retire(first, 65, 0, tls::thread())
+                && store.retire(first, 64, 1 << 20, tls::thread())
+                && !store.retire(first, 64, 0, tls::thread())
+        );
         let snapshot = Snapshot::take(store.region()).unwrap();
         assert_eq!(live(&snapshot), [(128, deep), (192, vec![1, 2, 3])]);
         assert_eq!((snapshot.stacks.len(), snapshot.torn), (2, 0));
         let counts = [Counter::Samples, Counter::Retired, Counter::LiveBytes].map(|c| snapshot.counter(c));
         assert_eq!(counts, [3, 1, 2000]);
-        assert_eq!(store.find(192).map(|slot| store.retire(slot, 192, 0)), Some(true));
+        assert_eq!(store.find(192).map(|slot| store.retire(slot, 192, 0, tls::thread())), Some(true));
     }
 
     #[test]
@@ -267,7 +301,7 @@ mod tests {
         let names = |n: u32| (format!("org/example/Class{}", n % 50), format!("method{n}"));
         let intern = |n: u32, line: u32| {
             let (class, method) = names(n);
-            java_pc::pc(store.intern_method(class.as_bytes(), method.as_bytes(), line).unwrap())
+            store.intern_method(class.as_bytes(), method.as_bytes(), line).unwrap()
         };
         let pcs: Vec<u64> = (0..200).map(|n| intern(n, n)).collect();
         assert_eq!(pcs, (0..200).map(|n| intern(n, n)).collect::<Vec<_>>());
@@ -290,7 +324,7 @@ mod tests {
         let stacks = store.region().section(SectionId::Stacks).capacity as u64;
         for round in 0..stacks * 3 {
             let slot = store.insert(&sampled(64), &trace([round + 1]), tls::thread()).expect("recycled");
-            assert!(store.retire(slot, 64, 0));
+            assert!(store.retire(slot, 64, 0, tls::thread()));
         }
         let mut kept = 0;
         while store.insert(&sampled(64 + kept), &trace([u64::MAX - kept]), tls::thread()).is_some() {
@@ -313,7 +347,7 @@ mod tests {
                         let key = (worker << 32) | (round % 3000);
                         let slot = store.insert(&sampled(key), &trace([key, key + 1, key + 2]), tls::thread());
                         if let Some(slot) = slot {
-                            assert!(store.retire(slot, key, 0));
+                            assert!(store.retire(slot, key, 0, tls::thread()));
                         }
                     }
                     done.store(true, Ordering::Relaxed);
@@ -326,5 +360,25 @@ mod tests {
             }
         });
         assert_eq!(store.region().counter(Counter::LiveBytes), 0);
+    }
+
+    #[test]
+    fn an_interval_is_over_once_whichever_threads_fill_it() {
+        let store = store(MIN_BYTES);
+        let thread = tls::thread();
+        let fill = |tids: u32, rounds: u32| {
+            let turns = (0..rounds).flat_map(|_| 0..tids).map(|tid| {
+                thread.tid.set(tid);
+                store.count_allocated(100, 14, thread)
+            });
+            turns.filter(|&is_over| is_over).count()
+        };
+        assert_eq!(fill(1, 163), 0);
+        assert_eq!((fill(1, 1), fill(1, 163), fill(1, 1)), (1, 0, 1));
+        // 32,800 bytes so far; eight times 32,800 more are 16 intervals and a rest.
+        assert_eq!(fill(8, 328), 16);
+        assert_eq!(store.region().counter(Counter::AllocatedBytes), 9 * 32_800);
+        thread.tid.set(0);
+        assert!(!store.count_allocated(u64::from(u32::MAX), u64::BITS, thread));
     }
 }

@@ -9,12 +9,14 @@
 #![allow(unsafe_code)]
 
 use crate::tap::os::{map, shared};
+use crate::wire::life_name::LifeName;
 use crate::wire::live::Words;
 use crate::wire::live::counters::{self, Counter};
 use crate::wire::live::layout::{Head, Layout, MAGIC, MIN_BYTES, Section, SectionId};
 use crate::wire::live::state::{self, BUSY, FREE, LIVE};
 use crate::wire::live::text;
 use crate::wire::stack_end::StackEnd;
+use std::path::PathBuf;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 
@@ -49,6 +51,8 @@ pub(crate) struct Region {
     layout: Layout,
     /// For a shared region: how far each section has memory, as a word index.
     backed: Option<[AtomicUsize; SectionId::ALL.len()]>,
+    /// The file of a shared region: the user, and with it the directory, may change meanwhile.
+    path: Option<shared::Path>,
 }
 
 // SAFETY: only atomics behind the pointer.
@@ -66,7 +70,7 @@ impl Region {
     pub(crate) fn anonymous(bytes: usize, identity: &Identity) -> Option<Region> {
         let layout = Layout::for_bytes(bytes);
         let words = map::anonymous(layout.words() * 8)?.cast();
-        let region = Region { words, layout, backed: None };
+        let region = Region { words, layout, backed: None, path: None };
         region.begin(identity);
         Some(region)
     }
@@ -79,12 +83,12 @@ impl Region {
         }
         // A layout is a little larger than asked for.
         let layout = Layout::for_bytes(bytes - MIN_BYTES);
-        let words =
-            shared::create(&shared::Path::region(identity.pid, identity.token), layout.words() * 8, 0o400)?.cast();
+        let path = shared::Path::region(identity.pid, identity.token);
+        let words = shared::create(&path, layout.words() * 8, 0o400)?.cast();
         let backed = Some(SectionId::ALL.map(|id| AtomicUsize::new(layout.section(id).start)));
-        let region = Region { words, layout, backed };
-        if !region.back(SectionId::Counters, region.section(SectionId::Counters).capacity as u32 - 1) {
-            shared::remove(&shared::Path::region(identity.pid, identity.token));
+        let region = Region { words, layout, backed, path: Some(path) };
+        if !region.back(SectionId::Counters, counters::WORDS as u32 - 1) {
+            shared::remove(&path);
             return None;
         }
         region.begin(identity);
@@ -117,6 +121,16 @@ impl Region {
         done
     }
 
+    /// Gives memory to so many words of a half of the text: the rest of the first half needs none.
+    fn back_half(&self, from: usize, words: usize) -> bool {
+        let (first, end) = (from - from % PAGE_WORDS, (from + words).next_multiple_of(PAGE_WORDS));
+        if self.backed.is_none() {
+            return true;
+        }
+        // SAFETY: inside the mapping: checked before.
+        end <= self.layout.words() && shared::populate(unsafe { self.words.add(first) }.cast(), (end - first) * 8)
+    }
+
     /// Gives the region a new text (see `wire::live::text`); one caller at a time. What does not fit is cut.
     pub(crate) fn set_text(&self, text: &[u8]) {
         let section = self.section(SectionId::Text);
@@ -124,7 +138,7 @@ impl Region {
         let generation = (state.load(Ordering::Relaxed) >> 32) + 1;
         let text = text.get(..text.len().min(section.capacity / 2 * 8)).unwrap_or(text);
         let half = text::half(generation << 32, section.capacity);
-        if !self.back(SectionId::Text, (half + text.len().div_ceil(8)) as u32) {
+        if !self.back_half(section.start + half, text.len().div_ceil(8)) {
             return;
         }
         for (n, bytes) in text.chunks(8).enumerate() {
@@ -141,6 +155,22 @@ impl Region {
         self.at(Head::Period as usize).store(period, Ordering::Relaxed);
     }
 
+    /// Says something that is 0 or 1 (`Guarded`, `Significant`, `Ending`).
+    pub(crate) fn set_flag(&self, flag: Head, value: bool) {
+        self.at(flag as usize).store(u64::from(value), Ordering::Release);
+    }
+
+    /// The names of this life's files, without a prefix.
+    pub(crate) fn life(&self) -> LifeName {
+        let (pid, token) = self.identity();
+        LifeName { prefix: PathBuf::new(), pid, token }
+    }
+
+    /// The file of a shared region.
+    pub(crate) fn path(&self) -> Option<&shared::Path> {
+        self.path.as_ref()
+    }
+
     /// Says that the process lives.
     pub(crate) fn beat(&self, now_ns: u64) {
         self.at(Head::PulseNs as usize).store(now_ns, Ordering::Relaxed);
@@ -148,18 +178,16 @@ impl Region {
 
     /// Removes the files of a shared region; the process goes on with the memory.
     pub(crate) fn remove_files(&self) {
-        if self.backed.is_some() {
-            let (pid, token) = self.identity();
-            shared::remove(&shared::Path::region(pid, token));
-            shared::remove(&shared::Path::control(pid, token));
+        if let Some(path) = &self.path {
+            shared::remove(path);
+            shared::remove(&path.control());
         }
     }
 
     /// Removes the file of a shared region that another one of this process will take the place of.
     pub(crate) fn remove_own_file(&self) {
-        if self.backed.is_some() {
-            let (pid, token) = self.identity();
-            shared::remove(&shared::Path::region(pid, token));
+        if let Some(path) = &self.path {
+            shared::remove(path);
         }
     }
 
@@ -223,24 +251,30 @@ impl Region {
         self.at(Layout::used_word(id)).fetch_max(u64::from(count), Ordering::Release);
     }
 
-    /// Adds to a counter (wrapping; subtract by adding the two's complement).
+    /// Adds to a counter (wrapping; subtract by adding the two's complement). What rarely happens.
+    pub(crate) fn count(&self, counter: Counter, amount: u64) {
+        self.count_apart(0, counter, amount);
+    }
+
+    /// The same for what happens with each sample; `hint` spreads threads. What this set of counters has then.
     #[inline]
-    pub(crate) fn count(&self, counter: Counter, amount: u64) -> u64 {
-        self.counter_word(counter as usize).fetch_add(amount, Ordering::Relaxed).wrapping_add(amount)
+    pub(crate) fn count_apart(&self, hint: usize, counter: Counter, amount: u64) -> u64 {
+        self.counter_word(hint, counter as usize).fetch_add(amount, Ordering::Relaxed).wrapping_add(amount)
     }
 
     /// A counter's value.
     pub(crate) fn counter(&self, counter: Counter) -> u64 {
-        self.counter_word(counter as usize).load(Ordering::Relaxed)
+        counters::sum(self, &self.layout, counter as usize)
     }
 
     /// Counts one stack that ended this way.
-    pub(crate) fn count_end(&self, end: StackEnd) {
-        self.counter_word(counters::stack_end_index(end)).fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn count_end(&self, hint: usize, end: StackEnd) {
+        self.counter_word(hint, counters::stack_end_index(end)).fetch_add(1, Ordering::Relaxed);
     }
 
-    fn counter_word(&self, index: usize) -> &AtomicU64 {
-        self.at(self.section(SectionId::Counters).start + index)
+    fn counter_word(&self, hint: usize, index: usize) -> &AtomicU64 {
+        let shard = hint % counters::SHARDS * counters::SHARD_WORDS;
+        self.at(self.section(SectionId::Counters).start + shard + index)
     }
 
     /// Writes a record so that a reader sees it whole or not at all. `at` is its state word, and the

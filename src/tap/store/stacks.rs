@@ -5,12 +5,13 @@
 //! join records by their frames. A reference keeps a stack alive; when room is needed, a sweep takes
 //! stacks without references back, in the order of their numbers, by setting [`GONE`] in the same word.
 
+use super::chunks::Chunks;
 use super::index::{Index, fold};
 use super::region::Region;
 use super::slots::SlotPool;
 use crate::tap::stack::StackTrace;
 use crate::wire::live::layout::SectionId;
-use crate::wire::live::records::{self, CHUNK_FRAMES, STACK_HASH, STACK_REFERENCES, STACK_SAMPLES, STACK_SHAPE};
+use crate::wire::live::records::{self, STACK_HASH, STACK_REFERENCES, STACK_SAMPLES, STACK_SHAPE};
 use parking_lot::Mutex;
 use std::sync::atomic::Ordering;
 
@@ -24,7 +25,7 @@ const SWEEP: u32 = 512;
 /// The interning table.
 pub(crate) struct Stacks {
     slots: SlotPool,
-    chunks: SlotPool,
+    frames: Chunks,
     index: Index,
     sweep_from: Mutex<u32>,
     keep_all: bool,
@@ -35,7 +36,7 @@ impl Stacks {
     pub(crate) fn new(region: &Region, keep_all: bool) -> Option<Stacks> {
         Some(Stacks {
             slots: SlotPool::new(SectionId::Stacks, 0),
-            chunks: SlotPool::new(SectionId::Chunks, 0),
+            frames: Chunks::new(SectionId::Chunks),
             index: Index::new(region.section(SectionId::Stacks).capacity * 2)?,
             sweep_from: Mutex::new(0),
             keep_all,
@@ -81,7 +82,7 @@ impl Stacks {
     fn record(&self, region: &Region, trace: &StackTrace, hash: u64, hint: usize) -> Option<u32> {
         let stack = self.slots.take(region, hint)?;
         let at = region.section(SectionId::Stacks).record(stack)?;
-        let Some(first_chunk) = self.write_chunks(region, trace.pcs(), hint) else {
+        let Some(first_chunk) = self.frames.write(region, trace.pcs(), hint) else {
             self.slots.give(region, hint, stack);
             return None;
         };
@@ -101,33 +102,16 @@ impl Stacks {
         Some(stack)
     }
 
-    fn write_chunks(&self, region: &Region, pcs: &[u64], hint: usize) -> Option<u32> {
-        let section = region.section(SectionId::Chunks);
-        let mut next = 0;
-        // From the root end, so that each chunk knows the one that follows it.
-        for frames in pcs.chunks(CHUNK_FRAMES).rev() {
-            let Some(chunk) = self.chunks.take(region, hint) else {
-                self.free_chunks(region, next, hint);
-                return None;
-            };
-            let at = section.record(chunk)?;
-            region.at(at).store(u64::from(next), Ordering::Relaxed);
-            for (offset, pc) in frames.iter().enumerate() {
-                region.at(at + 1 + offset).store(*pc, Ordering::Relaxed);
+    /// Calls `each` with every frame of the stacks that something refers to, and perhaps of others.
+    pub(crate) fn visit(&self, region: &Region, mut each: impl FnMut(u64)) {
+        let section = region.section(SectionId::Stacks);
+        for at in (0..self.slots.used()).filter_map(|stack| section.record(stack)) {
+            let references = region.at(at + STACK_REFERENCES).load(Ordering::Acquire);
+            let is_kept = self.keep_all || (references != 0 && references & GONE == 0);
+            if is_kept && region.is_live(at) {
+                let shape = region.at(at + STACK_SHAPE).load(Ordering::Relaxed);
+                self.frames.read(region, (shape >> 32) as u32, usize::from(shape as u16), &mut each);
             }
-            next = chunk + 1;
-        }
-        Some(next.wrapping_sub(1))
-    }
-
-    /// Gives a list of chunks back; `next` is the first one's number plus one.
-    fn free_chunks(&self, region: &Region, next: u32, hint: usize) {
-        let section = region.section(SectionId::Chunks);
-        let mut next = next;
-        while let Some(chunk) = next.checked_sub(1) {
-            let Some(at) = section.record(chunk) else { return };
-            next = region.at(at).load(Ordering::Relaxed) as u32;
-            self.chunks.give(region, hint, chunk);
         }
     }
 
@@ -154,7 +138,7 @@ impl Stacks {
         self.index.remove(region.at(at + STACK_HASH).load(Ordering::Relaxed), stack);
         let first_chunk = (region.at(at + STACK_SHAPE).load(Ordering::Relaxed) >> 32) as u32;
         region.withdraw(at);
-        self.free_chunks(region, first_chunk.wrapping_add(1), stack as usize);
+        self.frames.free(region, first_chunk, stack as usize);
         self.slots.give(region, stack as usize, stack);
     }
 }

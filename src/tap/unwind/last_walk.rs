@@ -192,10 +192,10 @@ mod tests {
         let (_, from) = plain_step(here, &bounds, Rules::now().get(here.pc).unwrap()).unwrap();
         let [mut plain, mut quick] = [StackTrace::new(limit), StackTrace::new(limit)];
         let mut at = from;
-        assert_eq!(walk(&mut at, &bounds, &mut plain, false), Stop::Ended);
+        assert_eq!(walk(&mut at, &mut { bounds }, &mut plain, false), Stop::Ended);
         let mut at = from;
         if !last.follow(&mut at, &bounds, &mut quick) {
-            assert_eq!(walk(&mut at, &bounds, &mut quick, false), Stop::Ended);
+            assert_eq!(walk(&mut at, &mut { bounds }, &mut quick, false), Stop::Ended);
         }
         (plain, quick)
     }

@@ -63,9 +63,10 @@ pub(crate) enum Stop {
 /// Adds the native frames from `at` on to the trace, until there is none or it cannot go on.
 ///
 /// `first`: `at` is a point of execution (`capture_here`), not a frame that has called another. On return
-/// `at` describes the frame that it stopped in. Where a signal interrupted a function, the trace gets the
+/// `at` describes the frame that it stopped in, and `bounds` the stack that it is on: a handler may run on another
+/// than the function that it interrupted. Where a signal interrupted a function, the trace gets the
 /// interrupted pc plus one: readers subtract one from every pc to find the call, and find the function.
-pub(crate) fn walk(at: &mut Registers, bounds: &StackBounds, trace: &mut StackTrace, first: bool) -> Stop {
+pub(crate) fn walk(at: &mut Registers, bounds: &mut StackBounds, trace: &mut StackTrace, first: bool) -> Stop {
     let rules = Rules::now();
     let mut walk = Walk { at: *at, bounds: *bounds, exact: first, link: 0 };
     let mut interrupted = 0;
@@ -83,7 +84,7 @@ pub(crate) fn walk(at: &mut Registers, bounds: &StackBounds, trace: &mut StackTr
         }
         interrupted = usize::from(walk.exact);
     };
-    *at = walk.at;
+    (*at, *bounds) = (walk.at, walk.bounds);
     stop
 }
 

@@ -1,6 +1,16 @@
-//! What the tap counts about itself: one word each in the region's first section.
+//! What the tap counts about itself: words in the region's first section.
+//!
+//! There are [`SHARDS`] sets of all counters, and a counter's value is the sum (wrapping) over them: threads count in
+//! different sets, or the cache line of one set would go to and fro between processors with every sample.
 
+use super::Words;
+use super::layout::{Layout, SectionId};
 use crate::wire::stack_end::StackEnd;
+
+/// Sets of counters.
+pub(crate) const SHARDS: usize = 8;
+/// Words of a set.
+pub(crate) const SHARD_WORDS: usize = 64;
 
 /// A counter. Sums since the region was made, unless it says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +64,17 @@ pub(crate) const NAMED: [(Counter, &str); 13] = [
     (Counter::TrailerLost, "trailer_lost"),
 ];
 
-/// Index, within the counters section, of the counter of stacks that ended this way.
+/// Words of all sets together; what else the section has is not used.
+pub(crate) const WORDS: usize = SHARDS * SHARD_WORDS;
+
+/// The value of the counter at this index of the sets. A mirror has one set only, and that may be cut short.
+pub(crate) fn sum(words: &(impl Words + ?Sized), layout: &Layout, index: usize) -> u64 {
+    let section = layout.section(SectionId::Counters);
+    let places = (0..SHARDS).map(|shard| shard * SHARD_WORDS + index).take_while(|&at| at < section.capacity);
+    places.fold(0, |sum: u64, at| sum.wrapping_add(words.word(section.start + at)))
+}
+
+/// Index, within a set, of the counter of stacks that ended this way.
 pub(crate) fn stack_end_index(end: StackEnd) -> usize {
     STACK_ENDS_AT + end as usize
 }

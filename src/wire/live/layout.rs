@@ -1,12 +1,13 @@
 //! Where each section of a region lies, and the header that says so.
 
 use super::Words;
+use super::counters;
 use crate::wire::java_pc;
 
 /// First word of a region: "HEAPTAP\1" read as a little-endian number.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"HEAPTAP\x01");
 /// Version of everything in this folder; readers refuse another one.
-pub(crate) const VERSION: u64 = 1;
+pub(crate) const VERSION: u64 = 2;
 /// Words of the header; the first section starts behind it.
 pub(crate) const HEADER_WORDS: usize = 512;
 /// Bytes of a region when nobody asks for another size.
@@ -42,6 +43,19 @@ pub(crate) enum Head {
     PulseNs = 9,
     /// Which half of the text section is valid, and how long it is (see `text`).
     Text = 10,
+    /// 0: a region; 1: a mirror, a settled copy of one (see `mirror`), whose last word is a checksum.
+    Kind = 11,
+    /// 1: as long as the process lives, somebody holds a shared lock (flock) on this file. Told before the lock
+    /// may be missed: a file that says so and is not locked is a dead process's.
+    Guarded = 12,
+    /// 1: the process is worth a file (it lived long enough, held enough, or was asked for).
+    Significant = 13,
+    /// 1: the process began to end, and has not written the final dump that it was to write.
+    Ending = 14,
+    /// Of a mirror: records that were left out because they were being written.
+    Torn = 15,
+    /// 1: no samples are taken now (`prof_active:false`, `heaptap stop`).
+    Paused = 16,
 }
 
 const SECTIONS_AT: usize = 64;
@@ -51,7 +65,7 @@ const SECTION_WORDS: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum SectionId {
-    /// One word per [`Counter`](super::counters::Counter).
+    /// Sets of one word per [`Counter`](super::counters::Counter).
     Counters = 0,
     /// What dumps say besides samples: code mappings and metadata (see `text`).
     Text = 1,
@@ -59,8 +73,8 @@ pub(crate) enum SectionId {
     Threads = 2,
     /// [`JavaMethodRecord`](super::records::JavaMethodRecord)s.
     JavaMethods = 3,
-    /// Bytes of names, eight to a word; records refer to them by byte offset and length.
-    Strings = 4,
+    /// The names of the methods, [`CHUNK_BYTES`](super::records::CHUNK_BYTES) to a chunk.
+    Names = 4,
     /// [`StackRecord`](super::records::StackRecord)s.
     Stacks = 5,
     /// The frames of the stacks, [`CHUNK_FRAMES`](super::records::CHUNK_FRAMES) to a chunk.
@@ -76,7 +90,7 @@ impl SectionId {
         SectionId::Text,
         SectionId::Threads,
         SectionId::JavaMethods,
-        SectionId::Strings,
+        SectionId::Names,
         SectionId::Stacks,
         SectionId::Chunks,
         SectionId::Samples,
@@ -85,9 +99,9 @@ impl SectionId {
     /// Words of one record of this section.
     pub(crate) const fn record_words(self) -> usize {
         match self {
-            SectionId::Counters | SectionId::Text | SectionId::Strings => 1,
+            SectionId::Counters | SectionId::Text => 1,
             SectionId::JavaMethods => 4,
-            SectionId::Threads | SectionId::Samples => 8,
+            SectionId::Threads | SectionId::Names | SectionId::Samples => 8,
             SectionId::Stacks => 32,
             SectionId::Chunks => 16,
         }
@@ -108,7 +122,7 @@ impl SectionId {
             SectionId::Text => 3,
             SectionId::Threads => 3,
             SectionId::JavaMethods => 8,
-            SectionId::Strings => 25,
+            SectionId::Names => 25,
             SectionId::Stacks => 56,
             SectionId::Chunks => 96,
             SectionId::Samples => 64,
@@ -164,6 +178,17 @@ impl Layout {
         Layout { sections, words: start }
     }
 
+    /// The layout of a file that holds so many records of each section and no more.
+    pub(crate) fn compact(records: [usize; SectionId::ALL.len()]) -> Layout {
+        let mut sections = [Section::default(); SectionId::ALL.len()];
+        let mut start = HEADER_WORDS;
+        for ((section, id), capacity) in sections.iter_mut().zip(SectionId::ALL).zip(records) {
+            *section = Section { start, capacity, record_words: id.record_words() };
+            start = section.end();
+        }
+        Layout { sections, words: start }
+    }
+
     /// Size of the whole region in words.
     pub(crate) fn words(&self) -> usize {
         self.words
@@ -178,7 +203,8 @@ impl Layout {
     pub(crate) fn used(&self, words: &(impl Words + ?Sized), id: SectionId) -> std::ops::Range<usize> {
         let section = self.section(id);
         let used = match id {
-            SectionId::Counters | SectionId::Text => section.capacity,
+            SectionId::Counters => counters::WORDS.min(section.capacity),
+            SectionId::Text => section.capacity,
             _ => usize::try_from(words.word(Layout::used_word(id)))
                 .map_or(section.capacity, |used| used.min(section.capacity)),
         };
@@ -236,6 +262,8 @@ pub(crate) enum LayoutError {
     Version(u64),
     /// A section does not lie inside the file, or does not have the record size it must have.
     Section(SectionId),
+    /// A mirror that is not what was written.
+    Checksum,
 }
 
 impl std::error::Error for LayoutError {}
@@ -248,6 +276,7 @@ impl std::fmt::Display for LayoutError {
                 write!(f, "region of layout version {found}, this heaptap reads {VERSION}: use the matching heaptap")
             }
             LayoutError::Section(id) => write!(f, "damaged region: section {id:?} does not fit"),
+            LayoutError::Checksum => f.write_str("damaged mirror: its checksum is wrong"),
         }
     }
 }

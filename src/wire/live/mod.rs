@@ -15,8 +15,10 @@
 //! it takes the record back; so a reader that finds the same published word before and after
 //! reading the rest has read one whole record.
 
+pub(crate) mod copy;
 pub(crate) mod counters;
 pub(crate) mod layout;
+pub(crate) mod mirror;
 pub(crate) mod records;
 pub(crate) mod snapshot;
 pub(crate) mod state;

@@ -103,6 +103,25 @@ impl StackRecord {
         self.scaled_objects as f64 / 65536.0
     }
 
+    /// The words after the state word, for a reader: without hash and references.
+    pub(crate) fn pack(&self) -> [u64; 31] {
+        let mut words = [0; 31];
+        let mut set = |n: usize, value: u64| {
+            if let Some(word) = words.get_mut(n - 1) {
+                *word = value;
+            }
+        };
+        set(STACK_SHAPE, stack_shape(self.depth, self.end, self.first_chunk));
+        set(STACK_SAMPLES, self.samples);
+        set(STACK_SAMPLES + 1, self.scaled_objects);
+        set(STACK_SAMPLES + 2, self.bytes);
+        for (n, ages) in self.ages.chunks_exact(2).enumerate() {
+            let age = |bin: usize| ages.get(bin).copied().unwrap_or(0);
+            set(STACK_AGES + n, join(age(0), age(1)));
+        }
+        words
+    }
+
     /// Reads a record through `word(i)`, the i-th of its 32 words.
     pub(crate) fn unpack(word: impl Fn(usize) -> u64) -> StackRecord {
         let shape = word(STACK_SHAPE);
@@ -161,43 +180,38 @@ impl ThreadRecord {
     }
 }
 
-/// Where a name lies in the strings section.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct StringRef {
-    /// Byte offset from the start of the section.
-    pub(crate) offset: u32,
-    /// Length in bytes.
-    pub(crate) len: u32,
-}
+/// Bytes that one chunk of names holds, after one word with the index of the next chunk plus one (0: the last).
+pub(crate) const CHUNK_BYTES: usize = 56;
 
-/// Word of a method record that holds its hash.
+/// Word of a method record that says when it was last asked for, for the writer alone.
+pub(crate) const METHOD_USED: usize = 2;
+/// Word of a method record that holds the hash of both names, for the writer's index.
 pub(crate) const METHOD_HASH: usize = 3;
 
 /// A Java method (or the text of a pseudo frame): what fake pcs stand for (4 words).
+///
+/// Words: 0 state (its generation is the life in [`java_pc::number`](crate::wire::java_pc::number)),
+/// 1 first chunk | class length << 32 | method length << 48, 2 [`METHOD_USED`], 3 [`METHOD_HASH`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct JavaMethodRecord {
-    /// Class in internal form, `java/util/zip/Deflater`; empty for a pseudo frame.
-    pub(crate) class: StringRef,
-    /// Method name, or the text of a pseudo frame.
-    pub(crate) method: StringRef,
-    /// Hash of both names, for the writer's index.
-    pub(crate) hash: u64,
+    /// First chunk of the names: that of the class in internal form, `java/util/zip/Deflater`, and right behind it the method's.
+    pub(crate) first_chunk: u32,
+    /// Bytes of the class; 0 for a pseudo frame.
+    pub(crate) class_len: u16,
+    /// Bytes of the method, or of the text of a pseudo frame.
+    pub(crate) method_len: u16,
 }
 
 impl JavaMethodRecord {
-    /// The words after the state word.
-    pub(crate) fn pack(&self) -> [u64; 3] {
-        [join(self.class.offset, self.class.len), join(self.method.offset, self.method.len), self.hash]
+    /// Word 1.
+    pub(crate) fn pack(&self) -> u64 {
+        join(self.first_chunk, u32::from(self.class_len) | u32::from(self.method_len) << 16)
     }
 
     /// Reads what [`pack`](Self::pack) wrote.
-    pub(crate) fn unpack(words: [u64; 3]) -> JavaMethodRecord {
-        let [class, method, hash] = words;
-        let string = |word| {
-            let (offset, len) = split(word);
-            StringRef { offset, len }
-        };
-        JavaMethodRecord { class: string(class), method: string(method), hash }
+    pub(crate) fn unpack(word: u64) -> JavaMethodRecord {
+        let (first_chunk, lengths) = split(word);
+        JavaMethodRecord { first_chunk, class_len: lengths as u16, method_len: (lengths >> 16) as u16 }
     }
 }
 
@@ -226,12 +240,15 @@ mod tests {
             period: 8,
         };
         assert_eq!(SampleRecord::unpack(sample.pack()), sample);
+        let mut stack = StackRecord { depth: 3, end: 4, first_chunk: 5, samples: 6, ..StackRecord::default() };
+        (stack.scaled_objects, stack.bytes, stack.ages[0], stack.ages[31]) = (7, 8, 9, 10);
+        let words = stack.pack();
+        assert_eq!(StackRecord::unpack(|n| words[n - 1]), stack);
         let thread = ThreadRecord { tid: 77, name: *b"elasticsearch[n\0" };
         assert_eq!(ThreadRecord::unpack(thread.pack()), thread);
         assert_eq!(thread.name(), Some(&b"elasticsearch[n"[..]));
-        let class = StringRef { offset: 9, len: 10 };
-        let frame = JavaMethodRecord { class, method: StringRef { offset: 1, len: 2 }, hash: 5 };
-        assert_eq!(JavaMethodRecord::unpack(frame.pack()), frame);
+        let method = JavaMethodRecord { first_chunk: u32::MAX, class_len: 10, method_len: u16::MAX };
+        assert_eq!(JavaMethodRecord::unpack(method.pack()), method);
     }
 
     #[test]

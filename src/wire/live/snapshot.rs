@@ -6,17 +6,21 @@
 //! further than to be a number. Tables are trees: a hash map wants random bytes from the kernel, which a
 //! sandbox may refuse.
 
+use super::counters::{self, Counter};
 use super::layout::{Head, Layout, LayoutError, Section, SectionId};
-use super::records::{CHUNK_FRAMES, JavaMethodRecord, SampleRecord, StackRecord, StringRef, ThreadRecord};
+use super::records::{CHUNK_BYTES, CHUNK_FRAMES, JavaMethodRecord, SampleRecord, StackRecord, ThreadRecord};
 use super::state::{self, LIVE};
 use super::text::Text;
-use super::{Words, counters::Counter};
-use crate::wire::time;
+use super::{Words, mirror};
+use crate::wire::life_name::LifeName;
+use crate::wire::options::Options;
+use crate::wire::{java_pc, time};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::Path;
 
-/// Longest name that is read; longer ones are cut.
-const MAX_NAME: usize = 4096;
+/// Most bytes that are read of a method's names.
+const MAX_NAMES: usize = 4096;
 /// Most frames that are read of one stack.
 const MAX_DEPTH: usize = 1024;
 
@@ -57,7 +61,7 @@ pub(crate) struct Snapshot {
     /// Threads by index.
     pub(crate) threads: BTreeMap<u32, ThreadRecord>,
     /// Java methods by number (see [`java_pc`](crate::wire::java_pc)).
-    pub(crate) java_methods: BTreeMap<u32, JavaMethod>,
+    pub(crate) java_methods: BTreeMap<u64, JavaMethod>,
     /// Code mappings and metadata, as the keeper last wrote them.
     pub(crate) text: Text,
     /// Pid namespace of the pid, by inode; 0: unknown.
@@ -66,6 +70,16 @@ pub(crate) struct Snapshot {
     pub(crate) pulse_ns: u64,
     /// Records that were being written, or referred to nowhere.
     pub(crate) torn: u64,
+    /// Whether this is what a mirror holds, not the region itself.
+    pub(crate) is_mirror: bool,
+    /// Whether a lock on the file tells that the process lives.
+    pub(crate) is_guarded: bool,
+    /// Whether the process is worth a file.
+    pub(crate) is_significant: bool,
+    /// Whether the process began to end without having written its final dump.
+    pub(crate) is_ending: bool,
+    /// Whether sampling is switched off.
+    pub(crate) is_paused: bool,
     frames: Vec<u64>,
     counters: Vec<u64>,
 }
@@ -88,9 +102,43 @@ impl Snapshot {
     /// that the process did not write itself.
     pub(crate) fn tell(&mut self, reason: &str, at_ns: u64) {
         let uptime_ns = at_ns.saturating_sub(self.start_monotonic_ns);
+        self.pulse_ns = at_ns;
         self.set("reason", reason);
         self.set("uptime_ns", &uptime_ns.to_string());
-        self.set("time", &time::rfc3339(self.start_wall_ns + uptime_ns));
+        self.set("time", &time::rfc3339(self.start_wall_ns.saturating_add(uptime_ns)));
+    }
+
+    /// The same for a process that is dead: how it ended, as far as it can be told, and from what that is known.
+    pub(crate) fn tell_death(&mut self) {
+        let reason = if self.is_ending { "ended" } else { "killed" };
+        self.tell(reason, self.pulse_ns);
+        self.set("source", if self.is_mirror { "mirror" } else { "region" });
+    }
+
+    /// Whether the process would have left a file at its end: it said so, or it held much when it was killed before it
+    /// could.
+    pub(crate) fn is_worth_a_file(&self) -> bool {
+        self.is_significant || self.counter(Counter::LiveBytes) >= Options::DEFAULT.prof_min_bytes
+    }
+
+    /// Wall clock of the last sign of life, nanoseconds since 1970: of a mirror, when it was written.
+    pub(crate) fn wall_ns(&self) -> u64 {
+        self.start_wall_ns.saturating_add(self.pulse_ns.saturating_sub(self.start_monotonic_ns))
+    }
+
+    /// A line of the metadata.
+    pub(crate) fn metadata(&self, key: &str) -> Option<&str> {
+        self.text.metadata.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+    }
+
+    /// First part of the names of the process's files, if it was noted.
+    pub(crate) fn prefix(&self) -> Option<&Path> {
+        self.metadata("prefix").map(Path::new)
+    }
+
+    /// The names of this life's files, with that prefix.
+    pub(crate) fn life(&self, prefix: &Path) -> LifeName {
+        LifeName { prefix: prefix.to_path_buf(), pid: self.pid, token: self.token }
     }
 
     /// Sets one line of the metadata.
@@ -99,6 +147,11 @@ impl Snapshot {
             Some((_, old)) => *old = value.into(),
             None => self.text.metadata.push((key.into(), value.into())),
         }
+    }
+
+    /// CLOCK_MONOTONIC of the instant that it shows, nanoseconds: ages count from here.
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.pulse_ns
     }
 
     /// The frames of a stack, leaf first.
@@ -111,7 +164,12 @@ impl Snapshot {
         self.counter_at(counter as usize)
     }
 
-    /// The counter at an index of the counters section.
+    /// How many counters a copy must hold.
+    pub(crate) fn counters_in_use(&self) -> usize {
+        self.counters.iter().rposition(|&value| value != 0).map_or(0, |last| last + 1)
+    }
+
+    /// The counter at an index of the sets of counters.
     pub(crate) fn counter_at(&self, index: usize) -> u64 {
         self.counters.get(index).copied().unwrap_or(0)
     }
@@ -136,9 +194,15 @@ impl<W: Words + ?Sized> Reader<'_, W> {
         self.snapshot.period = head(Head::Period).max(1);
         self.snapshot.pid_namespace = head(Head::PidNamespace);
         self.snapshot.pulse_ns = head(Head::PulseNs);
+        self.snapshot.torn = head(Head::Torn);
+        self.snapshot.is_mirror = mirror::is_mirror(self.words);
+        self.snapshot.is_guarded = head(Head::Guarded) != 0;
+        self.snapshot.is_significant = head(Head::Significant) != 0;
+        self.snapshot.is_ending = head(Head::Ending) != 0;
+        self.snapshot.is_paused = head(Head::Paused) != 0;
         self.snapshot.text = Text::read(self.words, &self.layout);
-        let counters = self.layout.section(SectionId::Counters);
-        self.snapshot.counters = (0..counters.capacity).map(|n| self.words.word(counters.start + n)).collect();
+        let sum = |index| counters::sum(self.words, &self.layout, index);
+        self.snapshot.counters = (0..counters::SHARD_WORDS).map(sum).collect();
     }
 
     /// Indices that may hold a record of this section, with the word each begins at.
@@ -220,21 +284,33 @@ impl<W: Words + ?Sized> Reader<'_, W> {
 
     fn java_methods(&mut self) {
         for (index, at) in self.slots(SectionId::JavaMethods) {
-            let Some((record, _)) = self.record(at) else { continue };
-            let record = JavaMethodRecord::unpack(record);
-            let (class, method) = (self.string(record.class), self.string(record.method));
-            self.snapshot.java_methods.insert(index, JavaMethod { class, method });
+            let Some(([word], before)) = self.record(at) else { continue };
+            let record = JavaMethodRecord::unpack(word);
+            let mut class = self.names(&record);
+            let method = class.split_off(usize::from(record.class_len).min(class.len()));
+            if self.words.word_again(at) != before {
+                self.snapshot.torn += 1;
+                continue;
+            }
+            if let Some(number) = java_pc::number(index, state::generation(before)) {
+                self.snapshot.java_methods.insert(number, JavaMethod { class, method });
+            }
         }
     }
 
-    fn string(&self, string: StringRef) -> Vec<u8> {
-        let section = self.layout.section(SectionId::Strings);
-        let (start, len) = (string.offset as usize, (string.len as usize).min(MAX_NAME));
-        if start + len > section.capacity * 8 {
-            return Vec::new();
+    /// The names of a method, one behind the other.
+    fn names(&self, record: &JavaMethodRecord) -> Vec<u8> {
+        let section = self.layout.section(SectionId::Names);
+        let len = (usize::from(record.class_len) + usize::from(record.method_len)).min(MAX_NAMES);
+        let mut names = Vec::with_capacity(len);
+        let mut chunk = Some(record.first_chunk);
+        while let Some(at) = chunk.filter(|_| names.len() < len).and_then(|chunk| section.record(chunk)) {
+            let here = (len - names.len()).min(CHUNK_BYTES);
+            let byte = |n: usize| (self.words.word(at + 1 + n / 8) >> (8 * (n % 8))) as u8;
+            names.extend((0..here).map(byte));
+            chunk = (self.words.word(at) as u32).checked_sub(1);
         }
-        let byte = |at: usize| (self.words.word(section.start + at / 8) >> (8 * (at % 8))) as u8;
-        (start..start + len).map(byte).collect()
+        names
     }
 
     /// Keeps the samples that are still the same ones and whose stack was read.

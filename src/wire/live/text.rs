@@ -77,4 +77,22 @@ mod tests {
         let garbage = Text::from_bytes(b"\xff\xfe\n\nno colon\na: b");
         assert_eq!(garbage.metadata, [("a".to_owned(), "b".to_owned())]);
     }
+
+    #[test]
+    fn no_damage_panics_or_makes_more_of_it() {
+        let metadata = vec![("exe".into(), "/bin/a b: c".into()), ("reason".into(), "live".into())];
+        let whole = Text { maps: b"1-2 r-xp 0 0:0 0 /a\n2-3 r-xp 0 0:0 0 /b\n".to_vec(), metadata }.to_bytes();
+        for at in 0..whole.len() {
+            for flip in [0x01, 0x2a, 0x80, 0xff] {
+                let mut bytes = whole.clone();
+                bytes[at] ^= flip;
+                let text = Text::from_bytes(&bytes);
+                let pairs = text.metadata.iter().map(|(key, value)| key.len() + value.len());
+                // What is no UTF-8 becomes a mark of three bytes.
+                assert!(text.maps.len() + pairs.sum::<usize>() <= 3 * whole.len(), "{at}");
+            }
+            let cut = Text::from_bytes(&whole[..at]);
+            assert!(cut.maps.len() <= at && cut.metadata.len() <= 2, "{at}");
+        }
+    }
 }

@@ -224,7 +224,8 @@ async function start(packed) {
 
   function describe(node) {
     const total = tree.value[0] || 1;
-    let text = `${nameOf(node)}\n${amount(tree.value[node])}, ${(100 * tree.value[node] / total).toFixed(2)} % of all`;
+    const name = nameOf(node);
+    let text = `${name.length > 1000 ? name.slice(0, 1000) + '…' : name}\n${amount(tree.value[node])}, ${(100 * tree.value[node] / total).toFixed(2)} % of all`;
     if (node > 0 && data.kinds[data.kind[tree.name[node]]]) text += `, ${data.kinds[data.kind[tree.name[node]]]}`;
     if (tree.hasOther) {
       const after = tree.isBefore ? tree.other[node] : tree.value[node], before = tree.isBefore ? tree.value[node] : tree.other[node];

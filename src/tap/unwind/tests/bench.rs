@@ -59,7 +59,7 @@ fn measure() -> Figures {
         let mut at = capture_here();
         trace.reset(MAX_FRAMES);
         if let Some(bounds) = stack.bounds(at.sp) {
-            walk(&mut at, &bounds, &mut trace, true);
+            walk(&mut at, &mut { bounds }, &mut trace, true);
         }
         black_box(&trace);
     };

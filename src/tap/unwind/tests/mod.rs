@@ -96,7 +96,7 @@ fn compare() -> Comparison {
     let mut at = capture_here();
     let mut ours = StackTrace::new(MAX_FRAMES);
     let bounds = stack_bounds(at.sp).expect("runs on a stack");
-    let stop = walk(&mut at, &bounds, &mut ours, true);
+    let stop = walk(&mut at, &mut { bounds }, &mut ours, true);
     Comparison { ours, stop, theirs: oracle() }
 }
 

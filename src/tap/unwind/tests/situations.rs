@@ -194,7 +194,7 @@ fn a_thread_with_the_smallest_stack_is_walked_to_its_root() {
         let mut cache = StackCache::default();
         let trace = unsafe { &mut *trace.cast::<StackTrace>() };
         if let Some(bounds) = cache.bounds(at.sp) {
-            walk(&mut at, &bounds, trace, true);
+            walk(&mut at, &mut { bounds }, trace, true);
         }
         ptr::null_mut()
     }
@@ -285,7 +285,7 @@ fn walk_garbage(words: &[usize], registers: Registers) -> (Stop, StackTrace) {
     let low = words.as_ptr() as usize;
     let bounds = StackBounds { low, high: low + size_of_val(words) };
     let (mut at, mut trace) = (registers, StackTrace::new(MAX_FRAMES));
-    (walk(&mut at, &bounds, &mut trace, true), trace)
+    (walk(&mut at, &mut { bounds }, &mut trace, true), trace)
 }
 
 #[test]
@@ -354,7 +354,7 @@ fn our_own_frames_are_left_for_the_application() {
         let (start, end) = own_object();
         assert!(at.pc < start || at.pc >= end, "in libc's sort");
         let mut trace = StackTrace::new(MAX_FRAMES);
-        walk(&mut at, &bounds, &mut trace, false);
+        walk(&mut at, &mut { bounds }, &mut trace, false);
         let all = compare();
         let from_sort = &all.ours.pcs()[all.ours.pcs().len() - trace.pcs().len()..];
         assert_eq!((trace.pcs(), trace.end()), (from_sort, StackEnd::Root));
@@ -377,19 +377,56 @@ fn generated_code_with_frame_pointers_is_stepped_over() {
         let mut at = capture_here();
         let bounds = stack_bounds(at.sp).expect("runs on a stack");
         let mut trace = StackTrace::new(MAX_FRAMES);
-        assert_eq!(walk(&mut at, &bounds, &mut trace, true), Stop::Foreign);
+        assert_eq!(walk(&mut at, &mut { bounds }, &mut trace, true), Stop::Foreign);
         let wild = Registers { fp: at.sp, ..at };
         assert!(trace.push(at.pc as u64));
         assert!(!pass_by_frame_pointer(&mut { wild }, &bounds, &mut trace), "no chain, no step");
         assert!(pass_by_frame_pointer(&mut at, &bounds, &mut trace));
-        assert_eq!(walk(&mut at, &bounds, &mut trace, false), Stop::Ended);
+        assert_eq!(walk(&mut at, &mut { bounds }, &mut trace, false), Stop::Ended);
         assert_eq!(trace.end(), StackEnd::Root);
         CALLS.set(trace.pcs().len());
     }
-    let memory = map(4096, libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC);
-    unsafe { ptr::copy_nonoverlapping(CODE.as_ptr(), memory.cast(), CODE.len()) };
-    let generated = unsafe { core::mem::transmute::<*mut c_void, extern "C" fn(extern "C" fn())>(memory) };
-    generated(callback);
+    generated_code(&CODE)(callback);
     // callback, generated, and what a plain comparison sees from here, less its own frame.
     assert_eq!(CALLS.get(), compare().ours.pcs().len() + 1);
+}
+
+/// Puts code into executable memory: a function that is given another one.
+#[cfg(target_arch = "x86_64")]
+fn generated_code(code: &[u8]) -> extern "C" fn(extern "C" fn()) {
+    let memory = map(4096, libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC);
+    unsafe { ptr::copy_nonoverlapping(code.as_ptr(), memory.cast(), code.len()) };
+    unsafe { core::mem::transmute(memory) }
+}
+
+/// Generated code, `ud2; ret`, interrupted: its handler runs on an alternate stack, and leaps over the two bytes.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_walk_that_stops_behind_a_signal_frame_knows_the_stack_that_it_is_on() {
+    extern "C" fn handler(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
+        let mut at = capture_here();
+        let mut bounds = stack_bounds(at.sp).expect("the alternate stack");
+        let on_handlers = bounds;
+        let mut trace = StackTrace::new(MAX_FRAMES);
+        let stop = walk(&mut at, &mut bounds, &mut trace, true);
+        let moved = !on_handlers.holds_word(at.sp) && bounds.holds_word(at.sp);
+        CALLS.set(usize::from(stop == Stop::Foreign && moved));
+        let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
+        context.uc_mcontext.gregs[libc::REG_RIP as usize] += 2;
+    }
+    extern "C" fn nothing() {}
+    let size = 64 * 1024;
+    let alternate = libc::stack_t { ss_sp: map(size, libc::PROT_READ | libc::PROT_WRITE), ss_flags: 0, ss_size: size };
+    let mut action: libc::sigaction = unsafe { core::mem::zeroed() };
+    action.sa_sigaction = handler as *const () as usize;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+    let mut before: libc::sigaction = unsafe { core::mem::zeroed() };
+    let mut stack_before: libc::stack_t = unsafe { core::mem::zeroed() };
+    unsafe { libc::sigaltstack(&alternate, &mut stack_before) };
+    unsafe { libc::sigaction(libc::SIGILL, &action, &mut before) };
+    CALLS.set(0);
+    generated_code(&[0x0f, 0x0b, 0xc3])(nothing);
+    unsafe { libc::sigaction(libc::SIGILL, &before, ptr::null_mut()) };
+    unsafe { libc::sigaltstack(&stack_before, ptr::null_mut()) };
+    assert_eq!(CALLS.get(), 1);
 }

@@ -1,4 +1,4 @@
-// Checks the model of the flame graph's page: node flame.js PAGE.js SHOP.html REPORT.json
+// Checks the model of the flame graph's page: node model.js PAGE.js SHOP.html REPORT.json
 'use strict';
 const assert = require('node:assert');
 const fs = require('node:fs');

@@ -2,29 +2,29 @@
 //!
 //! It is written under a temporary name beside its own, then linked to it: linking fails where a file
 //! of that name exists (a restarted container has the same pid on the same volume), and the next number
-//! is tried.
+//! is tried. The one module of `wire` that touches files: tap and CLI must do this alike.
 
-use crate::wire::dump_name::DumpName;
-use std::ffi::OsStr;
+use super::dump_name::DumpName;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Numbers that are tried before giving up.
 const MOST_TAKEN: u64 = 100_000;
 
-/// Writes the file and returns the name that it got, or the name that failed and why.
+/// Writes the file and returns the name that it got, or the name that failed and why. The token stands in the
+/// temporary name: containers that share a volume share pids, and write at the same time.
 pub(crate) fn create(
     mut name: DumpName,
+    token: u64,
     write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
 ) -> Result<DumpName, (DumpName, io::Error)> {
-    let temporary = PathBuf::from(format!("{name}.tmp"));
-    let written = write_whole(&temporary, write);
-    let placed = written.and_then(|()| {
+    let temporary = PathBuf::from(format!("{name}.{token:016x}.tmp"));
+    let written = write_whole(&temporary, &mut |file| write(file));
+    let placed = written.and_then(|_| {
         for _ in 0..MOST_TAKEN {
-            match place(&temporary, Path::new(&name.to_string())) {
+            match place(&temporary, &name.path()) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => name.seq += 1,
                 other => return other,
             }
@@ -40,12 +40,29 @@ pub(crate) fn create(
     }
 }
 
+/// Writes a file in place of an older one of ours, and returns it open.
+pub(crate) fn replace(path: &Path, write: &mut dyn FnMut(&mut File) -> io::Result<()>) -> io::Result<File> {
+    let temporary = temporary(path);
+    let replaced = write_whole(&temporary, write).and_then(|file| fs::rename(&temporary, path).map(|()| file));
+    if replaced.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    replaced
+}
+
+/// Where a file lies while it is not whole.
+pub(crate) fn temporary(path: &Path) -> PathBuf {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    PathBuf::from(temporary)
+}
+
 /// Writes a new file, readable by its owner only: addresses and paths are nobody else's business.
-fn write_whole(path: &Path, write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+fn write_whole(path: &Path, write: &mut dyn FnMut(&mut File) -> io::Result<()>) -> io::Result<File> {
     let create =
         || OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path);
     let mut file = create().or_else(|error| {
-        // A temporary file of this pid is what a killed predecessor left.
+        // A temporary file of this life is what an attempt left that was given up.
         if error.kind() == io::ErrorKind::AlreadyExists && fs::remove_file(path).is_ok() {
             create()
         } else {
@@ -53,19 +70,16 @@ fn write_whole(path: &Path, write: &mut dyn FnMut(&mut dyn Write) -> io::Result<
         }
     })?;
     write(&mut file)?;
-    file.flush()
+    file.flush()?;
+    Ok(file)
 }
 
-/// Writes a file in place of an older one of ours.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
-    let temporary = PathBuf::from(temporary);
-    let replaced = write_whole(&temporary, &mut |out| out.write_all(bytes)).and_then(|()| fs::rename(&temporary, path));
-    if replaced.is_err() {
-        let _ = fs::remove_file(&temporary);
+/// Reads a file of ours. Not what took its place and may block, such as a pipe.
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
     }
-    replaced
+    fs::read(path)
 }
 
 /// Gives a file its name, unless the name is taken. Where there are no hard links, rename.
@@ -78,30 +92,10 @@ fn place(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// The prefix as given, then the same file name in each fallback directory.
-pub(crate) fn prefixes<'a>(
-    prefix: &'a Path,
-    fallbacks: &'a [Option<&'static [u8]>],
-) -> impl Iterator<Item = PathBuf> + 'a {
-    let name = prefix.file_name().unwrap_or(OsStr::new("jeprof"));
-    let moved = fallbacks.iter().flatten().map(move |directory| Path::new(OsStr::from_bytes(directory)).join(name));
-    std::iter::once(prefix.to_path_buf()).chain(moved)
-}
-
 /// The path from the root, so that it means the same in another directory. Not `canonicalize`: libc's
 /// realpath calls malloc, which a final dump must not.
 pub(crate) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
-}
-
-/// Adds a line to a file that exists already; what cannot be added is lost.
-pub(crate) fn append_line(path: &Path, line: &[u8]) {
-    let file: io::Result<File> = OpenOptions::new().append(true).open(path);
-    if let Ok(mut file) = file {
-        let mut whole = line.to_vec();
-        whole.push(b'\n');
-        let _ = file.write_all(&whole);
-    }
 }
 
 #[cfg(test)]
@@ -123,18 +117,26 @@ mod tests {
         let mut write = |out: &mut dyn Write| out.write_all(b"new");
         fs::write(home.join("jeprof.1.0.f.heap"), "old").unwrap();
         std::os::unix::fs::symlink("nowhere", home.join("jeprof.1.1.f.heap")).unwrap();
-        assert_eq!(create(name(), &mut write).unwrap().seq, 2);
+        assert_eq!(create(name(), 9, &mut write).unwrap().seq, 2);
         assert_eq!(fs::read(home.join("jeprof.1.0.f.heap")).unwrap(), b"old");
         assert_eq!(fs::read(home.join("jeprof.1.2.f.heap")).unwrap(), b"new");
-        let failed = create(name(), &mut |_| Err(io::ErrorKind::StorageFull.into()));
+        let failed = create(name(), 9, &mut |_| Err(io::ErrorKind::StorageFull.into()));
         assert_eq!(failed.unwrap_err().1.kind(), io::ErrorKind::StorageFull);
         assert_eq!(fs::read_dir(&home).unwrap().count(), 3);
         fs::remove_dir_all(home).unwrap();
     }
 
     #[test]
-    fn fallbacks_keep_the_file_name() {
-        let all: Vec<_> = prefixes(Path::new("/a/b"), &[None, Some(b"/c")]).collect();
-        assert_eq!(all, [Path::new("/a/b"), Path::new("/c/b")]);
+    fn an_older_file_gives_way_to_a_whole_one_only() {
+        let home = directory("replace");
+        let path = home.join("x.live");
+        let put = |text: &str| replace(&path, &mut |file| file.write_all(text.as_bytes()));
+        assert!(put("one").is_ok() && put("two").is_ok());
+        assert!(
+            replace(&path, &mut |file| file.write_all(b"half").and(Err(io::ErrorKind::StorageFull.into()))).is_err()
+        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two");
+        assert_eq!(fs::read_dir(&home).unwrap().count(), 1);
+        fs::remove_dir_all(home).unwrap();
     }
 }

@@ -13,90 +13,26 @@
 //! A damaged dump yields what is whole and a warning per kind of damage; only a file that is no
 //! such profile at all is an error. Nothing panics on any input, whatever its bytes.
 
+mod error;
+mod line;
+
+pub(crate) use error::ParseError;
+
+use super::Profile;
 use super::location::{Location, LocationId};
 use super::mapping::{self, Mapping};
 use super::sample::{Counts, Sample, ThreadCounts};
-use super::{Profile, Thread};
+use line::{CountLine, Lines, beginning, counts_of, leading_hex};
 use rustc_hash::FxHashMap;
-use std::fmt;
-use std::io::{self, BufRead};
-
-/// Why a file could not be read as a profile at all.
-#[derive(Debug)]
-pub(crate) enum ParseError {
-    /// Reading failed; what came before the line is not enough to show.
-    Read {
-        /// The line that could not be read.
-        line: u64,
-        /// What the system said.
-        error: io::Error,
-    },
-    /// The file holds nothing.
-    Empty,
-    /// The first line is of no kind that we know.
-    NotAProfile {
-        /// Its number.
-        line: u64,
-        /// Its beginning.
-        text: String,
-    },
-    /// The header gives no usable sampling distance.
-    BadPeriod {
-        /// Its number.
-        line: u64,
-        /// What stood there.
-        text: String,
-    },
-}
-
-impl fmt::Display for ParseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ParseError::Read { line, error } => write!(f, "line {line}: {error}"),
-            ParseError::Empty => {
-                f.write_str("the file is empty: the process died, or the disk was full, before it was written")
-            }
-            ParseError::NotAProfile { line, text } => {
-                write!(f, "line {line}: not a jemalloc heap profile (expected `heap_v2/…`, found `{text}`)")
-            }
-            ParseError::BadPeriod { line, text } => write!(f, "line {line}: no sampling distance in `{text}`"),
-        }
-    }
-}
-
-impl std::error::Error for ParseError {}
+use std::io::BufRead;
 
 /// Reads one dump.
 pub(crate) fn parse(input: impl BufRead) -> Result<Profile, ParseError> {
-    let mut lines = Lines { input, number: 0, buffer: Vec::new(), is_whole: true };
+    let mut lines = Lines::new(input);
     let mut parser = Parser::default();
     parser.header(&mut lines)?;
     parser.body(&mut lines)?;
     Ok(parser.finish(lines.number))
-}
-
-/// Lines as text, numbered from 1, without their ends. Bytes that are no UTF-8 become U+FFFD.
-struct Lines<R> {
-    input: R,
-    number: u64,
-    buffer: Vec<u8>,
-    /// Whether the last line had its newline: a cut number looks like a smaller number.
-    is_whole: bool,
-}
-
-impl<R: BufRead> Lines<R> {
-    /// Reads the next line into `buffer`; `false` at the end.
-    fn advance(&mut self) -> Result<bool, ParseError> {
-        self.buffer.clear();
-        self.number += 1;
-        let read = self.input.read_until(b'\n', &mut self.buffer);
-        let read = read.map_err(|error| ParseError::Read { line: self.number, error })?;
-        self.is_whole = self.buffer.last() == Some(&b'\n');
-        while matches!(self.buffer.last(), Some(b'\n' | b'\r')) {
-            self.buffer.pop();
-        }
-        Ok(read > 0)
-    }
 }
 
 /// Where in the file the parser stands.
@@ -164,9 +100,17 @@ impl Parser {
                 self.profile.warnings.push(format!("line {}: cut in the middle, ignored", lines.number));
                 continue;
             }
-            match std::str::from_utf8(&lines.buffer) {
-                Ok(text) => self.line(lines.number, text.trim()),
-                Err(_) => self.line(lines.number, String::from_utf8_lossy(&lines.buffer).trim()),
+            match lines.buffer.trim_ascii_start().strip_prefix(b"@") {
+                Some(addresses) if self.section != Section::Mappings && !self.is_flat => {
+                    self.close();
+                    self.section = Section::Stacks;
+                    self.open_stack(lines.number, addresses);
+                }
+                _ if self.section == Section::Stacks && !self.is_flat => match CountLine::plain(&lines.buffer) {
+                    Some(line) => self.count(&line),
+                    None => self.line(lines.number, String::from_utf8_lossy(&lines.buffer).trim()),
+                },
+                _ => self.line(lines.number, String::from_utf8_lossy(&lines.buffer).trim()),
             }
         }
         Ok(())
@@ -181,10 +125,6 @@ impl Parser {
             self.section = Section::Mappings;
         } else if self.is_flat {
             self.flat_line(number, text);
-        } else if let Some(addresses) = text.strip_prefix('@') {
-            self.close();
-            self.section = Section::Stacks;
-            self.open_stack(number, addresses);
         } else if text.starts_with('t') {
             self.count_line(number, text);
         } else if !text.is_empty() {
@@ -192,7 +132,7 @@ impl Parser {
         }
     }
 
-    fn open_stack(&mut self, line: u64, addresses: &str) {
+    fn open_stack(&mut self, line: u64, addresses: &[u8]) {
         match self.stack(addresses) {
             Some(stack) => self.open = Some(OpenStack { line, stack, counts: None, threads: Vec::new() }),
             None => self.profile.warnings.push(format!("line {line}: a damaged address, stack ignored")),
@@ -200,10 +140,10 @@ impl Parser {
     }
 
     /// The places of a line of addresses. The longest part of a big dump: bytes, not words.
-    fn stack(&mut self, addresses: &str) -> Option<Box<[LocationId]>> {
+    fn stack(&mut self, addresses: &[u8]) -> Option<Box<[LocationId]>> {
         let mut places = std::mem::take(&mut self.places);
         places.clear();
-        let mut rest = addresses.as_bytes().trim_ascii_start();
+        let mut rest = addresses.trim_ascii_start();
         while !rest.is_empty() {
             let (address, after) = leading_hex(rest)?;
             places.push(self.location(places.len(), address));
@@ -217,6 +157,9 @@ impl Parser {
     /// The place of a return address; the leaf's address is taken as it stands.
     fn location(&mut self, depth: usize, address: u64) -> LocationId {
         let address = if depth == 0 { address } else { address.saturating_sub(1) };
+        if let Some(&known) = self.known.get(&address) {
+            return known;
+        }
         let locations = &mut self.profile.locations;
         *self.known.entry(address).or_insert_with(|| {
             locations.push(Location { address, ..Location::default() });
@@ -225,10 +168,13 @@ impl Parser {
     }
 
     fn count_line(&mut self, number: u64, text: &str) {
-        let Some(line) = CountLine::parse(text) else {
-            self.profile.warnings.push(format!("line {number}: damaged count `{}` ignored", beginning(text)));
-            return;
-        };
+        match CountLine::parse(text) {
+            Some(line) => self.count(&line),
+            None => self.profile.warnings.push(format!("line {number}: damaged count `{}` ignored", beginning(text))),
+        }
+    }
+
+    fn count(&mut self, line: &CountLine<'_>) {
         match (self.section == Section::Threads, &mut self.open) {
             (true, _) => self.profile.threads.extend(line.thread()),
             (false, Some(open)) => match line.uid {
@@ -247,7 +193,7 @@ impl Parser {
             }
             return;
         };
-        self.open_stack(number, addresses);
+        self.open_stack(number, addresses.as_bytes());
         match (self.open.as_mut(), counts_of(counts.trim())) {
             (Some(open), Some(counts)) => open.counts = Some(counts),
             (_, None) => {
@@ -267,7 +213,7 @@ impl Parser {
             return;
         };
         let value = counts.unbiased(self.profile.period_bytes);
-        self.profile.samples.push(Sample { stack, counts, value, threads: threads.into() });
+        self.profile.samples.push(Sample { stack, counts, value, threads: threads.into(), ages: None });
     }
 
     fn mapping_line(&mut self, number: u64, text: &str) {
@@ -291,6 +237,7 @@ impl Parser {
         }
         profile.mappings.sort_by_key(|mapping| mapping.start);
         name_build_ids(&mut profile);
+        profile.give_ages();
         for location in &mut profile.locations {
             location.mapping = mapping::find(&profile.mappings, location.address);
         }
@@ -311,70 +258,11 @@ fn name_build_ids(profile: &mut Profile) {
     }
 }
 
-/// `t*: 22: 9366 [0: 0] name`, taken apart.
-struct CountLine<'a> {
-    uid: Option<u64>,
-    counts: Counts,
-    name: &'a str,
-}
-
-impl<'a> CountLine<'a> {
-    fn parse(text: &'a str) -> Option<CountLine<'a>> {
-        let (uid, rest) = text.strip_prefix('t')?.split_once(':')?;
-        let uid = if uid == "*" { None } else { Some(uid.parse().ok()?) };
-        let end = rest.find(']')? + 1;
-        let (counts, name) = rest.split_at_checked(end)?;
-        Some(CountLine { uid, counts: counts_of(counts.trim())?, name: name.trim() })
-    }
-
-    fn thread(&self) -> Option<Thread> {
-        let name = (!self.name.is_empty()).then(|| self.name.to_owned());
-        self.uid.map(|uid| Thread { uid, name })
-    }
-}
-
-/// `22: 9366 [0: 0]`.
-fn counts_of(text: &str) -> Option<Counts> {
-    let (live, accumulated) = text.strip_suffix(']')?.split_once('[')?;
-    let (objects, bytes) = pair(live)?;
-    let (accum_objects, accum_bytes) = pair(accumulated)?;
-    Some(Counts { objects, bytes, accum_objects, accum_bytes })
-}
-
-fn pair(text: &str) -> Option<(u64, u64)> {
-    let (objects, bytes) = text.split_once(':')?;
-    Some((objects.trim().parse().ok()?, bytes.trim().parse().ok()?))
-}
-
-/// The `0x…` that `bytes` begins with, and what follows it. It must end at a blank or the line's end.
-fn leading_hex(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let digits = bytes.strip_prefix(b"0x")?;
-    let mut value = 0u64;
-    let mut length = 0;
-    for byte in digits {
-        let digit = match byte {
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            b'A'..=b'F' => byte - b'A' + 10,
-            _ if byte.is_ascii_whitespace() => break,
-            _ => return None,
-        };
-        value = value.checked_mul(16)? | u64::from(digit);
-        length += 1;
-    }
-    if length == 0 { None } else { Some((value, digits.get(length..)?)) }
-}
-
-/// What is shown of a line in a message: short, and without control characters.
-fn beginning(text: &str) -> String {
-    text.chars().take(40).map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SMALL: &str = include_str!("../../../tests/dumps/small.heap");
+    const SMALL: &str = include_str!("../../../../tests/dumps/small.heap");
 
     fn read(text: &str) -> Profile {
         parse(text.as_bytes()).unwrap()
@@ -426,14 +314,6 @@ mod tests {
         assert!(message("\u{1b}ELF\n").starts_with("line 1: not a jemalloc heap profile"));
         assert!(message("heap_v2/abc\n").starts_with("line 1: no sampling distance"));
         assert!(message("heap profile: 1: 2 [3: 4] @ heapprofile\n").contains("no sampling distance"));
-    }
-
-    #[test]
-    fn addresses_are_read_to_the_bit() {
-        let read = |text: &'static str| leading_hex(text.as_bytes()).map(|(value, rest)| (value, rest.len()));
-        assert_eq!(read("0x7fE0 0x1"), Some((0x7fe0, 4)));
-        assert_eq!(read("0xffffffffffffffff"), Some((u64::MAX, 0)));
-        assert!(["0x", "0x ", "7fe0", "0x1g", "0x10000000000000000", ""].iter().all(|text| read(text).is_none()));
     }
 
     #[test]

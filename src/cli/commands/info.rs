@@ -1,0 +1,50 @@
+//! `heaptap info FILES…`: what these files are, before anybody looks at what is in them.
+
+use super::output::Output;
+use super::terminal;
+use crate::cli::attach::files;
+use crate::cli::profile::shape::Shape;
+use crate::cli::render::Renderer;
+use crate::cli::render::info::{Facts, InfoText};
+use crate::cli::render::json::Json;
+use crate::cli::render::layout::clean;
+use anyhow::Result;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Show what a file is: whose, when, how it was sampled, what was lost, what profiling cost
+#[derive(clap::Args, Debug)]
+pub(crate) struct Arguments {
+    /// Dumps, packs, directories that hold dumps, or the pid of a running or killed process
+    #[arg(required = true, value_name = "FILES")]
+    files: Vec<PathBuf>,
+
+    /// Write everything as JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let found = files::read(&arguments.files, Shape::default(), &mut |_, _| {})?;
+    found.notes.iter().for_each(|note| eprintln!("heaptap: {}", clean(note)));
+    let mut facts = Facts::of(&found.series);
+    for file in &mut facts.files {
+        file.environment = file.pid.filter(|_| file.reason.as_deref() == Some("live")).and_then(environment);
+    }
+    let text = InfoText { layout: terminal::layout() };
+    let renderer: &dyn Renderer<Facts> = if arguments.json { &Json } else { &text };
+    arguments.output.write(|out| renderer.render(&facts, out))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The variables that a running process was tapped with.
+fn environment(pid: u32) -> Option<Vec<String>> {
+    let bytes = std::fs::read(Path::new("/proc").join(pid.to_string()).join("environ")).ok()?;
+    let wanted = ["MALLOC_CONF=", "HEAPTAP_", "LD_PRELOAD="];
+    let variables = bytes.split(|&byte| byte == 0).map(|variable| String::from_utf8_lossy(variable).into_owned());
+    Some(variables.filter(|variable| wanted.iter().any(|name| variable.starts_with(name))).collect())
+}

@@ -1,0 +1,69 @@
+//! The arguments that say where names are looked for, and the way from a series to a named one.
+
+use super::inputs::Opened;
+use super::terminal::Progress;
+use crate::cli::profile::series::Series;
+use crate::cli::profile::timestamp;
+use crate::cli::render::layout::clean;
+use crate::cli::symbolize::recorded::Recorded;
+use crate::cli::symbolize::{self, Options};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+/// Where and how to look for names.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub(crate) struct Symbols {
+    /// Source lines and inlined functions (needs debug information; slow and big for a libjvm)
+    #[arg(long)]
+    pub(crate) lines: bool,
+
+    /// Directory that stands for `/` of the machine the dumps came from
+    #[arg(long, value_name = "DIR")]
+    pub(crate) sysroot: Option<PathBuf>,
+
+    /// One more place to look for separate debug files
+    #[arg(long, value_name = "DIR")]
+    pub(crate) debug_dir: Vec<PathBuf>,
+
+    /// Names of compiled code, as `jcmd PID Compiler.perfmap` writes them [default: /tmp/perf-PID.map]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) perf_map: Option<PathBuf>,
+}
+
+impl Symbols {
+    /// Names all places of a series. What the user should know goes to stderr.
+    pub(super) fn name(&self, mut series: Series, recorded: &Rc<Recorded>) -> Opened {
+        let options = self.options(&series, recorded);
+        let mut progress = Progress::new("looking for names: file");
+        let modules = symbolize::symbolize(&mut series.profile, &options, &mut |done, all| progress.at(done, all));
+        drop(progress);
+        for warning in modules.iter().filter_map(|module| module.warning.as_ref()) {
+            eprintln!("heaptap: {}", clean(warning));
+        }
+        Opened { series, modules }
+    }
+
+    fn options(&self, series: &Series, recorded: &Rc<Recorded>) -> Options {
+        // A pack comes from elsewhere: no process of this machine has anything to do with it.
+        let running = series.pid().filter(|_| recorded.is_empty() && self.sysroot.is_none());
+        Options {
+            sysroot: self.sysroot.clone(),
+            debug_dirs: self.debug_dir.clone(),
+            perf_maps: self.perf_map.iter().cloned().chain(usual_perf_maps(series, running)).collect(),
+            with_lines: self.lines,
+            written: series.last().and_then(|dump| dump.time()).and_then(timestamp::to_system),
+            running,
+            recorded: Rc::clone(recorded),
+        }
+    }
+}
+
+/// Beside the dump, where it may have been copied to; in the process's container; here.
+fn usual_perf_maps(series: &Series, running: Option<u32>) -> Vec<PathBuf> {
+    let Some(pid) = series.pid() else { return Vec::new() };
+    let name = format!("perf-{pid}.map");
+    let beside = series.last().and_then(|dump| Some(dump.path.parent()?.join(&name)));
+    let in_container = running.map(|pid| PathBuf::from(format!("/proc/{pid}/root/tmp/{name}")));
+    let here = running.map(|_| PathBuf::from("/tmp").join(&name));
+    beside.into_iter().chain(in_container).chain(here).collect()
+}

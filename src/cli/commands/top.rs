@@ -1,0 +1,52 @@
+//! `heaptap top FILES…`: the table that jeprof users know, of functions, classes, packages or libraries.
+
+use super::inputs::Inputs;
+use super::output::Output;
+use super::terminal;
+use crate::cli::analyze::groups::By;
+use crate::cli::analyze::top::Top;
+use crate::cli::profile::shape::Metric;
+use crate::cli::render::Renderer;
+use crate::cli::render::json::Json;
+use crate::cli::render::top::TopText;
+use anyhow::Result;
+use std::process::ExitCode;
+
+/// Show which functions allocated what is live, as a table
+#[derive(clap::Args, Debug)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    inputs: Inputs,
+
+    /// What a row is
+    #[arg(long, value_enum, default_value = "function", value_name = "WHAT")]
+    by: By,
+
+    /// Sort by what a row holds together with what it calls
+    #[arg(long)]
+    cum: bool,
+
+    /// How many rows to show
+    #[arg(long, short = 'n', default_value_t = 30, value_name = "N")]
+    rows: usize,
+
+    /// Write everything as JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let series = arguments.inputs.open_as(Metric::default(), arguments.by == By::Thread)?.series;
+    let mut top = Top::of(&series, arguments.by);
+    if arguments.cum {
+        top.sort_by_below();
+    }
+    let text = TopText { layout: terminal::layout(), rows: arguments.rows };
+    let renderer: &dyn Renderer<Top> = if arguments.json { &Json } else { &text };
+    arguments.output.write(|out| renderer.render(&top, out))?;
+    Ok(ExitCode::SUCCESS)
+}
