@@ -163,6 +163,19 @@ fn jemallocs_background_threads_start_and_end() {
     check(&quiet.run_tapped(&format!("{DEFAULT},background_thread:true")), &quiet.run_plain(), "true");
 }
 
+/// RTLD_DEEPBIND is taken off, and with it the libc's malloc that nobody asked for; but not where it is asked for.
+#[test]
+fn deepbind_is_taken_off_unless_it_shall_stay() {
+    let build = Folder::new("host-deepbind");
+    libraries(build.path());
+    let subject = Subject::new(compile(&hazard("deepbound"), build.path()));
+    for conf in ["prof:false", DEFAULT] {
+        assert_eq!(subject.run_tapped(conf).stdout, "the process's\n");
+        assert_eq!(subject.run_tapped(&format!("{conf},prof_deepbind:true")).stdout, "libc's\n");
+    }
+    assert_eq!(subject.run_plain().stdout, "the process's\n");
+}
+
 /// Prints the table and fails if a hazard did.
 fn report(mut results: Vec<(&str, Verdict, Duration)>) {
     results.sort_by_key(|(name, ..)| HAZARDS.iter().position(|hazard| hazard.name == *name));

@@ -15,3 +15,5 @@ void *plugin_work(unsigned size) {
     return plugin_alloc(size);
 }
 void plugin_free(void *block) { free(block); }
+// Whose malloc this library's calls reach.
+void *plugin_malloc(void) { return (void *)malloc; }

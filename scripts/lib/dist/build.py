@@ -138,8 +138,8 @@ def unpack(path: Path, folder: Path) -> Path:
     return folder / path.name.removesuffix(".tar.gz")
 
 
-def write_sums(archives: list[Path]) -> None:
-    """SHA256SUMS, as sha256sum -c reads it."""
-    if archives:
-        lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in archives]
-        (OUTPUT / "SHA256SUMS").write_text("".join(lines))
+def write_sums() -> None:
+    """SHA256SUMS of all archives that are there, as sha256sum -c reads it."""
+    archives = sorted(OUTPUT.glob("*.tar.gz"))
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in archives]
+    (OUTPUT / "SHA256SUMS").write_text("".join(lines))
