@@ -9,7 +9,8 @@
 
 use super::backend::Conf;
 use super::os::{environment::Environment, map, sys};
-use crate::wire::options::{self, Complaint, Options, TEXT_BYTES};
+use crate::wire::options::complaint::TEXT_BYTES;
+use crate::wire::options::{self, Complaint, Options};
 use crate::wire::pattern;
 use std::ffi::{CStr, CString};
 use std::ptr::{self, NonNull};
