@@ -27,7 +27,7 @@ use super::os::filter::Deadly;
 use super::os::life::Life;
 use super::os::tls::ThreadBlock;
 use super::os::{map, sys};
-use super::sampler::{self};
+use super::sampler;
 use super::settings::Settings;
 use super::stack::Registers;
 use super::store::{Store, StoreCell};
