@@ -119,6 +119,7 @@ mod tests {
         (&["inflateInit2_", "Java_java_util_zip_Inflater_init", "java.util.zip.Inflater.init"], "Inflater"),
         (&["deflateInit2_", "compress_block", "main"], "zlib deflate state"),
         (&["inflateInit2_", "read_block", "main"], "zlib inflate state"),
+        (&["inflate", "Java_java_util_zip_Inflater_inflateBytesBytes", "JavaThread::thread_main_inner"], "Inflater"),
         (
             &[
                 "Unsafe_AllocateMemory0",

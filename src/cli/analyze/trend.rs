@@ -21,6 +21,8 @@ const MAX_PAIRS: usize = 20_000;
 const SIGMAS: f64 = 3.0;
 /// Dumps from which on single ones do not speak for the beginning and the end.
 const MANY: usize = 5;
+/// Dumps from which on their order says something.
+const ORDERED: usize = 8;
 
 /// What a row does over the series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -58,6 +60,9 @@ pub(crate) struct Trend {
     pub(crate) confidence: f64,
     /// The judgement.
     pub(crate) verdict: Verdict,
+    /// Dumps that it rests on.
+    #[serde(skip)]
+    pub(crate) dumps: usize,
 }
 
 impl Trend {
@@ -82,8 +87,17 @@ impl Trend {
             fall if -fall > SIGMAS * standard_error(began + ended, period_bytes) || -change > noise => Verdict::Shrinks,
             _ => Verdict::Steady,
         };
-        let confidence = confidence(values, sigmas);
-        Trend { first_bytes: first, last_bytes: last, slope, noise_bytes: noise, rising, sigmas, confidence, verdict }
+        Trend {
+            first_bytes: first,
+            last_bytes: last,
+            slope,
+            noise_bytes: noise,
+            rising,
+            sigmas,
+            confidence: confidence(values, sigmas),
+            verdict,
+            dumps: values.len(),
+        }
     }
 
     /// Change from first to last.
@@ -94,7 +108,7 @@ impl Trend {
     /// Whether it rises step by step, rather than once or up and down: in most steps, or in so many dumps that chance would
     /// not order them so.
     pub(crate) fn is_persistent(&self) -> bool {
-        self.rising >= 0.6 || self.confidence >= 0.998
+        self.rising >= 0.6 || self.dumps >= ORDERED && self.confidence >= 0.998
     }
 }
 
@@ -127,7 +141,7 @@ fn ends(values: &[f64]) -> (f64, f64) {
 /// The probability that a change of so many standard errors is no chance.
 fn confidence(values: &[f64], sigmas: f64) -> f64 {
     let by_size = normal(sigmas.abs());
-    if values.len() < 8 {
+    if values.len() < ORDERED {
         return by_size;
     }
     by_size.min(normal(order(values).abs()))

@@ -193,6 +193,11 @@ mod tests {
     const RISING: &[f64] = &[10.0, 40.0, 70.0, 100.0, 130.0];
 
     #[test]
+    fn one_step_in_three_dumps_is_no_leak_however_sure() {
+        assert_eq!(verdict(&[0.0, 20.0, 20.0], Some(Kind::Gc), None), Conclusion::Plateau);
+    }
+
+    #[test]
     fn leak_with_its_rate_and_confidence() {
         let found = judge(RISING, Some(Kind::Leak), None);
         assert_eq!((found.verdict, found.is_by_ages), (Conclusion::Leak, false));
