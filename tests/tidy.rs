@@ -37,7 +37,7 @@ const CLI: &[&str] = &["profile", "symbolize", "analyze", "render", "attach", "c
 /// Where unsafe code may stand, below `src/`.
 const UNSAFE: &[&str] = &[
     "cli/attach/child.rs",
-    "tap/backend.rs",
+    "tap/backend",
     "tap/control.rs",
     "tap/exports",
     "tap/jvm/",

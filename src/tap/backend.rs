@@ -11,15 +11,20 @@
 //! extents of our arenas, and hand out only memory that the range has just given.
 #![allow(unsafe_code)]
 
+mod conf;
+mod controls;
 mod size_class;
 mod spares;
 
 use super::os::{map, range::Range};
+pub(crate) use conf::Conf;
+use controls::Name;
+#[cfg_attr(test, allow(unused_imports, reason = "the exports, which use them, are not part of unit tests"))]
+pub(crate) use controls::{OwnArena, boot, page_bytes, purge, stop_retaining};
 use spares::Spares;
-use std::cell::UnsafeCell;
 use std::ffi::{c_int, c_uint, c_void};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use tikv_jemalloc_ctl::raw;
 use tikv_jemalloc_sys as je;
 
@@ -31,136 +36,6 @@ const NATURAL_ALIGNMENT: usize = 16;
 const LG_SMALLEST_PAGE: u32 = 12;
 /// Arenas of sampled blocks: one alone is a bottleneck, more than a few only cost memory.
 const ARENAS: usize = 4;
-/// The index that stands for all arenas (MALLCTL_ARENAS_ALL in jemalloc.h).
-const ALL_ARENAS: u64 = 4096;
-/// Bytes that jemalloc's options may take, with the NUL.
-const CONF_BYTES: usize = 4096;
-
-std::arch::global_asm!(
-    // jemalloc's own definition is weak; hidden, or it would be one more export.
-    ".pushsection .bss.heaptap_conf,\"aw\",@nobits",
-    ".globl heaptap_conf",
-    ".hidden heaptap_conf",
-    "heaptap_conf: .zero 4096",
-    ".popsection",
-    ".pushsection .data.rel.ro.heaptap_conf,\"aw\"",
-    ".p2align 3",
-    ".globl _rjem_malloc_conf",
-    ".hidden _rjem_malloc_conf",
-    ".type _rjem_malloc_conf,@object",
-    ".size _rjem_malloc_conf,8",
-    "_rjem_malloc_conf: .quad heaptap_conf",
-    ".popsection",
-);
-
-unsafe extern "C" {
-    static heaptap_conf: UnsafeConf;
-    /// jemalloc's `opt.retain`, by the name that the crate's build gives it.
-    static _rjem_je_opt_retain: AtomicBool;
-}
-
-#[repr(transparent)]
-struct UnsafeConf(UnsafeCell<[u8; CONF_BYTES]>);
-
-// SAFETY: written only by `Conf`, before jemalloc's first call, and read only by jemalloc after.
-unsafe impl Sync for UnsafeConf {}
-
-/// jemalloc's option string, to be filled before its first call.
-pub(crate) struct Conf {
-    len: usize,
-}
-
-impl Conf {
-    /// An empty option string.
-    ///
-    /// # Safety
-    /// One thread, once, before anything calls jemalloc.
-    pub(crate) unsafe fn begin() -> Conf {
-        Conf { len: 0 }
-    }
-
-    /// Adds a pair. `false`: no room left, the pair is dropped.
-    pub(crate) fn add(&mut self, key: &[u8], value: &[u8]) -> bool {
-        let separator: &[u8] = if self.len == 0 { b"" } else { b"," };
-        let parts = [separator, key, b":", value];
-        let bytes: usize = parts.iter().map(|part| part.len()).sum();
-        if self.len + bytes >= CONF_BYTES {
-            return false;
-        }
-        // SAFETY: `begin`'s caller promised that nobody else uses the buffer now.
-        let buffer = unsafe { &mut *heaptap_conf.0.get() };
-        for byte in parts.into_iter().flatten() {
-            if let Some(slot) = buffer.get_mut(self.len) {
-                *slot = *byte;
-                self.len += 1;
-            }
-        }
-        true
-    }
-}
-
-/// Boots jemalloc, so that its own fork handlers are registered before ours.
-pub(crate) fn boot() {
-    // SAFETY: reads a number under a NUL-terminated name.
-    let _ = unsafe { raw::read::<c_uint>(b"arenas.narenas\0") };
-}
-
-/// An arena that no other thread allocates from. A child of a raw `clone` runs no handler of fork and finds the
-/// locks as they were: those of an arena that only the keeper uses are nothing to it.
-pub(crate) struct OwnArena(Option<c_uint>);
-
-impl OwnArena {
-    /// Moves this thread to an arena of its own; where none can be had, it stays where it is.
-    pub(crate) fn settle() -> OwnArena {
-        // SAFETY: reads the index of the new arena, an `unsigned`, under a NUL-terminated name.
-        let made = unsafe { raw::read::<c_uint>(b"arenas.create\0") }.ok();
-        // SAFETY: the control takes the index of an arena.
-        OwnArena(made.filter(|&arena| unsafe { raw::write(b"thread.arena\0", arena) }.is_ok()))
-    }
-
-    /// Gives its unused memory back to the system at once, not in ten seconds: it is not the program's.
-    pub(crate) fn purge(&self) {
-        if let Some(arena) = self.0 {
-            purge_arena(u64::from(arena));
-        }
-    }
-}
-
-/// From now on address space goes back to the system with the memory. jemalloc keeps freed address space in pieces;
-/// under a limit a large request then fails for ever. It looks at this option whenever it frees pages.
-pub(crate) fn stop_retaining() {
-    // SAFETY: a `bool` of jemalloc's, which is true or false and is only ever read there.
-    unsafe { _rjem_je_opt_retain.store(false, Ordering::Relaxed) };
-}
-
-/// Gives unused memory of all arenas back to the system.
-pub(crate) fn purge() {
-    purge_arena(ALL_ARENAS);
-}
-
-fn purge_arena(arena: u64) {
-    let mut name = Name::new();
-    name.push(b"arena.").number(arena).push(b".purge\0");
-    // SAFETY: the name is NUL-terminated, and this control takes and gives nothing.
-    unsafe { je::mallctl(name.as_ptr(), ptr::null_mut(), ptr::null_mut(), ptr::null_mut(), 0) };
-}
-
-/// Bytes of the pages that blocks lie in, and of the free pages that jemalloc keeps for later. It keeps count
-/// of these without its statistics, which are compiled out.
-pub(crate) fn page_bytes() -> [usize; 2] {
-    // SAFETY: any number refreshes what the names below read.
-    let _ = unsafe { raw::write(b"epoch\0", 1u64) };
-    // jemalloc's own pages, which may be larger than the kernel's.
-    // SAFETY: reads a `size_t` under a NUL-terminated name.
-    let page = unsafe { raw::read::<usize>(b"arenas.page\0") }.unwrap_or(0);
-    let pages = |kind: &[u8]| {
-        let mut name = Name::new();
-        name.push(b"stats.arenas.").number(ALL_ARENAS).push(kind);
-        // SAFETY: reads a `size_t` under a NUL-terminated name.
-        unsafe { raw::read::<usize>(name.as_bytes()) }.unwrap_or(0).saturating_mul(page)
-    };
-    [pages(b".pactive\0"), pages(b".pdirty\0") + pages(b".pmuzzy\0")]
-}
 
 /// Size that an unsampled request of this size would get.
 #[inline]
@@ -439,48 +314,6 @@ unsafe extern "C" fn extent_merge(
     _arena: c_uint,
 ) -> bool {
     false
-}
-
-/// A mallctl name put together without allocating.
-struct Name {
-    bytes: [u8; 64],
-    len: usize,
-}
-
-impl Name {
-    fn new() -> Name {
-        Name { bytes: [0; 64], len: 0 }
-    }
-
-    fn push(&mut self, part: &[u8]) -> &mut Name {
-        for byte in part {
-            if let Some(slot) = self.bytes.get_mut(self.len) {
-                *slot = *byte;
-                self.len += 1;
-            }
-        }
-        self
-    }
-
-    fn number(&mut self, number: u64) -> &mut Name {
-        let mut divisor = 1;
-        while number / divisor >= 10 {
-            divisor *= 10;
-        }
-        while divisor > 0 {
-            self.push(&[b'0' + (number / divisor % 10) as u8]);
-            divisor /= 10;
-        }
-        self
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or(b"\0")
-    }
-
-    fn as_ptr(&self) -> *const std::ffi::c_char {
-        self.as_bytes().as_ptr().cast()
-    }
 }
 
 #[cfg(test)]
