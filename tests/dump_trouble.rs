@@ -101,7 +101,7 @@ fn a_removed_working_folder_is_no_harm() {
 fn a_full_disk_leaves_no_part_of_a_dump() {
     let scene = Scene::new("full");
     let small = scene.folder.subfolder("small");
-    // One page: the side-car takes it, and no dump finds room.
+    // One page: a dump finds no room, or the one before has taken what must stay free.
     let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4k", "none"]).arg(&small).output();
     if !mounted.is_ok_and(|output| output.status.success()) {
         eprintln!("skipped: nothing can be mounted here (the hazard `fsize` stands for it)");
@@ -117,7 +117,7 @@ fn a_full_disk_leaves_no_part_of_a_dump() {
     assert!(checked.iter().all(|&whole| whole), "{kept:?} {checked:?}");
     let told = lines(&output);
     assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told.iter().all(|line| line.contains("No space left on device")), "{told:?}");
+    assert!(told.iter().all(|line| line.contains("space left on")), "{told:?}");
     scene.forget(&output);
 }
 
