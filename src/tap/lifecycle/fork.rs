@@ -9,6 +9,7 @@
 //! The functions are glibc's own, called around fork as glibc itself calls them.
 #![allow(unsafe_code)]
 
+use crate::tap::os::loader_list;
 use crate::tap::profiler::PROFILER;
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -28,11 +29,25 @@ unsafe extern "C" {
 /// Registers the handlers. Must follow jemalloc's boot.
 pub(crate) fn register() {
     // SAFETY: the handlers live as long as the process; a null library means that none unregisters them.
-    unsafe { __register_atfork(Some(_IO_list_lock), Some(_IO_list_unlock), Some(child), ptr::null_mut()) };
+    unsafe { __register_atfork(Some(prepare), Some(parent), Some(child), ptr::null_mut()) };
+}
+
+unsafe extern "C" fn prepare() {
+    // Before any lock is taken: who is waited for here may allocate.
+    loader_list::before_fork();
+    // SAFETY: see the head.
+    unsafe { _IO_list_lock() };
+}
+
+unsafe extern "C" fn parent() {
+    // SAFETY: taken by `prepare`.
+    unsafe { _IO_list_unlock() };
+    loader_list::after_fork();
 }
 
 unsafe extern "C" fn child() {
     // SAFETY: the lock was taken by `prepare` in the parent; the child has one thread.
     unsafe { _IO_list_resetlock() };
+    loader_list::begin_anew();
     PROFILER.begin_life();
 }

@@ -7,6 +7,7 @@ pub(crate) mod environment;
 pub(crate) mod filter;
 pub(crate) mod folder;
 pub(crate) mod life;
+pub(crate) mod loader_list;
 pub(crate) mod loads;
 pub(crate) mod map;
 #[cfg(not(test))]

@@ -19,6 +19,7 @@ use super::elf::{self, Range};
 use super::objects::{Object, Place};
 use super::reader::Segment;
 use super::rules::forget_objects;
+use crate::tap::os::loader_list;
 
 /// Type of the note that holds a build id (`NT_GNU_BUILD_ID`).
 const BUILD_ID: u32 = 3;
@@ -67,8 +68,8 @@ pub(crate) fn modules(visitor: &mut dyn FnMut(&Module<'_>)) {
     let mut visit = Visit { executable: executable_path(&mut buffer), visitor, seen: 0, unloaded: 0 };
     let data = (&raw mut visit).cast::<c_void>();
     // SAFETY: `show` has the type of the callback and gets `visit`, which outlives the call.
-    unsafe { libc::dl_iterate_phdr(Some(show), data) };
-    if UNLOADED.swap(visit.unloaded, Relaxed) != visit.unloaded {
+    let walked = loader_list::walk(|| unsafe { libc::dl_iterate_phdr(Some(show), data) });
+    if walked.is_some() && UNLOADED.swap(visit.unloaded, Relaxed) != visit.unloaded {
         forget_objects();
     }
 }
