@@ -51,6 +51,18 @@ const SECOND_LOOK_NS: u64 = 10_000_000_000;
 /// From then on, for siblings that are killed while we live.
 const LOOK_NS: u64 = 3600 * 1_000_000_000;
 
+/// Another thread may still be opening the region: the sample that started us was the first, and not that thread's. The
+/// next round would be a second away, and a process that is killed before would have no names.
+fn wait_for_region() {
+    const STEPS: u32 = 200;
+    for _ in 0..STEPS {
+        if PROFILER.store().is_some() {
+            return;
+        }
+        clock::sleep_ns(500_000);
+    }
+}
+
 impl Rounds {
     /// The first round: the region explains itself, and what others left is taken care of.
     pub(crate) fn begin() -> Rounds {
@@ -68,6 +80,7 @@ impl Rounds {
             attempts: 0,
             adopt_ns: clock::monotonic_ns() + SECOND_LOOK_NS,
         };
+        wait_for_region();
         rounds.note_region();
         rounds.last.note(&rounds.measure());
         PROFILER.adopt();

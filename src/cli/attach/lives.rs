@@ -7,9 +7,11 @@
 use super::beneath;
 use crate::wire::life_lock;
 use crate::wire::life_name::LifeName;
+use crate::wire::live::layout::Head;
 use anyhow::{Result, bail};
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// Where tapped processes keep their regions, one directory a user.
@@ -39,9 +41,8 @@ pub(crate) fn of_process(pid: u32, folders: &[PathBuf]) -> Result<Found> {
     if let Some(path) = mapped_by(pid) {
         return Ok(living(pid, path));
     }
-    let age = |found: &Found| fs::metadata(&found.path).and_then(|metadata| metadata.modified()).ok();
     let left = all(folders).into_iter().filter(|found| found.pid == pid && !found.is_alive);
-    if let Some(found) = left.max_by_key(age) {
+    if let Some(found) = left.max_by_key(|found| began_ns(&found.path)) {
         return Ok(found);
     }
     if !Path::new(&format!("/proc/{pid}")).exists() {
@@ -126,6 +127,15 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 
 fn file_name(path: &Path) -> &Path {
     Path::new(path.file_name().unwrap_or_default())
+}
+
+/// When the life of a region or mirror began; of two lives of one pid (a shell and what it became) the later counts. The
+/// time of the file would not tell: what is stored through a mapping does not change it.
+fn began_ns(path: &Path) -> Option<u64> {
+    let mut word = [0; 8];
+    let at = Head::StartMonotonicNs as u64 * 8;
+    beneath::open(path, false).and_then(|file| file.read_exact_at(&mut word, at)).ok()?;
+    Some(u64::from_ne_bytes(word))
 }
 
 fn is_locked(path: &Path) -> bool {

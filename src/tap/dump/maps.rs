@@ -34,11 +34,17 @@ pub(crate) fn is_mapped(pid: u32, file: &std::path::Path) -> bool {
 
 /// Whether a process is running that started before an instant of CLOCK_MONOTONIC: not one that got the pid later.
 pub(crate) fn started_before(pid: u32, monotonic_ns: u64) -> bool {
-    // Field 22, in ticks of 10 ms since boot; the name before it may hold blanks.
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-    let ticks: Option<u64> = fields.split_ascii_whitespace().nth(19).and_then(|ticks| ticks.parse().ok());
-    ticks.is_some_and(|ticks| ticks.saturating_mul(10_000_000) <= monotonic_ns)
+    is_running_since_before(&stat, monotonic_ns)
+}
+
+/// The same by its `stat`. A zombie is dead, though nobody has asked for its status yet.
+fn is_running_since_before(stat: &str, monotonic_ns: u64) -> bool {
+    // Fields 3 and 22, the latter in ticks of 10 ms since boot; the name before them may hold blanks.
+    let mut fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_ascii_whitespace();
+    let is_dead = matches!(fields.next(), None | Some("Z" | "X" | "x"));
+    let ticks: Option<u64> = fields.nth(18).and_then(|ticks| ticks.parse().ok());
+    !is_dead && ticks.is_some_and(|ticks| ticks.saturating_mul(10_000_000) <= monotonic_ns)
 }
 
 /// The name that a thread has now; `None` once it has ended.
