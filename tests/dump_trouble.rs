@@ -171,14 +171,48 @@ fn short_processes_leave_nothing_by_default() {
     let scene = Scene::new("short");
     let tap = format!("LD_PRELOAD={}", library().display());
     let conf = "MALLOC_CONF=prof:true,lg_prof_interval:30,lg_prof_sample:17,prof_final:true";
+    let many = if std::env::var_os("HEAPTAP_FULL").is_some() { 10_000 } else { 200 };
     let script = format!(
-        "export {tap} {conf}; for n in $(seq 200); do /bin/true; done; for n in $(seq 20); do $PROGRAM 10; done"
+        "export {tap} {conf}; for n in $(seq {many}); do /bin/true; done; for n in $(seq 20); do $PROGRAM 10; done"
     );
     let output = scene.shell(&script, "");
     assert!(output.status.success());
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     let left: Vec<_> = fs::read_dir(scene.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["leaker"]);
+}
+
+/// The wall clock is a label: dumps of a machine whose clock is set to and fro are whole, in order, and none is lost.
+#[test]
+fn a_clock_that_jumps_is_no_harm() {
+    let scene = Scene::new("clock");
+    let source = scene.folder.write(
+        "jump.c",
+        "#define _GNU_SOURCE\n#include <time.h>\n#include <unistd.h>\n#include <sys/syscall.h>\n\
+         int clock_gettime(clockid_t clock, struct timespec *at) {\n\
+             static long jumps;\n\
+             int status = syscall(SYS_clock_gettime, clock, at);\n\
+             if (clock == CLOCK_REALTIME) at->tv_sec += jumps++ % 2 ? 86400 * 365 : -86400 * 365;\n\
+             return status;\n}\n",
+    );
+    let jump = scene.folder.path().join("jump.so");
+    let built = Command::new("gcc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&jump).arg(&source).status();
+    assert!(built.unwrap().success());
+    let script = format!(
+        "export LD_PRELOAD={}:{}; export MALLOC_CONF=prof:true,lg_prof_sample:0,lg_prof_interval:14,prof_final:true,\
+         {HOWEVER_SHORT},prof_prefix:x; exec $PROGRAM 5000",
+        jump.display(),
+        library().display()
+    );
+    let output = scene.shell(&script, "");
+    assert!(output.status.success() && lines(&output).is_empty(), "{:?}", lines(&output));
+    let dumps = scene.dumps(".");
+    let years: Vec<u32> =
+        dumps.iter().map(|dump| is_whole(&dump.path).metadata["time"][..4].parse().unwrap()).collect();
+    let (oldest, newest) = (years.iter().min().unwrap(), years.iter().max().unwrap());
+    assert!(dumps.len() >= 2 && newest - oldest >= 1, "{years:?}");
+    let report = heaptap(&["report", scene.folder.path().to_str().unwrap()]);
+    assert!(report.status.success(), "{}", String::from_utf8_lossy(&report.stderr));
 }
 
 #[test]
