@@ -40,11 +40,12 @@ pub(crate) fn notice(interval_over: bool, new_maximum: bool) {
         return;
     }
     let Some(settings) = PROFILER.settings() else { return };
-    let is_significant = PROFILER.is_significant();
-    if !settings.options.prof_keeper || !(is_significant || PROFILER.uptime_ns() >= SETTLED_NS) {
+    // First what is known without looking: where no keeper may start, every sample comes here.
+    if !settings.options.prof_keeper || PROFILER.may_not_open() {
         return;
     }
-    if PROFILER.may_not_open() {
+    let is_significant = PROFILER.is_significant();
+    if !is_significant && PROFILER.uptime_ns() < SETTLED_NS {
         return;
     }
     let wanted = (u32::from(interval_over) * INTERVAL) | (u32::from(new_maximum) * MAXIMUM);

@@ -111,10 +111,10 @@ impl Rounds {
         if self.announced {
             PROFILER.mirror(&mut self.mirror);
         }
-        if let Some(store) = PROFILER.store() {
-            store.tidy_methods(clock::monotonic_ns());
-        }
         let now = clock::monotonic_ns();
+        if let Some(store) = PROFILER.store() {
+            store.tidy_methods(now);
+        }
         if now >= self.adopt_ns {
             self.adopt_ns = now + LOOK_NS;
             PROFILER.adopt();
