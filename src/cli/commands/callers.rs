@@ -4,9 +4,7 @@ use super::inputs::Inputs;
 use super::output::Output;
 use super::terminal;
 use crate::cli::analyze::callers::Callers;
-use crate::cli::render::Renderer;
 use crate::cli::render::callers::CallersText;
-use crate::cli::render::json::Json;
 use anyhow::{Result, bail};
 use std::process::ExitCode;
 
@@ -40,7 +38,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         bail!("no function of the profile is called `{}`; `heaptap top FILES` lists them", arguments.name);
     }
     let text = CallersText { layout: terminal::layout(), rows: arguments.rows };
-    let renderer: &dyn Renderer<Callers> = if arguments.json { &Json } else { &text };
-    arguments.output.write(|out| renderer.render(&callers, out))?;
+    arguments.output.answer(&callers, arguments.json, &text)?;
     Ok(ExitCode::SUCCESS)
 }

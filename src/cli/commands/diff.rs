@@ -8,9 +8,7 @@ use super::terminal;
 use super::view::View;
 use crate::cli::analyze::growth::Growth;
 use crate::cli::profile::series::Series;
-use crate::cli::render::Renderer;
 use crate::cli::render::growth::GrowthText;
-use crate::cli::render::json::Json;
 use crate::cli::render::units;
 use anyhow::Result;
 use std::path::{Path, PathBuf};
@@ -64,8 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let growth = Growth::of(&series, view.rows());
     let text =
         GrowthText { layout: terminal::layout(), top: arguments.top, shows_all: arguments.all, is_comparison: true };
-    let renderer: &dyn Renderer<Growth> = if arguments.json { &Json } else { &text };
-    arguments.output.write(|out| renderer.render(&growth, out))?;
+    arguments.output.answer(&growth, arguments.json, &text)?;
     let certain = growth.total.change_bytes() - growth.total.noise_bytes;
     match arguments.fail_above {
         Some(bound) if certain > bound as f64 => Ok(ExitCode::FAILURE),

@@ -5,9 +5,7 @@ use super::output::Output;
 use super::terminal;
 use super::view::View;
 use crate::cli::analyze::growth::Growth;
-use crate::cli::render::Renderer;
 use crate::cli::render::growth::GrowthText;
-use crate::cli::render::json::Json;
 use anyhow::Result;
 use std::process::ExitCode;
 
@@ -42,7 +40,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let growth = Growth::of(&series, arguments.view.rows());
     let text =
         GrowthText { layout: terminal::layout(), top: arguments.top, shows_all: arguments.all, is_comparison: false };
-    let renderer: &dyn Renderer<Growth> = if arguments.json { &Json } else { &text };
-    arguments.output.write(|out| renderer.render(&growth, out))?;
+    arguments.output.answer(&growth, arguments.json, &text)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,9 +4,7 @@ use super::output::Output;
 use super::terminal;
 use crate::cli::attach::files;
 use crate::cli::profile::shape::Shape;
-use crate::cli::render::Renderer;
 use crate::cli::render::info::{Facts, InfoText};
-use crate::cli::render::json::Json;
 use crate::cli::render::layout::clean;
 use anyhow::Result;
 use std::path::{Path, PathBuf};
@@ -36,8 +34,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         file.environment = file.pid.filter(|_| file.reason.as_deref() == Some("live")).and_then(environment);
     }
     let text = InfoText { layout: terminal::layout() };
-    let renderer: &dyn Renderer<Facts> = if arguments.json { &Json } else { &text };
-    arguments.output.write(|out| renderer.render(&facts, out))?;
+    arguments.output.answer(&facts, arguments.json, &text)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -8,11 +8,8 @@ use super::inputs::{Inputs, Opened};
 use super::output::Output;
 use super::terminal;
 use super::view::View;
-use crate::cli::analyze::collected::Collection;
 use crate::cli::analyze::growth::Growth;
-use crate::cli::render::Renderer;
 use crate::cli::render::collected::CollectedText;
-use crate::cli::render::json::Json;
 use crate::cli::render::leaks::LeaksText;
 use anyhow::{Result, bail};
 use std::process::ExitCode;
@@ -58,8 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut growth = Growth::of(&series, arguments.view.rows());
     growth.retain_suspects();
     let text = LeaksText { layout: terminal::layout(), top: arguments.top };
-    let renderer: &dyn Renderer<Growth> = if arguments.json { &Json } else { &text };
-    arguments.output.write(|out| renderer.render(&growth, out))?;
+    arguments.output.answer(&growth, arguments.json, &text)?;
     Ok(if growth.rows.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -67,7 +63,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 fn run_after_gc(arguments: &Arguments) -> Result<ExitCode> {
     let collection = after_gc::collect(&arguments.inputs)?;
     let text = CollectedText { layout: terminal::layout(), top: arguments.top };
-    let renderer: &dyn Renderer<Collection> = if arguments.json { &Json } else { &text };
-    arguments.output.write(|out| renderer.render(&collection, out))?;
+    arguments.output.answer(&collection, arguments.json, &text)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,10 @@
 //! Where a result goes: stdout, or a file that appears whole.
 
 use super::pager;
+use crate::cli::render::Renderer;
+use crate::cli::render::json::Json;
 use anyhow::{Context, Result, bail};
+use serde::Serialize;
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -21,6 +24,12 @@ impl Output {
             Some(path) => write_file(path, render),
             None => Ok(pager::page(render)?),
         }
+    }
+
+    /// Writes an answer: as JSON where that is asked for, else as text.
+    pub(crate) fn answer<T: Serialize>(&self, answer: &T, as_json: bool, text: &dyn Renderer<T>) -> Result<()> {
+        let renderer = if as_json { &Json } else { text };
+        self.write(|out| renderer.render(answer, out))
     }
 
     /// As [`Output::write`], for what is made to be read by a program: no pager.

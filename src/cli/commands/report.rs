@@ -7,8 +7,6 @@ use super::terminal;
 use super::view::View;
 use crate::cli::analyze::report::Report;
 use crate::cli::profile::series::Series;
-use crate::cli::render::Renderer;
-use crate::cli::render::json::Json;
 use crate::cli::render::text::Text;
 use anyhow::Result;
 use std::path::PathBuf;
@@ -49,8 +47,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         next: next_steps(&arguments.inputs.files, &series),
         shows_modules: arguments.modules,
     };
-    let renderer: &dyn Renderer<Report> = if arguments.json { &Json } else { &text };
-    arguments.output.write(|out| renderer.render(&report, out))?;
+    arguments.output.answer(&report, arguments.json, &text)?;
     // The process ends here: giving 100,000 stacks back piece by piece would be a tenth of its time.
     std::mem::forget((series, report));
     Ok(ExitCode::SUCCESS)

@@ -4,8 +4,6 @@ use super::output::Output;
 use super::terminal;
 use crate::cli::analyze::rss::{Account, JvmSizes, Resident};
 use crate::cli::attach::{lives, memory, region};
-use crate::cli::render::Renderer;
-use crate::cli::render::json::Json;
 use crate::cli::render::rss::RssText;
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
@@ -34,8 +32,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         None => of_file(path)?,
     };
     let text = RssText { layout: terminal::layout() };
-    let renderer: &dyn Renderer<Resident> = if arguments.json { &Json } else { &text };
-    arguments.output.write(|out| renderer.render(&resident, out))?;
+    arguments.output.answer(&resident, arguments.json, &text)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -3,8 +3,6 @@
 use super::inputs::Inputs;
 use super::output::Output;
 use super::terminal;
-use crate::cli::render::Renderer;
-use crate::cli::render::json::Json;
 use crate::cli::render::symbols::{Modules, SymbolsText};
 use anyhow::Result;
 use std::process::ExitCode;
@@ -27,7 +25,6 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let modules = Modules::of(&arguments.inputs.open()?.modules);
     let text = SymbolsText { layout: terminal::layout() };
-    let renderer: &dyn Renderer<Modules> = if arguments.json { &Json } else { &text };
-    arguments.output.write(|out| renderer.render(&modules, out))?;
+    arguments.output.answer(&modules, arguments.json, &text)?;
     Ok(if modules.has_refusal() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -6,8 +6,6 @@ use super::terminal;
 use crate::cli::analyze::groups::By;
 use crate::cli::analyze::top::Top;
 use crate::cli::profile::shape::Metric;
-use crate::cli::render::Renderer;
-use crate::cli::render::json::Json;
 use crate::cli::render::top::TopText;
 use anyhow::Result;
 use std::process::ExitCode;
@@ -46,7 +44,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         top.sort_by_below();
     }
     let text = TopText { layout: terminal::layout(), rows: arguments.rows };
-    let renderer: &dyn Renderer<Top> = if arguments.json { &Json } else { &text };
-    arguments.output.write(|out| renderer.render(&top, out))?;
+    arguments.output.answer(&top, arguments.json, &text)?;
     Ok(ExitCode::SUCCESS)
 }
