@@ -168,3 +168,83 @@ fn estimates_are_unbiased() {
     let _ = io::stderr().write_all(table.as_bytes());
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+/// One experiment with `realloc`: a block is resized to two sizes in turn, and many blocks that were resized often
+/// stay.
+struct Resizes {
+    lg_period: u32,
+    /// Requested and usable bytes.
+    sizes: [(u64, u64); 2],
+    count: u64,
+}
+
+/// Blocks that `unbiased_realloc.c` keeps.
+const KEPT: u64 = 2000;
+
+impl Resizes {
+    /// Lines of the table, and whether each is within its bound: per function, what it allocated, and what is live of
+    /// it.
+    fn errors(&self, program: &Path) -> Vec<(String, bool)> {
+        let [(first, first_usable), (second, second_usable)] = self.sizes;
+        let arguments = [first, second, self.count / THREADS, THREADS].map(|number| number.to_string());
+        let conf =
+            format!("prof:true,lg_prof_sample:{},prof_accum:true,prof_final:true,{HOWEVER_SHORT}", self.lg_period);
+        let outcome = Subject::new(program).args(arguments).run_tapped(&conf);
+        assert!(outcome.status.success(), "{}", outcome.stderr);
+        let heap = parse(outcome.final_dump().expect("a final dump"));
+        let functions = functions(program);
+        let estimate = |name: &str, of: fn(&Stack) -> (u64, u64)| {
+            let own = heap.stacks.iter().filter(|stack| innermost(stack, &functions) == Some(name)).map(of);
+            own.filter(|stored| stored.0 > 0).fold((0.0, 0.0), |(objects, bytes), (stored_objects, stored_bytes)| {
+                let (each, all) = (stored_objects as f64, stored_bytes as f64);
+                let factor = 1.0 / -(-(all / each) / heap.period as f64).exp_m1();
+                (objects + each * factor, bytes + all * factor)
+            })
+        };
+        let rows = [
+            ("to_first", first, first_usable, self.count, estimate("to_first", |stack| stack.ever)),
+            ("to_second", second, second_usable, self.count, estimate("to_second", |stack| stack.ever)),
+            ("to_last", second, second_usable, KEPT, estimate("to_last", |stack| stack.ever)),
+            ("to_last, live", second, second_usable, KEPT, estimate("to_last", |stack| stack.stored)),
+        ];
+        let row = |(name, size, usable, truth, (objects, bytes)): (&str, u64, u64, u64, (f64, f64))| {
+            let bound = 5.0 * Trial { lg_period: self.lg_period, size, usable, allocations: truth }.deviation();
+            let (objects, bytes) = (objects / truth as f64 - 1.0, bytes / (truth * usable) as f64 - 1.0);
+            // Where all are sampled no error is left but that of rounding in the file.
+            let is_good = objects.abs() <= bound + 1e-4 && bytes.abs() <= bound + 1e-4;
+            let line = format!(
+                "  2^{} {name:14} {size:8} B x {truth:9}: objects {:+.3} %, bytes {:+.3} %, bound {:.3} %\n",
+                self.lg_period,
+                objects * 100.0,
+                bytes * 100.0,
+                bound * 100.0
+            );
+            (line, is_good)
+        };
+        rows.into_iter().map(row).collect()
+    }
+}
+
+/// A resize is a free and an allocation. Whether a block is sampled already, and so lies in the reserved range, must
+/// not make it likelier or less likely to be sampled again, nor count for more.
+#[test]
+fn estimates_are_unbiased_by_resizes() {
+    let resizes = |lg_period, sizes, count| Resizes { lg_period, sizes, count };
+    let trials = [
+        // Within jemalloc's small classes, from one to the next and within one.
+        resizes(10, [(33, 48), (1025, 1280)], 2_000_000),
+        resizes(12, [(1000, 1024), (1001, 1024)], 2_000_000),
+        // Between small and large ones.
+        resizes(14, [(3000, 3072), (20_000, 20_480)], 200_000),
+        // Large ones, in place.
+        resizes(17, [(100_000, 102_400), (120_000, 122_880)], 300_000),
+        resizes(19, [(100_000, 102_400), (300_000, 303_104)], 100_000),
+    ];
+    let folder = Folder::new("unbiased-realloc");
+    let program = compile(&folder, "unbiased_realloc");
+    let rows: Vec<(String, bool)> = trials.iter().flat_map(|trial| trial.errors(&program)).collect();
+    let table: String = rows.iter().map(|(line, _)| line.as_str()).collect();
+    let _ = io::stderr().write_all(format!("\nestimates of resizes against the truth:\n{table}").as_bytes());
+    let wrong: Vec<&str> = rows.iter().filter(|(_, is_good)| !is_good).map(|(line, _)| line.as_str()).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

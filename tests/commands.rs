@@ -24,6 +24,18 @@ fn json(output: &Output) -> serde_json::Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
 }
 
+/// What 80 columns cannot hold gives way where names are, never where a sentence says what is or what to do.
+#[test]
+fn growth_fits_eighty_columns_and_ends_no_sentence_early() {
+    let output = Command::new(cli()).args(["growth", "--all"]).arg(dumps().join("shop")).env("COLUMNS", "80").output();
+    let text = stdout(&output.unwrap());
+    let long: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();
+    assert_eq!(long, [""; 0], "{text}");
+    assert!(text.contains("KiB/s") || text.contains("/min"), "{text}");
+    let sentence = text.split("for the total").nth(1).unwrap();
+    assert!(sentence.contains("95 of") && !sentence.lines().next().unwrap().ends_with('…'), "{text}");
+}
+
 #[test]
 fn top_is_jeprofs_table_without_allocator_frames() {
     let shop = dumps().join("shop");
@@ -36,9 +48,9 @@ fn top_is_jeprofs_table_without_allocator_frames() {
     assert!(rows.iter().all(|row| row["name"] != "malloc"));
     let text = stdout(&heaptap(&["top", "--cum", "-n", "3"], &[&shop]));
     let lines: Vec<&str> = text.lines().collect();
-    // Head, columns, three rows, what is left out.
-    assert_eq!(lines.len(), 6, "{text}");
-    assert!(lines[2].contains("91.5 %") && lines[2].ends_with("com.shop.Server.handle"), "{text}");
+    // Head, the largest place, columns, three rows, what is left out.
+    assert_eq!(lines.len(), 7, "{text}");
+    assert!(lines[3].contains("91.5 %") && lines[3].ends_with("com.shop.Server.handle"), "{text}");
     let packages = stdout(&heaptap(&["top", "--by", "package"], &[&shop]));
     assert!(packages.contains("com.shop") && packages.contains("java.util.zip"), "{packages}");
 }
@@ -105,6 +117,21 @@ fn completions_and_manual_know_every_command() {
     }
 }
 
+/// The long tables of options are a page of the tree, of the manual, and of the command line.
+#[test]
+fn help_knows_commands_and_options() {
+    let options = stdout(&heaptap(&["help", "options"], &[]));
+    assert!(options.contains("\n  lg_prof_sample\n") && !options.contains('`'), "{options}");
+    assert!(options.lines().all(|line| line.chars().count() <= 100), "{options}");
+    assert_eq!(stdout(&heaptap(&["help", "report"], &[])), stdout(&heaptap(&["report", "--help"], &[])));
+    assert_eq!(stdout(&heaptap(&["help"], &[])), stdout(&heaptap(&["--help"], &[])));
+    assert_eq!(heaptap(&["help", "no-such-topic"], &[]).status.code(), Some(2));
+    let folder = Folder::new("options");
+    assert!(heaptap(&["man", "-o", folder.path().to_str().unwrap()], &[]).status.success());
+    let page = fs::read_to_string(folder.path().join("heaptap-options.7")).unwrap();
+    assert!(page.contains("lg_prof_sample") && page.starts_with(".TH heaptap-options 7\n"), "{page}");
+}
+
 /// Code of a Markdown page: indented lines, and what stands between backticks.
 fn code(page: &str) -> Vec<String> {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
@@ -116,7 +143,7 @@ fn code(page: &str) -> Vec<String> {
 #[test]
 fn what_the_pages_tell_to_type_exists() {
     let mut seen = 0;
-    for line in ["README.md", "examples/fleet/README.md"].iter().flat_map(|page| code(page)) {
+    for line in ["README.md", "examples/fleet/README.md", "src/cli/OPTIONS.md"].iter().flat_map(|page| code(page)) {
         for command in line.split("heaptap ").skip(1).filter(|_| line.contains("heaptap ")) {
             let mut words = command.split(['|', ';', '#', '`']).next().unwrap().split_whitespace();
             let name = words.next().unwrap_or("");

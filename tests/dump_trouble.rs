@@ -99,26 +99,26 @@ fn a_removed_working_folder_is_no_harm() {
 
 #[test]
 fn a_full_disk_leaves_no_part_of_a_dump() {
-    let scene = Scene::new("full");
-    let small = scene.folder.subfolder("small");
-    // One page: a dump finds no room, or the one before has taken what must stay free.
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4k", "none"]).arg(&small).output();
-    if !mounted.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: nothing can be mounted here (the hazard `fsize` stands for it)");
-        return;
+    // A dump that begins and finds no room: perl has more stacks than a page holds. Then one that is not begun.
+    for filled in [0, 4096] {
+        let scene = Scene::new("full");
+        let small = scene.folder.subfolder("small");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4k", "none"]).arg(&small).output();
+        if !mounted.is_ok_and(|output| output.status.success()) {
+            eprintln!("skipped: nothing can be mounted here (the hazard `fsize` stands for it)");
+            return;
+        }
+        let filler = fs::write(small.join("filler"), vec![b'x'; filled]);
+        let output = scene.shell("exec $TAP,prof_prefix:small/x perl -e 'print \"$$\\n\"'", "");
+        let left: Vec<_> = fs::read_dir(&small).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let unmounted = Command::new("umount").arg(&small).status();
+        assert!(unmounted.is_ok_and(|status| status.success()) && filler.is_ok() && output.status.success());
+        assert_eq!(left, ["filler"]);
+        let told = lines(&output);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told.iter().all(|line| line.contains("space left on")), "{told:?}");
+        scene.forget(&output);
     }
-    let output = scene.shell("$TAP,prof_prefix:small/x,lg_prof_interval:14 $PROGRAM 5000", "");
-    let left: Vec<PathBuf> = fs::read_dir(&small).unwrap().map(|entry| entry.unwrap().path()).collect();
-    let kept: Vec<&PathBuf> = left.iter().filter(|path| !path.to_string_lossy().ends_with(".java.so")).collect();
-    let checked: Vec<bool> =
-        kept.iter().map(|path| HeapV2::parse(&fs::read_to_string(path).unwrap_or_default()).is_ok()).collect();
-    let unmounted = Command::new("umount").arg(&small).status();
-    assert!(output.status.success() && unmounted.is_ok_and(|status| status.success()));
-    assert!(checked.iter().all(|&whole| whole), "{kept:?} {checked:?}");
-    let told = lines(&output);
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told.iter().all(|line| line.contains("space left on")), "{told:?}");
-    scene.forget(&output);
 }
 
 #[test]
@@ -186,23 +186,15 @@ fn short_processes_leave_nothing_by_default() {
 #[test]
 fn a_clock_that_jumps_is_no_harm() {
     let scene = Scene::new("clock");
-    let source = scene.folder.write(
-        "jump.c",
-        "#define _GNU_SOURCE\n#include <time.h>\n#include <unistd.h>\n#include <sys/syscall.h>\n\
-         int clock_gettime(clockid_t clock, struct timespec *at) {\n\
-             static long jumps;\n\
-             int status = syscall(SYS_clock_gettime, clock, at);\n\
-             if (clock == CLOCK_REALTIME) at->tv_sec += jumps++ % 2 ? 86400 * 365 : -86400 * 365;\n\
-             return status;\n}\n",
-    );
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/host/clock.c");
     let jump = scene.folder.path().join("jump.so");
     let built = Command::new("gcc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&jump).arg(&source).status();
     assert!(built.unwrap().success());
     let script = format!(
         "export LD_PRELOAD={}:{}; export MALLOC_CONF=prof:true,lg_prof_sample:0,lg_prof_interval:14,prof_final:true,\
-         {HOWEVER_SHORT},prof_prefix:x; exec $PROGRAM 5000",
-        jump.display(),
-        library().display()
+         {HOWEVER_SHORT},prof_prefix:x; exec $PROGRAM 1000 2",
+        library().display(),
+        jump.display()
     );
     let output = scene.shell(&script, "");
     assert!(output.status.success() && lines(&output).is_empty(), "{:?}", lines(&output));

@@ -5,7 +5,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use support::{Dump, Folder, Pprof, chromium, cli, have_jeprof, jeprof_text, needs, npm_package};
+use support::{Folder, Pprof, chromium, cli, needs, npm_package};
 
 fn dumps() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dumps")
@@ -81,33 +81,6 @@ fn a_profile_for_fleets_is_small_and_still_holds_all_bytes() {
     let smallest = fleet.samples.iter().rev().skip(1).map(|sample| sample.values[1]).min().unwrap();
     let bigger = whole.samples.iter().filter(|sample| sample.values[1] > smallest).count();
     assert!(bigger <= fleet.samples.len(), "{bigger}");
-}
-
-#[test]
-fn gperftools_files_have_the_same_total_in_jeprof_and_in_go() {
-    let folder = Folder::new("gperftools");
-    // Without the empty stack: jeprof has no row for it.
-    let text = std::fs::read_to_string(dumps().join("small.heap")).unwrap();
-    let dump = folder.write("x.7.1.f.heap", &text.replace("@\n  t*: 1: 82643 [0: 0]\n  t0: 1: 82643 [0: 0]\n", ""));
-    let file = convert(&folder, &dump, "x.7.0.f.heap", &["gperftools"]);
-    let live = report(&dump)["bytes"].as_f64().unwrap();
-    assert!((report(&file)["bytes"].as_f64().unwrap() - live).abs() < 1e-6);
-    if have_jeprof() {
-        let rows = jeprof_text(&cli(), &Dump::from_path(&file).unwrap());
-        let sum: u64 = rows.iter().map(|row| row.flat).sum();
-        assert!((sum as f64 - live).abs() <= rows.len() as f64 + 1.0, "{sum} {live}");
-    }
-    if needs("go") {
-        let top = Command::new("go")
-            .args(["tool", "pprof", "-top", "-unit=B", "-symbolize=none", "-sample_index=inuse_space"])
-            .arg(&file)
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&top.stdout).into_owned();
-        let total = text.split("% of ").nth(1).and_then(|rest| rest.split('B').next()).and_then(|n| n.parse().ok());
-        let total: f64 = total.unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&top.stderr)));
-        assert!((total - live).abs() < 10.0, "{total} {live}");
-    }
 }
 
 #[test]

@@ -1,15 +1,17 @@
-//! Java frames in dumps: compared, frame by frame, with what JVMTI says at the same point; complete to the thread's root;
-//! and naming the methods that leak. On every virtual machine that is installed (`HEAPTAP_TEST_JDKS` adds others),
-//! always without a flag or an agent of ours; the agent in `tests/java/witness.c` only takes notes for the comparison.
+//! Java frames in dumps: compared, frame by frame, with what JVMTI says at the same point; complete to the thread's
+//! root; and naming the methods that leak. On every virtual machine that is installed (`HEAPTAP_TEST_JDKS` adds
+//! others), always without a flag or an agent of ours; the agent in `tests/java/witness.c` only takes notes for the
+//! comparison.
 
 mod support;
 
 use std::collections::HashMap;
 use std::fs;
 
-use support::Folder;
 use support::java::{Jvm, UNTABLED, built, jvms};
+use support::java_copy::{is_known_build, without_tables};
 use support::java_dump::{JavaDump, run_java};
+use support::{Folder, skip};
 
 /// Size of the blocks that the witness allocates: nobody else asks for it.
 const BLOCK_BYTES: u64 = 4321;
@@ -48,8 +50,9 @@ fn stacks_of_blocks(dump: &JavaDump) -> HashMap<String, u64> {
     found
 }
 
-/// Compares a run of `Shapes` with the witness's notes; returns the number of frames.
-fn compare_with_jvmti(jvm: &Jvm, build: &Folder, options: &[&str], walks: u32, weather: &str) -> u64 {
+/// Compares a run of `Shapes` with the witness's notes; returns the number of frames, and what the dump says of the
+/// machine.
+fn compare_with_jvmti(jvm: &Jvm, build: &Folder, options: &[&str], walks: u32, weather: &str) -> (u64, String) {
     let notes = build.path().join("notes");
     let home = build.path().display();
     let (agent, library) =
@@ -81,7 +84,7 @@ fn compare_with_jvmti(jvm: &Jvm, build: &Folder, options: &[&str], walks: u32, w
         invented.len(),
         invented.first(),
     );
-    frames
+    (frames, dump.metadata["java_vm"].clone())
 }
 
 #[test]
@@ -91,6 +94,23 @@ fn java_stacks_are_those_that_jvmti_sees() {
         for options in [&["-XX:+UseSerialGC"][..], &["-Xint"]] {
             compare_with_jvmti(&jvm, &build, options, 150, "storm");
         }
+    }
+}
+
+/// A copy of each machine does not export its tables: the layout is known by its build id.
+#[test]
+fn without_exported_tables_java_stacks_are_those_that_jvmti_sees() {
+    let Some(build) = built("Shapes", "witness", &[]) else { return };
+    for jvm in jvms() {
+        if !is_known_build(&jvm) {
+            skip(&format!("the build of {} is not in src/tap/jvm/layouts.txt", jvm.home.display()));
+            continue;
+        }
+        let folder = Folder::new("java-hidden");
+        let Some(hidden) = without_tables(&jvm, &folder, false) else { continue };
+        let (_frames, machine) = compare_with_jvmti(&hidden, &build, &["-XX:+UseSerialGC"], 150, "storm");
+        let expected = format!("hotspot {} by build id (", jvm.release);
+        assert!(machine.starts_with(&expected), "{hidden:?}: {machine}");
     }
 }
 
@@ -115,7 +135,7 @@ fn java_stacks_are_those_that_jvmti_sees_everywhere() {
     for jvm in jvms() {
         for options in variants.iter().filter(|options| jvm.accepts(options)) {
             let walks = if options.contains(&"-Xcomp") { 400 } else { 4000 };
-            frames += compare_with_jvmti(&jvm, &build, options, walks, "storm");
+            frames += compare_with_jvmti(&jvm, &build, options, walks, "storm").0;
             eprintln!("{} {options:?}: {frames} frames so far", jvm.release);
         }
     }

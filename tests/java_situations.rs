@@ -6,13 +6,13 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
-use support::java::{Jvm, UNTABLED, built, compile_class, jvms};
+use support::java::{Jvm, UNTABLED, built, compile_class, compile_classes, jvms};
+use support::java_copy::{with_libjvm, without_tables};
 use support::java_dump::{Frames, JavaDump, run_java, run_java_under};
-use support::{Folder, HOWEVER_SHORT, have_jeprof, jeprof_text, needs, skip};
+use support::{Folder, HOWEVER_SHORT, cli, have_jeprof, jeprof_text, needs, skip};
 
 /// Deep enough for all that these programs do.
 const DEEP: &str = "prof_bt_max:512";
@@ -23,35 +23,11 @@ const COMPLETE: f64 = 0.999;
 
 /// A JDK like this one but for its `libjvm.so`, which has no symbols but those that it exports. `None`: another layout.
 fn with_stripped_libjvm(jvm: &Jvm, folder: &Folder) -> Option<Jvm> {
-    let home = folder.subfolder("jdk");
-    let library = Path::new("lib/server/libjvm.so");
-    if !jvm.home.join(library).is_file() {
-        return None;
-    }
-    mirror(&jvm.home, &home, &["bin", "lib"]);
-    mirror(&jvm.home.join("bin"), &home.join("bin"), &[]);
-    mirror(&jvm.home.join("lib"), &home.join("lib"), &["server"]);
-    mirror(&jvm.home.join("lib/server"), &home.join("lib/server"), &[]);
-    for (name, strips) in [(Path::new("bin/java"), false), (library, true)] {
-        fs::remove_file(home.join(name)).expect("a link of ours");
-        fs::copy(jvm.home.join(name), home.join(name)).expect("a copy");
-        let strip = || Command::new("strip").arg("--strip-all").arg(home.join(name)).status().expect("strip starts");
-        assert!(!strips || strip().success());
-    }
-    let symbols = Command::new("nm").arg(home.join(library)).output().expect("nm starts");
-    assert!(symbols.stdout.is_empty(), "it is not stripped");
-    Jvm::at(&home)
-}
-
-/// Fills a folder with links to what another one holds, and with folders of these names.
-fn mirror(from: &Path, to: &Path, folders: &[&str]) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder").flatten() {
-        let name = entry.file_name();
-        if !folders.iter().any(|folder| name == *folder) {
-            symlink(entry.path(), to.join(name)).expect("a link");
-        }
-    }
+    with_libjvm(jvm, folder, |library| {
+        let strip = Command::new("strip").arg("--strip-all").arg(library).status().expect("strip starts");
+        let symbols = Command::new("nm").arg(library).output().expect("nm starts");
+        assert!(strip.success() && symbols.stdout.is_empty(), "it is not stripped");
+    })
 }
 
 #[test]
@@ -66,6 +42,36 @@ fn a_stripped_libjvm_is_walked_like_any_other() {
         assert!(dump.bytes_below("Leaks.deflaters") >= 100 * 268_288, "{stripped:?}");
         dump.assert_complete(COMPLETE);
     }
+}
+
+/// The last resort: frame pointers, which the machine has to be asked for, and its own map of compiled code.
+const PERF_MAP: &[&str] =
+    &["-XX:+UnlockDiagnosticVMOptions", "-XX:+DumpPerfMapAtExit", "-XX:+PreserveFramePointer", "-Xcomp"];
+
+#[test]
+fn an_unknown_build_without_tables_is_not_guessed_at() {
+    let Some(build) = built("Leaks", "untabled", UNTABLED) else { return };
+    let (class_path, library) =
+        (build.path().display().to_string(), format!("-Djava.library.path={}", build.path().display()));
+    // One machine will do; the newest, which has the perf-map.
+    let Some(jvm) = jvms().into_iter().filter(|jvm| jvm.accepts(PERF_MAP)).max_by_key(|jvm| jvm.release) else {
+        return skip("no machine that writes a perf-map");
+    };
+    let folder = Folder::new("java-unknown");
+    let Some(unknown) = without_tables(&jvm, &folder, true) else { return skip("a JDK of another layout") };
+    let (_outcome, dump) = run_java(&unknown, &["-cp", &class_path, &library, "Leaks"], DEEP, 3);
+    assert_eq!(dump.metadata.get("java_vm").map(String::as_str), Some("unsupported"), "{unknown:?}");
+    assert!(dump.stacks.iter().all(|(frames, _)| frames.iter().all(Option::is_none)), "{unknown:?}");
+    let arguments = [PERF_MAP, &["-cp", &class_path, &library, "Leaks"]].concat();
+    let (outcome, _) = run_java(&unknown, &arguments, DEEP, 3);
+    let map = PathBuf::from(format!("/tmp/perf-{}.map", outcome.pid));
+    let last = outcome.final_dump().expect("a final dump");
+    let mut top = Command::new(cli());
+    let output = top.args(["top", "--cum", "--rows", "1000", "--perf-map"]).arg(&map).arg(&last.path).output();
+    let output = output.expect("the CLI starts");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let _ = fs::remove_file(map);
+    assert!(text.contains("Leaks.unsafeBlocks"), "{text}");
 }
 
 #[test]
@@ -83,16 +89,54 @@ fn class_loaders_that_leak_are_named() {
     }
 }
 
+/// What `heaptap` says of dumps, in 80 columns.
+fn told(arguments: &[&str], dumps: &[PathBuf]) -> String {
+    let mut command = Command::new(cli());
+    command.args(arguments).args(dumps).env("COLUMNS", "80").env_remove("LD_PRELOAD").env_remove("HEAPTAP_OWN");
+    String::from_utf8(command.output().unwrap().stdout).unwrap()
+}
+
+/// A stream of the JDK that a library opens, eight frames below the method that forgets it: every answer names that
+/// one.
+#[test]
+fn the_users_own_method_is_named_above_library_and_jdk() {
+    let (folder, Some(jvm)) = (Folder::new("java-own"), jvms().pop()) else { return skip("no JVM") };
+    if !compile_classes(&["own/Codec", "own/Invoices"], &folder) {
+        return;
+    }
+    let conf = format!("prof:true,lg_prof_sample:12,prof_final:true,prof_dump_growth:2000000,{HOWEVER_SHORT}");
+    for thread in ["main", "pool"] {
+        let program = jvm.run(["-Xmx64m", "-cp", &folder.path().display().to_string(), "com.shop.Invoices", thread]);
+        let outcome = program.run_tapped(&conf);
+        assert!(outcome.status.success(), "{}", outcome.stderr);
+        let dumps: Vec<PathBuf> = outcome.dumps.iter().map(|dump| dump.path.clone()).collect();
+        let report = told(&["report"], &dumps);
+        let headline: Vec<&str> = report.lines().take_while(|line| !line.is_empty()).collect();
+        assert!(headline.join(" ").contains("<- com.shop.Invoices.store"), "{report}");
+        assert!(report.contains("de.helpers.Codec.pack"), "what it calls is shown: {report}");
+        assert!(report.lines().any(|line| line.contains("=> GZIP stream: close every")), "{report}");
+        assert!(told(&["leaks"], &dumps).contains("com.shop.Invoices.store"));
+        assert!(told(&["growth"], &dumps).contains("Invoices.store"), "{}", told(&["growth"], &dumps));
+        assert!(told(&["top"], &dumps).contains("<- com.shop.Invoices.store"));
+        let json: serde_json::Value = serde_json::from_str(&told(&["report", "--json"], &dumps)).unwrap();
+        assert_eq!(json["sites"][0]["place"]["own"], "com.shop.Invoices.store");
+        let stated: serde_json::Value =
+            serde_json::from_str(&told(&["report", "--json", "--own", "de.helpers"], &dumps)).unwrap();
+        assert_eq!(stated["sites"][0]["place"]["own"], "de.helpers.Codec.open");
+    }
+}
+
 #[test]
 fn every_way_to_end_leaves_a_final_dump() {
     let folder = Folder::new("java-ends");
-    if !compile_class("Ends", &folder) {
+    let classes = ["Soak", "Storm", "Work", "Exceptions"].map(|name| format!("../soak/java/{name}"));
+    if !compile_classes(&classes, &folder) {
         return;
     }
     let class_path = folder.path().display().to_string();
     for jvm in jvms() {
         for (way, code) in [("exit", 3), ("halt", 4), ("term", 143), ("return", 0)] {
-            let (_outcome, dump) = run_java(&jvm, &["-cp", &class_path, "Ends", way], DEEP, code);
+            let (_outcome, dump) = run_java(&jvm, &["-cp", &class_path, "Soak", "0.3", way, "Exceptions"], DEEP, code);
             dump.assert_complete(COMPLETE);
         }
     }
@@ -111,16 +155,23 @@ fn collectors_that_compiled_code_calls_are_marked() {
     let (mut tried, mut named) = (0, 0);
     for jvm in jvms().into_iter().filter(|jvm| jvm.accepts(SMALL_BUFFERS)) {
         let arguments = [SMALL_BUFFERS, &["-Xmx256m", "-cp", &class_path, "Barriers"]].concat();
-        let (_outcome, dump) = run_java(&jvm, &arguments, &format!("{DEEP},prof_accum:true,{LARGE_REGION}"), 0);
         let below_mark = |(frames, _): &(Frames, _)| {
             let is_mark =
                 |frame: &Option<String>| frame.as_deref().is_some_and(|text| text.starts_with("[gc barrier]"));
             frames.iter().position(is_mark).map(|mark| frames[mark + 1..].to_vec())
         };
-        let below: Vec<Frames> = dump.stacks.iter().filter_map(below_mark).collect();
-        // Nothing is guessed beyond: at most the method that called the collector.
-        assert!(!below.is_empty() && below.iter().all(|frames| frames.len() <= 1), "{jvm:?}: {below:#?}");
-        assert!(dump.ended("java-barrier") >= below.len() as u64);
+        let one_run = || {
+            let (_outcome, dump) = run_java(&jvm, &arguments, &format!("{DEEP},prof_accum:true,{LARGE_REGION}"), 0);
+            let below: Vec<Frames> = dump.stacks.iter().filter_map(below_mark).collect();
+            // Nothing is guessed beyond: at most the method that called the collector.
+            assert!(below.iter().all(|frames| frames.len() <= 1), "{jvm:?}: {below:#?}");
+            assert!(dump.ended("java-barrier") >= below.len() as u64);
+            below
+        };
+        // On a busy machine the collector's threads now and then give back all buffers in time, and no thread of the
+        // program makes one.
+        let below = (0..4).map(|_| one_run()).find(|below| !below.is_empty());
+        let below = below.unwrap_or_else(|| panic!("{jvm:?}: no stack begins in a barrier, in four runs"));
         let is_named =
             |frames: &&Frames| matches!(&frames[..], [Some(method)] if method.starts_with("Barriers.overwrite:"));
         (tried, named) = (tried + 1, named + below.iter().filter(is_named).count());
@@ -237,6 +288,8 @@ fn calls_back_from_foreign_functions_are_followed() {
 fn classes_that_come_and_go_keep_their_own_names() {
     const BURSTS: usize = 5;
     const CLASSES: usize = 2000;
+    /// Lines of jeprof carry the rounding of others: a raw object at 4 KiB.
+    const RAW: u64 = 4096;
     let folder = Folder::new("java-churn");
     if !compile_class("ClassChurn", &folder) {
         return;
@@ -255,10 +308,10 @@ fn classes_that_come_and_go_keep_their_own_names() {
     for burst in 1..BURSTS {
         for number in (0..10).map(|kept| burst * CLASSES + kept + 1) {
             let bytes = dump.bytes_below(&made(number));
-            assert!((100_000..=102_400).contains(&bytes), "{bytes} below {}", made(number));
+            assert!((100_000 - RAW..=102_400 + RAW).contains(&bytes), "{bytes} below {}", made(number));
         }
     }
-    assert!(dump.bytes_below(&made(1)) < 1000, "what was freed");
+    assert!(dump.bytes_below(&made(1)) < 1000 + RAW, "what was freed");
     // The side-car that the last dump left also has the names that only older dumps need.
     let first = outcome.dumps.iter().find(|dump| JavaDump::read(dump).bytes_below(&made(1)) >= 100_000);
     let first = first.expect("a dump between the bursts");

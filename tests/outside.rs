@@ -52,6 +52,10 @@ fn status_says_that_it_is_on_and_what_it_found() {
     let (_, told) = heaptap(&["status", &churn.pid()]);
     assert!(told.contains("it is stopped"), "{told}");
     let (code, told) = heaptap(&["dump", &churn.pid()]);
+    let dump = told.lines().find(|line| line.ends_with(".heap")).map(Path::new);
+    assert!(code == 0 && told.contains("is stopped and cannot answer") && told.contains("from its region"), "{told}");
+    assert!(dump.is_some_and(|dump| fs::read_to_string(dump).unwrap().contains("# reason: request")), "{told}");
+    let (code, told) = heaptap(&["rate", "12", &churn.pid()]);
     assert!(code == 2 && told.contains("is stopped and cannot answer"), "{told}");
 }
 
@@ -79,7 +83,11 @@ fn status_says_why_nothing_appears() {
     };
     expect(&tapped("narenas:2"), "prof:true is not in MALLOC_CONF");
     expect(&tapped("prof:true,prof_exe:java"), "prof_exe or prof_arg do not choose it");
-    expect(&tapped("prof:true"), "it may not have sampled anything yet");
+    let silent = tapped("prof:true,lg_prof_sample:40");
+    wait_for("it samples, and that is known without a sample", || {
+        let (code, told) = heaptap(&["status", &silent.pid()]);
+        code == 0 && told.contains("profiled; nothing of it can be read yet")
+    });
     // A static program takes no notice.
     let source = folder.write("idle.c", "#include <unistd.h>\nint main(void) { for (;;) pause(); }\n");
     let program = folder.path().join("idle");

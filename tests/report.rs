@@ -62,7 +62,7 @@ fn other_processes_are_listed_and_chosen_by_pid() {
     let files = [dumps().join("shop"), dumps().join("small.heap")];
     let output = report(&[], &files);
     assert!(stdout(&output).starts_with("java (pid 4711)"));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("dumps of 2 processes"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("1 life of java and 1 of other programs: this one"));
     let merged = json(&report(&["--json", "--merge"], &files))["bytes"].as_f64().unwrap();
     let parts = [&files[..1], &files[1..]].map(|files| json(&report(&["--json"], files))["bytes"].as_f64().unwrap());
     assert!((merged - parts[0] - parts[1]).abs() < 1.0);

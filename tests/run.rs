@@ -93,6 +93,45 @@ fn trouble_is_a_sentence_and_status_2() {
     assert!(text(&output.stderr).contains("cannot use /no/such.so as the tap"));
 }
 
+/// The tap's library, as if it had been built for a glibc that nobody has.
+fn of_the_future(folder: &Folder) -> PathBuf {
+    let mut library = std::fs::read(library()).unwrap();
+    let name = b"GLIBC_2.";
+    let starts =
+        library.windows(name.len()).enumerate().filter(|(_, bytes)| bytes == name).map(|(at, _)| at + name.len());
+    let numbers: Vec<usize> = starts.filter(|&at| library[at + 1].is_ascii_digit() && library[at + 2] == 0).collect();
+    assert!(!numbers.is_empty(), "no GLIBC_2.xx in the library");
+    numbers.iter().for_each(|&at| library[at..at + 2].copy_from_slice(b"99"));
+    let path = folder.path().join("libheaptap.so");
+    std::fs::write(&path, library).unwrap();
+    path
+}
+
+#[test]
+fn a_library_for_a_newer_glibc_is_refused_before_it_is_preloaded() {
+    let folder = Folder::new("glibc");
+    let library = of_the_future(&folder);
+    // This is what is to be spared: the program does not start.
+    let preloaded = Command::new("true").env("LD_PRELOAD", &library).output().unwrap();
+    assert!(!preloaded.status.success() && text(&preloaded.stderr).contains("GLIBC_2.99"));
+    let script = folder.write("script", "#!/usr/bin/env sh\necho started\n");
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    for command in ["true", script.to_str().unwrap()] {
+        let output = Command::new(cli()).args(["run", "--lib"]).arg(&library).args(["--", command]).output().unwrap();
+        let told = text(&output.stderr);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{told}");
+        assert!(told.contains("needs glibc 2.99") && told.contains("would not start. Use the library of a"), "{told}");
+    }
+    // A process that lives: why a restart under this library would fail.
+    let mut sleeper = Command::new("sleep").arg("100").env_remove("LD_PRELOAD").spawn().unwrap();
+    let mut status = Command::new(cli());
+    let output = status.args(["status", &sleeper.id().to_string()]).env("HEAPTAP_LIB", &library).output().unwrap();
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+    let told = text(&output.stdout);
+    assert!(output.status.code() == Some(1) && told.contains("needs glibc 2.99"), "{told}");
+}
+
 /// Runs a shell script under the real tap, its dumps beside it.
 fn run_tapped(folder: &Folder, script: &str) -> Output {
     let conf = format!("prof:true,lg_prof_sample:13,prof_final:true,prof_prefix:{}/x", folder.path().display());

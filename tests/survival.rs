@@ -271,7 +271,7 @@ fn a_restarted_container_with_the_same_pid_destroys_nothing() {
     let conf = format!("{CONF},{HOWEVER_SHORT},prof_mirror_seconds:1");
     let mut folder = Folder::new("container");
     let mut seen: Vec<(PathBuf, String)> = Vec::new();
-    let mut leaked = 0;
+    let (mut leaked, mut last_mirror) = (0, Vec::new());
     for life in 0..4 {
         let mut churn = Churn::launch(folder, &isolated, &conf);
         churn.wait_for_note();
@@ -290,9 +290,11 @@ fn a_restarted_container_with_the_same_pid_destroys_nothing() {
             assert!(churn.leaked_bytes(new.to_str().unwrap()) > 0.0);
         }
         seen = dumps.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect();
-        wait_for("leaks, and a mirror", || {
-            churn.leaked() > leaked + 1000 && files(churn.folder.path(), ".live").len() == 1
+        wait_for("leaks, and a mirror of its own", || {
+            let mirrors = files(churn.folder.path(), ".live");
+            churn.leaked() > leaked + 1000 && mirrors.len() == 1 && mirrors != last_mirror
         });
+        last_mirror = files(churn.folder.path(), ".live");
         leaked = churn.leaked();
         churn.kill();
         if life % 2 == 1 {

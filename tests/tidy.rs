@@ -1,6 +1,8 @@
 //! Promises about the tree and the artefact, each a test: who imports whom, what the preload exports and
 //! needs, which crates it holds, and where unsafe code and statics may stand.
 
+#[path = "tidy/imports.rs"]
+mod imports;
 mod support;
 
 use std::collections::BTreeSet;
@@ -8,47 +10,58 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The floors of the tap, lowest first: a module imports only those named before it.
+/// The floors of the tap, lowest first: a file imports only from floors named before its own, or from its own.
 const TAP: &[&str] = &[
+    "hash",
     "os",
-    "own_memory",
-    "backend",
-    "stack",
     "guard",
+    "visit",
+    "own_memory",
+    "errand",
+    "backend",
+    "code_address",
+    "stack",
     "sampler",
+    "heap",
     "governor",
     "settings",
     "triggers",
-    "control",
     "store",
     "unwind",
     "jvm",
     "dump",
     "profiler",
-    "rounds",
     "keeper",
     "lifecycle",
-    "mallctl",
+    "prof_controls",
     "slow",
     "exports",
 ];
 /// The floors of the CLI, lowest first.
-const CLI: &[&str] = &["profile", "symbolize", "analyze", "render", "attach", "commands"];
+const CLI: &[&str] =
+    &["inert", "open", "profile", "symbolize", "analyze", "render", "send", "attach", "push", "commands"];
 /// Where unsafe code may stand, below `src/`.
 const UNSAFE: &[&str] = &[
+    "cli/attach/capability.rs",
     "cli/attach/child.rs",
+    "cli/attach/owner.rs",
+    "cli/attach/peer_memory.rs",
+    "cli/attach/room.rs",
+    "cli/open.rs",
     "tap/backend",
-    "tap/control.rs",
     "tap/exports",
+    "tap/heap/",
     "tap/jvm/",
-    "tap/keeper.rs",
+    "tap/keeper/",
     "tap/lifecycle/",
-    "tap/mallctl.rs",
+    "tap/prof_controls/",
     "tap/os/",
     "tap/own_memory.rs",
+    "tap/profiler/sampling.rs",
     "tap/profiler/scratch.rs",
+    "tap/profiler/store_cell.rs",
     "tap/settings.rs",
-    "tap/slow.rs",
+    "tap/slow/",
     "tap/store/",
     "tap/unwind/",
 ];
@@ -79,98 +92,105 @@ fn sources(folder: &str) -> Vec<(String, String)> {
 
 /// The code of a file without its comments and its tests.
 fn code(text: &str) -> String {
-    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+    let text = text.split("\nmod tests {").next().unwrap();
     text.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n")
 }
 
-/// Names that follow `prefix` in a text: `super::a`, and `super::{a, b::c}`.
-fn names_after(prefix: &str, text: &str) -> Vec<String> {
-    let mut names = Vec::new();
-    for (at, _) in text.match_indices(prefix) {
-        if text[..at].ends_with("super::") {
-            continue;
-        }
-        let rest = &text[at + prefix.len()..];
-        let inside = match rest.strip_prefix('{') {
-            Some(list) => list.split('}').next().unwrap(),
-            None => rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap(),
-        };
-        let first = |item: &str| item.trim().split("::").next().unwrap().split(' ').next().unwrap().to_owned();
-        names.extend(inside.split(',').map(first).filter(|name| name != "super"));
-    }
-    names
+/// Every file of the three wings, by its path below `src/`. Tests import what they like.
+fn import_graph() -> imports::Graph {
+    let files = sources("src").into_iter().filter(|(file, _)| file.contains('/') && !file.contains("/tests/"));
+    imports::graph(&files.collect::<Vec<_>>())
 }
 
-/// What breaks the rule "only modules named before it" in one wing.
-fn upward_imports(wing: &str, floors: &[&str]) -> Vec<String> {
-    let mut found = Vec::new();
-    for (file, text) in sources(&format!("src/{wing}")) {
-        let module = file.split(['/', '.']).next().unwrap();
-        let Some(floor) = floors.iter().position(|name| *name == module) else {
-            assert!(
-                file == "mod.rs" || file == "main.rs",
-                "src/{wing}/{file} belongs to no floor: name it in tests/tidy.rs"
-            );
-            continue;
-        };
-        let depth = file.matches('/').count() + usize::from(!file.ends_with("mod.rs"));
-        let code = code(&text);
-        let wing_prefix = format!("crate::{wing}::");
-        let up = "super::".repeat(depth.max(1));
-        for name in names_after(&wing_prefix, &code).into_iter().chain(names_after(&up, &code)) {
-            if floors.iter().position(|other| *other == name).is_some_and(|other| other > floor) {
-                found.push(format!("src/{wing}/{file} imports {name}"));
-            }
-        }
-    }
-    found
+/// Where a file stands: its wing, and the number of its floor in that; the lowest first.
+fn floor(file: &str) -> (&str, usize) {
+    let (wing, rest) = file.split_once('/').unwrap();
+    let floors = match wing {
+        "tap" => TAP,
+        "cli" => CLI,
+        _ => return (wing, 0),
+    };
+    let module = rest.split(['/', '.']).next().unwrap();
+    // `mod.rs` of a wing lists its floors.
+    let floor = if rest == "mod.rs" { Some(floors.len()) } else { floors.iter().position(|name| *name == module) };
+    (wing, floor.unwrap_or_else(|| panic!("src/{file} belongs to no floor: name it in tests/tidy.rs")))
 }
 
 #[test]
 fn imports_go_down_only() {
-    let mut found = upward_imports("tap", TAP);
-    found.extend(upward_imports("cli", CLI));
-    for (file, text) in sources("src/wire") {
-        let code = code(&text);
-        found.extend(
-            ["crate::tap", "crate::cli"].iter().filter(|up| code.contains(*up)).map(|up| format!("{file}: {up}")),
-        );
-    }
-    for (file, text) in sources("src/tap") {
-        found.extend(code(&text).contains("crate::cli").then(|| format!("src/tap/{file} imports the CLI")));
-    }
-    for (file, text) in sources("src/cli") {
-        found.extend(code(&text).contains("crate::tap").then(|| format!("src/cli/{file} imports the tap")));
+    let mut found = Vec::new();
+    for (file, others) in &import_graph() {
+        let (wing, here) = floor(file);
+        let goes_down = |other: &&String| match floor(other) {
+            (its, there) if its == wing => there <= here,
+            (its, _) => its == "wire",
+        };
+        found.extend(others.iter().filter(|other| !goes_down(other)).map(|other| format!("{file} imports {other}")));
     }
     assert!(found.is_empty(), "{found:#?}");
 }
 
+/// What two files need is a third below them.
 #[test]
-fn the_import_check_sees_an_upward_import() {
-    assert_eq!(
-        names_after("super::", "use super::super::x; use super::keeper; use super::{a, b::c};"),
-        ["keeper", "a", "b"]
-    );
+fn no_files_import_each_other_in_a_circle() {
+    let circles = imports::circles(&import_graph());
+    assert!(circles.is_empty(), "{circles:#?}");
 }
 
+/// A folder's `mod.rs` stands on top of its files.
 #[test]
-fn nothing_links_the_rlib() {
-    for folder in ["tests", "examples"] {
-        for (file, text) in sources_if_any(folder) {
-            let needle = ["use ", "heaptap"].concat();
-            assert!(!text.contains(&needle), "{folder}/{file} would define malloc itself");
-        }
+fn no_file_imports_what_its_own_mod_rs_defines() {
+    let upward = imports::upward(&import_graph());
+    assert!(upward.is_empty(), "{upward:#?}");
+}
+
+/// The lists above are the truth.
+#[test]
+fn no_head_gives_its_floor_a_number() {
+    for (file, text) in sources("src") {
+        let numbered = |line: &&str| line.starts_with("//! Floor ");
+        assert_eq!(text.lines().find(numbered), None, "src/{file}");
     }
 }
 
-fn sources_if_any(folder: &str) -> Vec<(String, String)> {
-    let any = walk(&root().join(folder)).iter().any(|path| path.extension().is_some_and(|extension| extension == "rs"));
-    if any { sources(folder) } else { Vec::new() }
+#[test]
+fn the_import_check_sees_circles_and_upward_imports() {
+    let files = [
+        ("tap/mod.rs", "mod a; mod b; mod c; mod room;"),
+        ("tap/a.rs", "use super::b::{self, deep::{Thing as Other}}; fn x() { b::y(\"crate::tap::c::z\") }"),
+        ("tap/b.rs", "use crate::tap::a; // super::c::z\nfn y() { a::x(); } mod deep { struct Thing; }"),
+        ("tap/c.rs", "fn z() { super::room::made() }\n#[cfg(test)]\nmod tests { use super::super::a::x; }"),
+        ("tap/room/mod.rs", "mod one; mod two; pub(crate) use one::made; pub(crate) struct Whole;"),
+        ("tap/room/one.rs", "pub(crate) fn made() {}"),
+        ("tap/room/two.rs", "use super::{made, Whole};"),
+    ];
+    let graph = imports::graph(&files.map(|(file, text)| (file.to_owned(), text.to_owned())));
+    let imports = |file: &str| graph[file].iter().map(String::as_str).collect::<Vec<_>>();
+    assert_eq!((imports("tap/a.rs"), imports("tap/b.rs")), (vec!["tap/b.rs"], vec!["tap/a.rs"]));
+    // Through a re-export to the file behind it; the module that re-exports imports nothing.
+    assert_eq!((imports("tap/c.rs"), imports("tap/room/mod.rs")), (vec!["tap/room/one.rs"], vec![]));
+    assert_eq!(imports::circles(&graph), [["tap/a.rs", "tap/b.rs"].map(str::to_owned).into()]);
+    assert_eq!(imports::upward(&graph), ["tap/room/two.rs → tap/room/mod.rs"]);
 }
 
-fn walk(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+/// Readers refuse another layout at once: seeds of one would lead a fuzzer nowhere.
+#[test]
+fn the_fuzzers_begin_with_the_layout_in_force() {
+    let layout = fs::read_to_string(root().join("src/wire/live/layout.rs")).unwrap();
+    let version = layout.lines().find_map(|line| line.strip_prefix("pub(crate) const VERSION: u64 = "));
+    let version: u64 = version.unwrap().trim_end_matches(';').parse().unwrap();
+    for target in ["region", "mirror"] {
+        let seed = fs::read(root().join(format!("tests/fuzz/seeds/{target}/java.live"))).unwrap();
+        let word = u64::from_ne_bytes(seed[8..16].try_into().unwrap());
+        assert_eq!(word, version, "{target}: make the seeds anew (tests/fuzz/seeds.py target/release)");
+    }
+}
+
+/// What linked the tap as a Rust library would define malloc itself.
+#[test]
+fn the_tap_is_no_rust_library() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    assert!(manifest.contains("\ncrate-type = [\"cdylib\"]\n"));
 }
 
 #[test]
@@ -184,6 +204,151 @@ fn unsafe_code_stands_where_it_may() {
             assert!(!is_unsafe || may || name.contains("/tests"), "{name} opens unsafe code");
         }
     }
+}
+
+/// Where the CLI opens files by itself: the opener, and what the kernel keeps in `/proc` of a process.
+const OPENS: &[&str] = &[
+    "open.rs",
+    "attach/jvm.rs",
+    "attach/program.rs",
+    "attach/discovery.rs",
+    "attach/memory.rs",
+    "attach/process.rs",
+    "attach/region.rs",
+    "commands/info.rs",
+    "commands/ps.rs",
+    "commands/status.rs",
+];
+
+/// A path that a profile, a process or a folder names goes through one opener, and words go to stderr one way.
+#[test]
+fn the_cli_opens_files_and_speaks_by_one_way() {
+    let opens = ["File::open(", "OpenOptions", "fs::read(", "fs::read_to_string(", "File::create", "fs::write("];
+    let mut found = Vec::new();
+    for (file, text) in sources("src/cli") {
+        let code = code(&text);
+        if OPENS.contains(&file.as_str()) {
+            // Only the opener opens what is not the kernel's.
+            let is_proc = |line: &str| {
+                ["/proc/", "/etc/passwd", ".path(\"", "\"environ\""].iter().any(|part| line.contains(part))
+            };
+            let reads = |line: &&str| line.contains("fs::read(") || line.contains("fs::read_to_string(");
+            let strange = code.lines().filter(reads).filter(|line| file != "open.rs" && !is_proc(line));
+            found.extend(strange.filter(|line| !line.contains("(&path)")).map(|line| format!("{file}: {line}")));
+        } else {
+            found.extend(opens.iter().filter(|call| code.contains(*call)).map(|call| format!("{file}: {call}")));
+        }
+        if code.contains("eprint") {
+            found.push(format!("{file}: eprint"));
+        }
+        if code.contains("io::stderr()") && !["inert.rs", "open.rs", "commands/terminal.rs"].contains(&file.as_str()) {
+            found.push(format!("{file}: stderr"));
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// Where visits happen, below `src/tap/`: what runs while the program allocates or frees.
+const VISITS: &[&str] = &[
+    "backend",
+    "governor.rs",
+    "guard.rs",
+    "heap/",
+    "jvm/",
+    "profiler/capture.rs",
+    "profiler/retire.rs",
+    "profiler/sampling.rs",
+    "profiler/scratch.rs",
+    "profiler/stopwatch.rs",
+    "sampler.rs",
+    "slow/",
+    "stack.rs",
+    "store/",
+    "unwind/",
+    "visit.rs",
+];
+
+#[test]
+fn a_visit_calls_of_libc_what_is_listed_and_nothing_that_waits() {
+    let listed = lines("visit.txt");
+    let mut found = Vec::new();
+    for (file, text) in sources("src/tap").into_iter().filter(|(file, _)| !file.contains("/tests/")) {
+        let code = code(&text);
+        // Nobody asks the loader for its list, visit or not.
+        let mut words = vec!["dl_iterate_phdr"];
+        if VISITS.iter().any(|place| file.starts_with(place)) {
+            words.extend(["std::fs", "std::env", "std::thread", "thread_local!", "dlsym", "dlopen("]);
+            found.extend(libc_calls(&code).difference(&listed).map(|call| format!("{file}: libc::{call}")));
+        }
+        found.extend(words.iter().filter(|word| code.contains(*word)).map(|word| format!("{file}: {word}")));
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// The functions of libc that are called by `libc::name(`.
+fn libc_calls(code: &str) -> BTreeSet<String> {
+    let calls = code.split("libc::").skip(1).filter_map(|rest| rest.split_once('('));
+    calls
+        .map(|(name, _)| name.to_owned())
+        .filter(|name| name.chars().all(|c| c.is_alphanumeric() || c == '_'))
+        .collect()
+}
+
+/// What makes an errand stands in it alone: the stack (which the rounds of the keeper have, too), the way around
+/// jemalloc, and cancellation.
+#[test]
+fn the_parts_of_an_errand_are_used_by_errands_alone() {
+    for (file, text) in sources("src/tap") {
+        let code = code(&text);
+        let is_part = ["errand.rs", "keeper/mod.rs", "os/spare_stack.rs", "own_memory.rs", "os/cancel.rs"]
+            .contains(&file.as_str());
+        let used = ["with_room(", "without_jemalloc(", "put_off(", "pthread_setcancelstate"];
+        let found: Vec<_> = used.iter().filter(|word| !is_part && code.contains(*word)).collect();
+        assert!(found.is_empty(), "src/tap/{file}: {found:?}");
+    }
+}
+
+/// Tables cannot be wrapped.
+#[test]
+fn comments_end_before_column_120() {
+    for folder in ["src", "tests"] {
+        for (file, text) in sources(folder).into_iter().filter(|(file, _)| !file.contains("/target/")) {
+            let mut comments = text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with("//"));
+            let long = comments.find(|(_, line)| line.chars().count() > 120 && !line.contains("//! |"));
+            assert!(long.is_none(), "{folder}/{file}: {long:?}");
+        }
+    }
+}
+
+/// Links of our pages lead to files and headings that are there.
+#[test]
+fn links_of_the_pages_lead_somewhere() {
+    let listed = output("git", &["ls-files", "--cached", "--others", "--exclude-standard", "*.md"]);
+    let mut seen = 0;
+    for page in listed.lines() {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") {
+                continue;
+            }
+            let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() { root().join(page) } else { root().join(page).with_file_name(path) };
+            assert!(target.exists(), "{page}: {link}");
+            let is_heading = |line: &str| line.starts_with('#') && anchor(line) == heading;
+            let is_there = heading.is_empty() || fs::read_to_string(&target).unwrap().lines().any(is_heading);
+            assert!(is_there, "{page}: {link}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 10, "{seen}");
+    let lines = fs::read_to_string(root().join("README.md")).unwrap().lines().count();
+    assert!(lines <= 200, "the README has {lines} lines: long tables stand elsewhere");
+}
+
+/// What a heading is linked by.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+    kept.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect()
 }
 
 /// std's iterator over a folder panics where `closedir` is refused, as by a seccomp filter of the host's.
@@ -242,6 +407,15 @@ fn is_release() -> bool {
     support::library().parent().is_some_and(|folder| folder.ends_with("release"))
 }
 
+/// What ships tells the truth: bad values come only from the build for tests (`scripts/build --faults`).
+#[test]
+fn the_release_injects_no_faults() {
+    let holds = |file: &Path| fs::read(file).unwrap().windows(14).any(|bytes| bytes == b"HEAPTAP_FAULTS");
+    assert!(!holds(&support::library()), "{} was built for fault injection", support::library().display());
+    let with_faults = std::env::var_os("HEAPTAP_FAULTS_LIB").map(PathBuf::from).filter(|library| library.is_file());
+    assert!(with_faults.is_none_or(|library| holds(&library)), "the build with faults is not known by its variable");
+}
+
 #[test]
 fn the_tap_needs_glibc_alone() {
     let dynamic = output("readelf", &["-d", support::library().to_str().unwrap()]);
@@ -250,13 +424,43 @@ fn the_tap_needs_glibc_alone() {
         .filter(|line| line.contains("(NEEDED)"))
         .filter_map(|line| line.split(['[', ']']).nth(1))
         .collect();
-    let allowed = ["libc.so.6", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1", "libpthread.so.0", "libdl.so.2"];
+    // musl's loader takes these names for itself, and no other of glibc's.
+    let allowed = ["libc.so.6", "libpthread.so.0", "libdl.so.2"];
     // A library built for tests unwinds from panics, and needs libgcc's unwinder for that; what ships does not.
     let for_tests = !is_release() && cfg!(panic = "unwind");
     let harmless = |name: &str| allowed.contains(&name) || for_tests && name == "libgcc_s.so.1";
     let strange: Vec<_> = needed.iter().filter(|name| !harmless(name)).collect();
     assert!(strange.is_empty() && !needed.is_empty(), "needs {needed:?}");
     assert!(dynamic.contains("STATIC_TLS"), "the thread block is not in static TLS any more");
+}
+
+/// Names with an underscore that musl has, too.
+const OF_BOTH_LIBCS: &[&str] = &["__cxa_atexit", "__cxa_finalize", "__errno_location", "__xpg_strerror_r"];
+
+/// musl's loader ends a program whose preload wants a symbol that nobody defines, unless it is weak.
+#[test]
+fn what_only_glibc_has_is_weak() {
+    if !is_release() {
+        return;
+    }
+    let symbols = output("nm", &["-D", "--undefined-only", support::library().to_str().unwrap()]);
+    let strong = symbols.lines().filter_map(|line| line.trim_start().strip_prefix("U ")?.split('@').next());
+    let is_glibcs = |name: &&str| name.starts_with(['_']) || name.starts_with("gnu_");
+    let strange: Vec<&str> = strong.filter(is_glibcs).filter(|name| !OF_BOTH_LIBCS.contains(name)).collect();
+    assert!(strange.is_empty(), "{strange:?}");
+}
+
+#[test]
+fn the_tap_takes_from_libc_what_is_listed() {
+    if !is_release() {
+        // Without optimisation more of the standard library is linked in, and backtraces of panics.
+        return;
+    }
+    let symbols = output("nm", &["-D", "--undefined-only", support::library().to_str().unwrap()]);
+    let name = |line: &str| Some(line.split_whitespace().last()?.split('@').next()?.to_owned());
+    let taken: BTreeSet<String> = symbols.lines().filter_map(name).collect();
+    let strange: Vec<_> = taken.difference(&lines("libc.txt")).cloned().collect();
+    assert!(strange.is_empty() && taken.contains("memcpy"), "{strange:?} want an entry in src/tap/os/entries");
 }
 
 /// The build of `cargo build` runs where it was built; what is shipped for older systems is built otherwise.
@@ -283,6 +487,7 @@ fn the_tap_is_small() {
     let bytes = fs::metadata(&stripped).unwrap().len();
     fs::remove_file(&stripped).unwrap();
     // A third of it is the initial value of the profiler: pools and caches that are mostly zeros.
+    // Without link-time optimisation; with it 1.32 MB.
     let most = if is_release() { 2 << 20 } else { 4 << 20 };
     assert!(bytes < most, "{bytes} bytes stripped");
 }

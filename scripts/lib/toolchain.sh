@@ -38,6 +38,13 @@ use_rust() {
     export CARGO_BUILD_JOBS=${CARGO_BUILD_JOBS:-$(sensible_jobs)}
 }
 
+# has_nightly: whether a nightly cargo has Miri and the standard library's source, for the sanitizers
+has_nightly() {
+    local root
+    root=$(rustc +nightly --print sysroot 2> /dev/null) && [ -d "$root/lib/rustlib/src/rust/library" ] &&
+        cargo +nightly miri --version > /dev/null 2>&1
+}
+
 # One job a core, but only as many as have 2 GiB of memory each: a job that swaps is slower than one that waits.
 sensible_jobs() {
     local cores gigabytes

@@ -1,4 +1,4 @@
-//! The guard: who holds one is inside the profiler on this thread, and nested calls see it.
+//! The guard: it marks a thread that is inside the profiler, and nested calls on that thread see it.
 //!
 //! Everything the profiler does may allocate, by accident or through libc; those calls must go straight
 //! to jemalloc. The guard is a word of the thread block that holds the stack pointer of its owner.

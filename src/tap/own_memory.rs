@@ -1,4 +1,4 @@
-//! Floor 1: what the tap itself allocates. From jemalloc, below the exports; but during the final dump from
+//! The tap's own allocations. From jemalloc, below the exports; but during the final dump from
 //! pages of its own.
 //!
 //! `exit` may be called by a signal handler that interrupted this very thread inside jemalloc, one of whose
@@ -141,7 +141,7 @@ unsafe impl GlobalAlloc for OwnMemory {
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // What jemalloc gave before the end stays where it is: giving it back would go there, too.
+        // Memory that jemalloc gave before the end stays: giving it back would call jemalloc, too.
         if !self.holds(block) && !tls::thread().avoids_jemalloc.get() {
             // SAFETY: passed on to the caller.
             unsafe { Jemalloc.dealloc(block, layout) };
@@ -216,6 +216,6 @@ mod tests {
             let map: std::collections::HashMap<u32, Vec<u8>> = (0..1000).map(|n| (n, vec![n as u8; 300])).collect();
             map.values().map(|value| value.iter().map(|&byte| u64::from(byte)).sum::<u64>()).sum::<u64>()
         });
-        assert_eq!(found, (0..1000u64).map(|n| n % 256 * 300).sum());
+        assert_eq!(found, (0..1000u64).map(|n| n % 256 * 300).sum::<u64>());
     }
 }

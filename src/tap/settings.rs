@@ -1,6 +1,6 @@
-//! What the process was told when it started: options, and the few environment variables we read.
+//! Settings: the options of the process, and the few environment variables that the tap reads.
 //!
-//! Floor 2. Read once, during the first call, before jemalloc may be called: options go into its conf as
+//! Read once, during the first call, before jemalloc may be called: options go into its conf as
 //! they are parsed, and only then are strings copied (programs overwrite their environment).
 //!
 //! # Safety
@@ -8,13 +8,17 @@
 #![allow(unsafe_code)]
 
 use super::backend::Conf;
-use super::os::{environment::Environment, map, sys};
-use crate::wire::options::complaint::TEXT_BYTES;
+use super::os::{environment::Environment, map, processors, stderr, sys};
+use crate::wire::options::complaint::{TEXT_BYTES, Used};
 use crate::wire::options::{self, Complaint, Options};
 use crate::wire::pattern;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, Ordering};
+
+/// Arenas for each processor, as jemalloc has them.
+const ARENAS_EACH: i64 = 4;
 
 /// The settings of this process.
 #[derive(Debug)]
@@ -28,7 +32,7 @@ pub(crate) struct Settings {
     /// Where dumps go if the directory of `prof_prefix` cannot be written: in this order.
     pub(crate) fallback_directories: [Option<&'static [u8]>; 2],
     prefix_text: &'static CStr,
-    /// What `prof.prefix` has put in place of `prof_prefix`; null: nothing.
+    /// The prefix that `prof.prefix` has put in place of `prof_prefix`; null: none.
     new_prefix: AtomicPtr<&'static [u8]>,
     /// Random words from the kernel, new with each exec.
     pub(crate) random: [u64; 2],
@@ -42,16 +46,23 @@ impl Settings {
         let random = environment.map_or([0; 2], |found| found.random());
         let readable = environment.filter(|found| !secure(found));
         let variable = |name: &[u8]| readable.and_then(|found| found.variable(name));
+        #[cfg(feature = "faults")]
+        super::os::faults::begin(variable(b"HEAPTAP_FAULTS").unwrap_or_default());
         let mut options = Options::DEFAULT;
         if map::address_space_limit().is_some() {
             // jemalloc keeps freed address space in pieces; under a limit a large request then fails for ever.
             conf.add(b"retain", b"false");
         }
+        if let Some(quota) = processors::by_quota() {
+            // As many for each as jemalloc makes; what the user says comes later, and counts.
+            let mut digits = [0; TEXT_BYTES];
+            conf.add(b"narenas", Used::Number(i64::from(quota).saturating_mul(ARENAS_EACH)).text(&mut digits));
+        }
         for name in [&b"MALLOC_CONF"[..], b"HEAPTAP_CONF"] {
             let text = variable(name).unwrap_or_default();
             let mut forward = |key: &[u8], value: &[u8]| {
                 if !conf.add(key, value) {
-                    sys::say(&[b"heaptap: too many options for jemalloc, ignored: ", key]);
+                    stderr::say(&[b"heaptap: too many options for jemalloc, ignored: ", key]);
                 }
             };
             options::parse(text, &mut options, &mut forward, &mut complain);
@@ -61,16 +72,16 @@ impl Settings {
             options.prof = false;
         }
         if options.prof_leak_error && !options.prof_final {
-            sys::say(&[b"<jemalloc>: prof_leak_error is set w/o prof_final."]);
+            stderr::say(&[b"<jemalloc>: prof_leak_error is set w/o prof_final."]);
         }
         options.prof_prefix = copy(options.prof_prefix);
         let prefix_text = CString::new(options.prof_prefix).map_or(c"", |text| Box::leak(text.into_boxed_c_str()));
-        options.prof_prefix = with_namespace(&options, options.prof_prefix);
+        options.prof_prefix = from_here(&options, options.prof_prefix);
         Settings {
             options,
             run_pid: variable(b"HEAPTAP_RUN_PID").and_then(|pid| std::str::from_utf8(pid).ok()?.parse().ok()),
             run_report: variable(b"HEAPTAP_RUN_REPORT").map(copy),
-            fallback_directories: [variable(b"HEAPTAP_DIR").map(copy), variable(b"TMPDIR").map(copy)],
+            fallback_directories: [b"HEAPTAP_DIR".as_slice(), b"TMPDIR"].map(|name| variable(name).map(absolute)),
             prefix_text,
             new_prefix: AtomicPtr::new(ptr::null_mut()),
             random,
@@ -89,9 +100,9 @@ impl Settings {
         self.prefix_text
     }
 
-    /// Replaces the prefix. The old one stays where it is: somebody may be reading it.
+    /// Replaces the prefix. The old one is never freed: another thread may be reading it.
     pub(crate) fn set_prefix(&self, prefix: &[u8]) {
-        self.new_prefix.store(Box::into_raw(Box::new(with_namespace(&self.options, copy(prefix)))), Ordering::Release);
+        self.new_prefix.store(Box::into_raw(Box::new(from_here(&self.options, prefix))), Ordering::Release);
     }
 }
 
@@ -110,12 +121,21 @@ fn is_chosen(options: &Options<'_>, environment: &Environment) -> bool {
             || environment.arguments().any(|argument| pattern::matches(options.prof_arg, argument)))
 }
 
+/// A prefix from the root: programs go elsewhere later (mod_php into the document root), and their dumps do not.
 /// `prof_pid_namespace`: the names of dumps tell pid namespaces apart, as jemalloc's do (`prof_dump_filename`).
-fn with_namespace(options: &Options<'_>, prefix: &'static [u8]) -> &'static [u8] {
+fn from_here(options: &Options<'_>, prefix: &[u8]) -> &'static [u8] {
+    let is_used = options.prof && !prefix.is_empty();
+    let prefix = if is_used { absolute(prefix) } else { copy(prefix) };
     if !options.prof_pid_namespace || prefix.is_empty() {
         return prefix;
     }
     copy(&[prefix, b".", sys::pid_namespace().to_string().as_bytes()].concat())
+}
+
+/// A path from the root; where the present directory is gone it stays as it is.
+fn absolute(path: &[u8]) -> &'static [u8] {
+    let here = if path.starts_with(b"/") { None } else { sys::current_directory() };
+    copy(&here.map_or_else(|| path.to_vec(), |here| here.join(OsStr::from_bytes(path)).into_os_string().into_vec()))
 }
 
 fn copy(bytes: &[u8]) -> &'static [u8] {
@@ -126,7 +146,7 @@ fn complain(complaint: Complaint<'_>) {
     match complaint {
         Complaint::BadValue { words, key, value, allowed, used } => {
             let mut digits = [0; TEXT_BYTES];
-            sys::say(&[
+            stderr::say(&[
                 b"heaptap: ",
                 words.as_bytes(),
                 b": ",
@@ -141,8 +161,11 @@ fn complain(complaint: Complaint<'_>) {
             ]);
         }
         Complaint::Malformed(pair) => {
-            sys::say(&[b"heaptap: Malformed conf string -- ", pair, b" (options are key:value,key:value; skipped)"]);
+            stderr::say(&[b"heaptap: Malformed conf string -- ", pair, b" (options are key:value,key:value; skipped)"]);
         }
-        Complaint::Unsupported { key } => sys::say(&[b"heaptap: option not supported, ignored: ", key]),
+        Complaint::Mistyped { key, meant } => {
+            stderr::say(&[b"heaptap: no option is called ", key, b"; did you mean ", meant, b"?"]);
+        }
+        Complaint::Unsupported { key } => stderr::say(&[b"heaptap: option not supported, ignored: ", key]),
     }
 }

@@ -1,28 +1,27 @@
 //! One captured call stack, and where in it unwinding stands.
 //!
-//! Floor 2: plain data for `unwind` and `jvm`, which fill it, and for `store`, which interns it.
+//! Plain data for `unwind` and `jvm`, which fill it, and for `store`, which interns it.
 //! Nothing here allocates, locks or reads foreign memory.
 
+use super::code_address::ReturnAddress;
 use crate::wire::stack_end::StackEnd;
 
 /// Frames that a trace can hold; `prof_bt_max` can only lower it.
 pub(crate) const MAX_FRAMES: usize = 512;
 
 /// The three registers that unwind rules need, at one point of a stack.
-///
-/// `pc` is a *return address* for every frame but the one that unwinding began in: look rules up
-/// at `pc - 1` there, so that a call at the very end of a function finds its own function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Registers {
-    /// Instruction pointer (x86-64 rip, aarch64 pc).
-    pub(crate) pc: usize,
+    /// Instruction pointer (x86-64 rip, aarch64 pc): where the frame goes on.
+    pub(crate) pc: ReturnAddress,
     /// Stack pointer.
     pub(crate) sp: usize,
-    /// Frame pointer (x86-64 rbp, aarch64 x29); whatever the code keeps in it.
+    /// Frame pointer (x86-64 rbp, aarch64 x29), or any other value that the code keeps in that register.
     pub(crate) fp: usize,
 }
 
-/// The bytes `low..high` of the running stack, all readable: what a walk may look at.
+/// The bytes `low..high` of the thread's own stack, all readable as long as it runs there: what a walk may look at
+/// plainly. None at all (`FOREIGN`) where the thread runs on another stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StackBounds {
     /// Lowest readable address, at or below the current stack pointer.
@@ -32,6 +31,14 @@ pub(crate) struct StackBounds {
 }
 
 impl StackBounds {
+    /// No bounds: a walk reads such a stack through the kernel.
+    pub(crate) const FOREIGN: StackBounds = StackBounds { low: 0, high: 0 };
+
+    /// Whether it is the thread's own stack.
+    pub(crate) fn is_own(&self) -> bool {
+        self.high != 0
+    }
+
     /// Whether an aligned word can be read at `address`.
     pub(crate) fn holds_word(&self, address: usize) -> bool {
         address >= self.low
@@ -43,8 +50,7 @@ impl StackBounds {
 
 /// A call stack, leaf first: return addresses of native frames, and fake pcs of Java frames.
 ///
-/// Fake pcs lie in the reserved range of `store` (a Java frame's class, method and line stand in
-/// the live region); they cannot collide with a real address.
+/// Fake pcs are `wire::java_pc`'s and lie above all user memory; the region holds a Java frame's class and method.
 pub(crate) struct StackTrace {
     pcs: [u64; MAX_FRAMES],
     depth: usize,
@@ -77,8 +83,8 @@ impl StackTrace {
     #[inline]
     pub(crate) fn push(&mut self, pc: u64) -> bool {
         match self.pcs.get_mut(self.depth) {
-            Some(slot) if self.depth < self.limit => {
-                *slot = pc;
+            Some(frame) if self.depth < self.limit => {
+                *frame = pc;
                 self.depth += 1;
                 true
             }
@@ -93,9 +99,21 @@ impl StackTrace {
     #[inline]
     pub(crate) fn push_all(&mut self, pcs: impl Iterator<Item = u64>) -> usize {
         let room = self.pcs.get_mut(self.depth..self.limit).unwrap_or(&mut []);
-        let added = room.iter_mut().zip(pcs).map(|(slot, pc)| *slot = pc).count();
+        let added = room.iter_mut().zip(pcs).map(|(frame, pc)| *frame = pc).count();
         self.depth += added;
         added
+    }
+
+    /// Puts a frame right above the leaf. A trace that is full is left as it is.
+    pub(crate) fn put_above_leaf(&mut self, pc: u64) {
+        if self.depth == 0 || self.depth >= self.limit {
+            return;
+        }
+        if let Some(frames) = self.pcs.get_mut(1..=self.depth) {
+            frames.rotate_right(1);
+            frames.iter_mut().take(1).for_each(|frame| *frame = pc);
+            self.depth += 1;
+        }
     }
 
     /// Takes the outermost frames back, down to so many.
@@ -130,8 +148,15 @@ mod tests {
         assert!(!trace.push(3));
         assert_eq!((trace.pcs(), trace.end()), (&[1, 2][..], StackEnd::TooDeep));
         trace.reset(4);
+        trace.put_above_leaf(9);
+        assert!(trace.push(1));
+        trace.put_above_leaf(9);
+        assert_eq!(trace.pcs(), [1, 9]);
+        trace.reset(4);
         assert!(trace.push(1));
         assert_eq!((trace.push_all(2..4), trace.push_all(4..9), trace.pcs()), (2, 1, &[1, 2, 3, 4][..]));
+        trace.put_above_leaf(9);
+        assert_eq!(trace.pcs(), [1, 2, 3, 4]);
         trace.cut(1);
         assert_eq!(trace.pcs(), [1]);
     }

@@ -1,10 +1,10 @@
 //! When a dump is due: the keeper's decisions, as pure functions of what it measures.
 //!
-//! Floor 2. Bytes allocated (`lg_prof_interval`) are not decided here but where samples are counted.
+//! Bytes allocated (`lg_prof_interval`) are not decided here but where samples are counted.
 
-use crate::wire::options::{Growth, Options};
+use crate::wire::options::values::{Growth, Options};
 
-/// What may make a dump due, as set by options.
+/// The conditions that make a dump due, as set by options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Triggers {
     /// `prof_dump_seconds`: so much time since the last dump; 0: never.
@@ -17,7 +17,7 @@ pub(crate) struct Triggers {
     pub(crate) resident_bytes: u64,
 }
 
-/// What the keeper measured.
+/// The keeper's measurements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Measured {
     /// CLOCK_MONOTONIC, nanoseconds.
@@ -41,7 +41,7 @@ pub(crate) enum Due {
     Watermark,
 }
 
-/// What is remembered of the last dump.
+/// The last dump.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Last {
     ns: u64,

@@ -30,7 +30,7 @@ pub(crate) struct LiveBin {
 /// The ages of one stack, or of several.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Ages {
-    /// What lives, youngest first; no empty bin.
+    /// Live objects, youngest first; no empty bin.
     pub(crate) live: Vec<LiveBin>,
     /// Samples that were freed, by [`age_bin`](super::live::records::age_bin), youngest first; no empty bin.
     pub(crate) freed: Vec<(u8, u64)>,
@@ -93,6 +93,13 @@ impl Ages {
     pub(crate) fn add(&mut self, other: &Ages) {
         other.live.iter().for_each(|bin| self.add_live(bin.bin, bin.objects, bin.bytes));
         other.freed.iter().for_each(|&(bin, samples)| self.add_freed(bin, samples));
+    }
+
+    /// Rounds to the whole objects and bytes that a line has: at least one object.
+    pub(crate) fn round(&mut self) {
+        for bin in &mut self.live {
+            (bin.objects, bin.bytes) = (bin.objects.round().max(1.0), bin.bytes.round());
+        }
     }
 
     /// Whether it holds nothing.

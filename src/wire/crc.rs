@@ -1,9 +1,9 @@
-//! CRC-32 (ISO-HDLC, the one of gzip and PNG): what a file on a disk is checked by.
+//! CRC-32 (ISO-HDLC, the one of gzip and PNG): the checksum of files on a disk.
 
 /// The polynomial, lowest bit first.
 const POLYNOMIAL: u32 = 0xedb8_8320;
 
-/// What each byte does to a remainder.
+/// The effect of each byte on a remainder.
 const TABLE: [u32; 256] = table();
 
 const fn table() -> [u32; 256] {

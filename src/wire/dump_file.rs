@@ -30,7 +30,8 @@ pub(crate) fn save(snapshot: &Snapshot, text: &Text, name: DumpName, accumulated
 
 /// Writes the final dump of a process that could not, with this prefix; the file's path from the root.
 pub(crate) fn save_last(snapshot: &Snapshot, prefix: &Path, accumulated: bool) -> Result<PathBuf, Failure> {
-    let (pid, seq) = (snapshot.pid, snapshot.counter(Counter::Dumps));
+    // The region's own words are not trusted.
+    let (pid, seq) = (snapshot.pid, snapshot.counter(Counter::Dumps).min(u64::MAX >> 1));
     let name = DumpName { prefix: prefix.to_path_buf(), pid, seq, kind: DumpKind::Final };
     save(snapshot, &snapshot.text, name, accumulated).map(|name| whole_file::absolute(&name.path()))
 }

@@ -14,7 +14,7 @@ pub(crate) enum DumpKind {
     Interval(u64),
     /// `u<n>`: a new maximum of mapped memory (`prof_gdump`).
     Gdump(u64),
-    /// `m<n>`: somebody asked for it (`prof.dump`, `heaptap dump`).
+    /// `m<n>`: a request (`prof.dump`, `heaptap dump`).
     Manual(u64),
     /// `f`: the process ended.
     Final,

@@ -5,8 +5,8 @@
 //! can collide. The method's number stands above, the line below, and there are two addresses to each, so that readers
 //! that look at `pc - 1` find the same line.
 //!
-//! A number is the index of the method's record and, above it, how many other methods that record held before. So a record can
-//! be given to another method, and no number ever stands for two names within a token.
+//! A number is the index of the method's record and, above it, how many other methods that record held before. So a
+//! record can be given to another method, and no number ever stands for two names within a token.
 
 /// First fake pc.
 pub(crate) const BASE: u64 = 1 << 47;

@@ -55,6 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "minutes under Miri")]
     fn logarithm_and_exponential_agree_with_libm() {
         for k in 1..200_000u32 {
             let x = f64::from(k) / 100_000.0;

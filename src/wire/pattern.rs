@@ -1,12 +1,12 @@
-//! Patterns of `prof_exe` and `prof_arg`: words with `*` for any text, several of them separated by `|`.
+//! Patterns: words with `*` for any text. `prof_exe` and `prof_arg` may have several, separated by `|`.
 
 /// Whether a text is one of the words.
 pub(crate) fn matches(patterns: &[u8], text: &[u8]) -> bool {
     patterns.split(|&byte| byte == b'|').any(|pattern| fits(pattern, text))
 }
 
-/// By trying again from the last `*`, one byte further on: no recursion, no allocation.
-fn fits(pattern: &[u8], text: &[u8]) -> bool {
+/// Whether a text is this word. By trying again from the last `*`, one byte further on: no recursion, no allocation.
+pub(crate) fn fits(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut star = None;
     while t < text.len() {

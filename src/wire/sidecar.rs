@@ -11,9 +11,10 @@
 //! jeprof drops `<…>` and `(…)` from names and `;` separates frames in folded stacks, so `<init>`
 //! becomes `{init}` and such characters an underscore.
 //!
-//! One file serves all dumps of a process: a new one also holds the names of the one before, since methods that nothing refers to
-//! any more leave the region (numbers are never given again, so no two can contradict each other).
+//! One file serves all dumps of a process: a new one also holds the names of the one before, since methods that nothing
+//! refers to any more leave the region (numbers are never given again, so no two can contradict each other).
 
+use crate::wire::file_group;
 use crate::wire::java_pc;
 use crate::wire::live::snapshot::{JavaMethod, Snapshot};
 use std::collections::BTreeMap;
@@ -28,7 +29,8 @@ const SECTION_NAMES: &[u8] = b"\0.text\0.symtab\0.strtab\0.shstrtab\0";
 /// Names that a file holds at most, some 10 MiB: beyond, the lowest numbers of older dumps go.
 const MOST_NAMES: usize = 1 << 17;
 
-/// The file's bytes, or `None` if no Java method was seen. `older`: the bytes of the file that this one will replace, or nothing.
+/// The file's bytes, or `None` if no Java method was seen. `older`: the bytes of the file that this one will replace,
+/// or nothing.
 pub(crate) fn bytes(snapshot: &Snapshot, older: &[u8]) -> Option<Vec<u8>> {
     end(snapshot)?;
     let mut methods: BTreeMap<u64, Vec<u8>> = names_in(older).unwrap_or_default();
@@ -48,14 +50,14 @@ pub(crate) fn bytes(snapshot: &Snapshot, older: &[u8]) -> Option<Vec<u8>> {
 
 /// The symbols of a file that [`bytes`] made, by method number. `None`: it is none.
 fn names_in(file: &[u8]) -> Option<BTreeMap<u64, Vec<u8>>> {
-    let word = |at: usize| Some(u64::from_le_bytes(*file.get(at..)?.first_chunk()?));
-    let headers_at = word(40)?;
+    let word = |bytes: &[u8], at: usize| Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
+    let headers_at = word(file, 40)?;
     if file.get(..HEADER) != Some(&header(headers_at)[..]) {
         return None;
     }
     let section = |index: usize| {
-        let at = usize::try_from(headers_at).ok()?.checked_add(index * SECTION_HEADER)?;
-        let (start, len) = (usize::try_from(word(at + 24)?).ok()?, usize::try_from(word(at + 32)?).ok()?);
+        let header = file.get(usize::try_from(headers_at).ok()?.checked_add(index * SECTION_HEADER)?..)?;
+        let (start, len) = (usize::try_from(word(header, 24)?).ok()?, usize::try_from(word(header, 32)?).ok()?);
         file.get(start..start.checked_add(len)?)
     };
     let (symbols, names) = (section(2)?, section(3)?);
@@ -64,7 +66,8 @@ fn names_in(file: &[u8]) -> Option<BTreeMap<u64, Vec<u8>>> {
         let name_at = u32::from_le_bytes(*symbol.first_chunk()?) as usize;
         let address = u64::from_le_bytes(*symbol.get(8..)?.first_chunk()?);
         let name = names.get(name_at..)?.split(|&byte| byte == 0).next()?;
-        methods.insert(address / java_pc::STRIDE, name.to_vec());
+        let (number, _) = java_pc::parts(java_pc::BASE.checked_add(address)?)?;
+        methods.insert(number, name.to_vec());
     }
     Some(methods)
 }
@@ -77,9 +80,11 @@ pub(crate) fn maps_line(snapshot: &Snapshot, path: &Path) -> Option<String> {
 
 /// Bytes of fake pcs in use.
 fn end(snapshot: &Snapshot) -> Option<u64> {
-    // The first one stands for those whose names could not be kept: it is there without any Java, too.
-    let highest = *snapshot.java_methods.last_key_value()?.0;
-    (highest > 0).then(|| end_of(highest))
+    // The first one stands for those whose names could not be kept: it is there without any Java, too. Groups of files
+    // are in no stack that jeprof reads.
+    let is_frame = |(number, method): &(&u64, &JavaMethod)| **number > 0 && !file_group::is_group(&method.method);
+    snapshot.java_methods.iter().any(|method| is_frame(&method)).then_some(())?;
+    Some(end_of(*snapshot.java_methods.last_key_value()?.0))
 }
 
 /// The offset behind the fake pcs of a method.
@@ -171,6 +176,22 @@ mod tests {
     }
 
     #[test]
+    fn wild_places_in_an_older_file_are_refused() {
+        let whole = bytes(&holding(&[(1, "a/B", "c")]), &[]).unwrap();
+        let headers_at = usize::try_from(u64::from_le_bytes(*whole[40..].first_chunk().unwrap())).unwrap();
+        // The symbol's address, where the symbols begin, how many bytes they have.
+        for place in [HEADER + SYMBOL + 8, headers_at + 2 * SECTION_HEADER + 24, headers_at + 2 * SECTION_HEADER + 32] {
+            let mut wild = whole.clone();
+            wild[place..place + 8].copy_from_slice(&(u64::MAX - 7).to_le_bytes());
+            assert_eq!(names_in(&wild), None, "{place}");
+        }
+        let mut wild = whole;
+        wild[..HEADER].copy_from_slice(&header(u64::MAX - 2 * SECTION_HEADER as u64 - 7));
+        assert_eq!(names_in(&wild), None);
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "starts a program")]
     fn binutils_read_the_names_that_fake_pcs_stand_for() {
         assert_eq!(bytes(&Snapshot::default(), &[]), None);
         assert_eq!(bytes(&holding(&[(0, "", "[unnamed Java frame]")]), &[]), None);
@@ -191,6 +212,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "minutes under Miri")]
     fn a_side_car_that_is_cut_anywhere_adds_nothing_wrong() {
         let whole = bytes(&holding(&[(1, "a/B", "c"), (9, "d/E", "f")]), &[]).unwrap();
         let both = BTreeMap::from([(1, b"a.B.c".to_vec()), (9, b"d.E.f".to_vec())]);
@@ -201,6 +223,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "minutes under Miri")]
     fn the_file_does_not_grow_for_ever() {
         let mut file = Vec::new();
         for life in 1..=4 {

@@ -6,12 +6,15 @@
 
 use super::dump_name::DumpName;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Numbers that are tried before giving up.
 const MOST_TAKEN: u64 = 100_000;
+
+/// Bytes of a file that are read: a side-car has some 10 MiB.
+const MOST_BYTES: u64 = 64 << 20;
 
 /// Writes the file and returns the name that it got, or the name that failed and why. The token stands in the
 /// temporary name: containers that share a volume share pids, and write at the same time.
@@ -42,10 +45,18 @@ pub(crate) fn create(
 
 /// Writes a file in place of an older one of ours, and returns it open.
 pub(crate) fn replace(path: &Path, write: &mut dyn FnMut(&mut File) -> io::Result<()>) -> io::Result<File> {
-    let temporary = temporary(path);
-    let replaced = write_whole(&temporary, write).and_then(|file| fs::rename(&temporary, path).map(|()| file));
+    replace_by(&temporary(path), path, write)
+}
+
+/// The same by way of this name beside it.
+pub(crate) fn replace_by(
+    temporary: &Path,
+    path: &Path,
+    write: &mut dyn FnMut(&mut File) -> io::Result<()>,
+) -> io::Result<File> {
+    let replaced = write_whole(temporary, write).and_then(|file| fs::rename(temporary, path).map(|()| file));
     if replaced.is_err() {
-        let _ = fs::remove_file(&temporary);
+        let _ = fs::remove_file(temporary);
     }
     replaced
 }
@@ -57,7 +68,7 @@ pub(crate) fn temporary(path: &Path) -> PathBuf {
     PathBuf::from(temporary)
 }
 
-/// Writes a new file, readable by its owner only: addresses and paths are nobody else's business.
+/// Writes a new file, readable by its owner only: addresses and paths are its owner's business.
 fn write_whole(path: &Path, write: &mut dyn FnMut(&mut File) -> io::Result<()>) -> io::Result<File> {
     let create =
         || OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path);
@@ -74,12 +85,19 @@ fn write_whole(path: &Path, write: &mut dyn FnMut(&mut File) -> io::Result<()>) 
     Ok(file)
 }
 
-/// Reads a file of ours. Not what took its place and may block, such as a pipe.
+/// Reads a file of ours. Not what took its place: a link, or what may block, such as a pipe.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
     if !fs::symlink_metadata(path)?.is_file() {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    fs::read(path)
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut bytes = Vec::new();
+    file.take(MOST_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Gives a file its name, unless the name is taken. Where there are no hard links, rename.
@@ -111,6 +129,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "asks the kernel what Miri does not know")]
     fn taken_names_are_left_alone_and_failures_leave_nothing() {
         let home = directory("file");
         let name = || DumpName { prefix: home.join("jeprof"), pid: 1, seq: 0, kind: DumpKind::Final };
@@ -127,6 +146,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "asks the kernel what Miri does not know")]
     fn an_older_file_gives_way_to_a_whole_one_only() {
         let home = directory("replace");
         let path = home.join("x.live");

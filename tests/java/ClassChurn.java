@@ -6,9 +6,10 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Makes classes, runs each once and drops it, burst after burst: java ClassChurn BURSTS CLASSES.
+ * Makes classes, runs each once and drops it, burst after burst: java ClassChurn BURSTS CLASSES [PAUSE].
  *
  * Ten classes of each burst leak a block: of the first burst until the next one, of the others for ever.
+ * Between bursts it sleeps for 2600 ms, long enough for the tap to forget methods, or for PAUSE ms.
  */
 public class ClassChurn {
     static final String TEMPLATE = "ClassChurn$Made00000";
@@ -72,6 +73,7 @@ public class ClassChurn {
         unsafe = (sun.misc.Unsafe) field.get(null);
         int bursts = Integer.parseInt(arguments[0]);
         int classes = Integer.parseInt(arguments[1]);
+        int pause = arguments.length > 2 ? Integer.parseInt(arguments[2]) : 2600;
         byte[] template = template();
         List<Long> first = new ArrayList<>();
         for (int burst = 0; burst < bursts; burst++) {
@@ -84,7 +86,7 @@ public class ClassChurn {
                 }
             }
             System.gc();
-            Thread.sleep(2600);
+            Thread.sleep(pause);
             first.forEach(block -> unsafe.freeMemory(block));
             first.clear();
         }

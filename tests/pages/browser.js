@@ -12,12 +12,13 @@ async function withPage(program, act, size = { width: 1280, height: 800 }) {
     '--headless', '--no-sandbox', '--disable-gpu', '--hide-scrollbars', '--remote-debugging-pipe', '--no-first-run',
     '--disable-background-networking', '--disable-extensions', '--disable-component-update', `--user-data-dir=${profile}`,
     `--window-size=${size.width},${size.height}`, 'about:blank',
-  ], { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] });
+  ], { detached: true, stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] });
   const gone = new Promise((resolve) => child.on('exit', resolve));
   try {
     return await act(await Page.open(child, size));
   } finally {
-    child.kill('SIGKILL');
+    // All of its group: a helper process that outlives it writes to the folder that is about to go.
+    if (child.exitCode === null && child.signalCode === null) process.kill(-child.pid, 'SIGKILL');
     await gone;
     fs.rmSync(profile, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
   }
@@ -107,6 +108,14 @@ class Page {
     for (const type of ['mouseMoved', 'mousePressed', 'mouseReleased']) {
       await this.send('Input.dispatchMouseEvent', { type, x, y, button: type === 'mouseMoved' ? 'none' : 'left', clickCount: 1 });
     }
+  }
+
+  async drag(from, to, y) {
+    const send = (type, x) => this.send('Input.dispatchMouseEvent', { type, x, y, button: 'left', buttons: type === 'mouseReleased' ? 0 : 1, clickCount: 1 });
+    await this.send('Input.dispatchMouseEvent', { type: 'mouseMoved', x: from, y, button: 'none' });
+    await send('mousePressed', from);
+    for (let step = 1; step <= 4; step++) await send('mouseMoved', from + (to - from) * step / 4);
+    await send('mouseReleased', to);
   }
 
   async picture(file, clip) {

@@ -161,8 +161,8 @@ impl HeapV2 {
         Ok(())
     }
 
-    /// With every byte sampled, stacks and threads sum up to the head, but for the rounding of each of the three sums. What is
-    /// compared is what readers make of the numbers: of blocks of a few bytes not all are seen, even then.
+    /// With every byte sampled, stacks and threads sum up to the head, but for the rounding of each of the three sums.
+    /// What is compared is what readers make of the numbers: of blocks of a few bytes not all are seen, even then.
     fn check_sums(&self) -> Result<(), String> {
         const ROUNDING: f64 = 2.0;
         if self.period != 1 {

@@ -69,6 +69,39 @@ pub(crate) fn compile_class(name: &str, into: &Folder) -> bool {
     compile(command, name, into)
 }
 
+/// The same of a class that uses the jars of a folder.
+pub(crate) fn compile_class_with(name: &str, jars: &Path, into: &Folder) -> bool {
+    let Some(javac) = which("javac") else {
+        skip("no javac");
+        return false;
+    };
+    let mut command = Command::new(javac);
+    command.args(["-source", "8", "-target", "8", "-cp"]).arg(jars.join("*"));
+    compile(command, name, into)
+}
+
+/// The folder of Java libraries with native code that `HEAPTAP_TEST_JARS` names (`scripts/test` fetches them).
+pub(crate) fn jars() -> Option<PathBuf> {
+    let folder = env::var_os("HEAPTAP_TEST_JARS").map(PathBuf::from).filter(|folder| folder.is_dir());
+    if folder.is_none() {
+        skip("HEAPTAP_TEST_JARS names no folder of Java libraries (python3 -m trial.libraries in scripts/lib)");
+    }
+    folder
+}
+
+/// The same of several that use each other.
+pub(crate) fn compile_classes(names: &[impl AsRef<str>], into: &Folder) -> bool {
+    let Some(javac) = which("javac") else {
+        skip("no javac");
+        return false;
+    };
+    let mut command = Command::new(javac);
+    command
+        .args(["-source", "8", "-target", "8", "-nowarn", "-Xlint:none", "-XDignore.symbol.file", "-g", "-d"])
+        .arg(into.path());
+    build(command.args(names.iter().map(|name| source(&format!("{}.java", name.as_ref())))))
+}
+
 impl Jvm {
     /// Compiles a class that needs this machine's library.
     pub(crate) fn compile_class(&self, name: &str, into: &Folder) -> bool {

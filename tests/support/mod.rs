@@ -1,9 +1,9 @@
 //! What the black-box tests share: find the artefacts, run a program with and without the tap, collect
 //! the dumps, ask stock jeprof.
 //!
-//! The artefacts are the ones that cargo has just built beside the test (`target/<profile>/`), unless
-//! `HEAPTAP_LIB` and `HEAPTAP_CLI` name others (`scripts/test` names the release build: what ships is what
-//! is tested). Nothing here links the crate: whoever did would define `malloc` in the test itself.
+//! The artefacts are those of the test's own profile (`target/<profile>/`), unless `HEAPTAP_LIB` and `HEAPTAP_CLI`
+//! name others (`scripts/test` names the release build: what ships is what is tested). cargo builds the command line
+//! with the tests; the library, which nothing links, is built when the first test of a process asks for it.
 //! Every program runs in a folder of its own, with a deadline, and never inherits a preload from outside.
 
 // Each test file is a crate of its own and uses its own part of this module.
@@ -11,25 +11,32 @@
 
 pub(crate) mod churn;
 mod dumps;
+pub(crate) mod engine;
 mod folder;
+mod group;
 mod heap_v2;
 pub(crate) mod java;
+pub(crate) mod java_copy;
 pub(crate) mod java_dump;
 mod jeprof;
 mod judges;
 mod pprof;
 mod schema;
 mod subject;
+pub(crate) mod talker;
 
 use std::env;
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
 
 pub(crate) use dumps::{Dump, collect as collect_dumps};
 pub(crate) use folder::Folder;
+pub(crate) use group::Group;
 pub(crate) use heap_v2::{HeapV2, Stack};
 pub(crate) use jeprof::{Row, have_jeprof, jeprof_collapsed, jeprof_text};
-pub(crate) use judges::{chromium, npm_package};
+pub(crate) use judges::{chromium, npm_package, python_with};
 pub(crate) use pprof::Pprof;
 pub(crate) use schema::Schema;
 pub(crate) use subject::{Outcome, Subject, under_tap, wait_or_kill};
@@ -37,17 +44,18 @@ pub(crate) use subject::{Outcome, Subject, under_tap, wait_or_kill};
 /// Every allocation sampled, a dump at the end: the harshest setting a program can be run under.
 pub(crate) const EVERY_ALLOCATION: &str = "prof:true,lg_prof_sample:0,prof_final:true";
 
-/// Makes the shortest process leave its files, as jemalloc does (DESIGN: significant processes).
+/// Makes the shortest process leave its files, as jemalloc does (`profiler/life.rs`: significant processes).
 pub(crate) const HOWEVER_SHORT: &str = "prof_min_seconds:0,prof_min_bytes:0";
 
 /// The preload library under test.
 pub(crate) fn library() -> PathBuf {
-    artefact("HEAPTAP_LIB", "libheaptap.so")
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    LIBRARY.get_or_init(|| named("HEAPTAP_LIB").unwrap_or_else(built_library)).clone()
 }
 
 /// The command-line program under test.
 pub(crate) fn cli() -> PathBuf {
-    artefact("HEAPTAP_CLI", "heaptap")
+    named("HEAPTAP_CLI").unwrap_or_else(|| env!("CARGO_BIN_EXE_heaptap").into())
 }
 
 /// True when a program of that name stands in `PATH`.
@@ -76,17 +84,23 @@ pub(crate) fn needs(program: &str) -> bool {
     there
 }
 
-/// The file that `variable` names, else `name` where cargo puts it: `target/<profile>/deps/` for a library
-/// that was built for a test, `target/<profile>/` for a program. The test itself lies in the former.
-fn artefact(variable: &str, name: &str) -> PathBuf {
-    let named = env::var_os(variable).map(PathBuf::from);
-    let path = named.or_else(|| beside_the_test(name)).filter(|path| path.is_file());
-    let path = path.unwrap_or_else(|| panic!("no {name}: build it first, or let {variable} name it"));
-    path.canonicalize().unwrap_or(path)
+/// The file that a variable names.
+fn named(variable: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(env::var_os(variable)?);
+    Some(path.canonicalize().unwrap_or_else(|trouble| panic!("{variable} names {}: {trouble}", path.display())))
 }
 
-/// `name` in the folder of the running test, or in the one above.
-fn beside_the_test(name: &str) -> Option<PathBuf> {
-    let test = env::current_exe().ok()?;
-    test.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file())
+/// Has cargo build the library as this test was built, where nothing has changed in no time.
+fn built_library() -> PathBuf {
+    let test = env::current_exe().expect("the test knows its path");
+    // target/<profile>/deps/<test>
+    let above = |count: usize| test.ancestors().nth(count).expect("a test lies three folders deep").to_owned();
+    let (profile, target) = (above(2), above(3));
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--lib", "--target-dir"]).arg(target).current_dir(env!("CARGO_MANIFEST_DIR"));
+    if profile.ends_with("release") {
+        build.arg("--release");
+    }
+    assert!(build.status().expect("cargo starts").success(), "the library could not be built");
+    profile.join("libheaptap.so")
 }

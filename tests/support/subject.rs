@@ -93,6 +93,14 @@ impl Subject {
         self.run(|command, folder| under_tap(command, conf, &dump_folder(folder)))
     }
 
+    /// The same under another library than the one that is tested otherwise.
+    pub(crate) fn run_under(&self, library: &Path, conf: &str) -> Outcome {
+        self.run(|command, folder| {
+            under_tap(command, conf, &dump_folder(folder));
+            command.env("LD_PRELOAD", library);
+        })
+    }
+
     /// Runs it in `work/` of a fresh folder, after `prepare` had a look at the command.
     fn run(&self, prepare: impl FnOnce(&mut Command, &Folder)) -> Outcome {
         let folder = Folder::new(&self.label());

@@ -1,6 +1,6 @@
-"""What the CLI costs, beside jeprof on the same dump: CPU time and memory of a report, names, and the flame page."""
+"""What the CLI costs, beside jeprof on the same dump: CPU time and memory of a report, names, and the page."""
+import json
 import os
-import re
 import shutil
 import statistics
 import subprocess
@@ -100,23 +100,21 @@ class Cli:
         self.line(f"{ADDRESSES:,} addresses of {library[0].name} named, ms", "heaptap", f"{statistics.median(each):.0f}", each)
 
     def page(self, large: Path) -> None:
-        """The largest flame page: its size, and in a browser, if there is one."""
+        """The largest page: its size, and in a browser, if there is one."""
         page = self.folder / "page.html"
-        commands.run([self.heaptap, "flame", large, "-o", page])
+        commands.run([self.heaptap, "page", large, "-o", page])
         kibibytes = page.stat().st_size / 1024
-        self.line("flame page of 50,000 frames, KiB", "heaptap", f"{kibibytes:.0f}", [kibibytes])
+        self.line("page of 50,000 frames, KiB", "heaptap", f"{kibibytes:.0f}", [kibibytes])
         browser = shutil.which("chromium") or shutil.which("google-chrome")
         if not browser or not shutil.which("node"):
             self.line("the same in a browser", "heaptap", "skipped: no chromium or no node", [])
             return
-        script = folders.REPOSITORY / "tests" / "pages" / "flame.js"
-        told = commands.run(["node", script, browser, "-", "-", page])
-        found = re.search(r"opened in (\d+) ms; zoom ([\d.]+) ms \(longest ([\d.]+) ms\)", told)
-        if not found:
-            raise Trouble(f"the page told nothing:\n{told}")
-        opened, zoom, longest = found.groups()
-        self.line("the same in a browser: opened / a zoom drawn / the slowest, ms", "heaptap", f"{opened} / {zoom} / {longest}",
-                  [float(opened), float(zoom), float(longest)])
+        told = json.loads(commands.run(["node", folders.REPOSITORY / "tests" / "pages" / "measure.js", browser, page]))
+        tabs = ["summary", "time", "flame", "table"]
+        opened = [told[tab]["opened"] for tab in tabs]
+        brush = [told[tab]["brush"]["frame"] for tab in tabs]
+        self.line("the same in a browser: first paint / brush / zoom, the slowest tab, ms", "heaptap",
+                  f"{max(opened):.0f} / {max(brush):.0f} / {told['zoom']['frame']:.0f}", opened + brush)
 
     def line(self, name: str, peer: str, value: str, raw: list[float]) -> None:
         """Keeps and shows a figure."""

@@ -14,6 +14,16 @@ SAMPLED_PAIRS = 300_000
 PLAIN_PAIRS = 25_000_000
 LEAK_MEBIBYTES = 400
 LIVE_PAIRS = 200_000
+#: What is done with one large block, and the arguments of `regrow`.
+RESIZES = {
+    "8 to 64 MiB in steps of 16 KiB": ("steps", "8", "64", "16"),
+    "64 to 192 MiB in steps of 64 KiB": ("steps", "64", "192", "64"),
+    "1 to 512 MiB, a quarter more each time": ("geometric", "1", "512"),
+    "64 MiB to the same size": ("same", "64", "20000"),
+    "1 MiB to the same size": ("same", "1", "20000"),
+}
+#: One after the other in each round; the ratio is of one round, so what disturbs one disturbs its neighbour, too.
+RESIZE_ROUNDS = 5
 STALL_STACKS = 100_000
 STALL_SECONDS = 4
 #: Room for a million samples, or for 100,000 stacks.
@@ -61,6 +71,17 @@ class Figures:
                 return (long - measure.instructions(every, [deep, "2000", str(DEPTH)])) / 4000
             self.add(f"one hot sample of {DEPTH} frames, instructions (pair included)", name, count, "{:.0f}", repeat=1)
 
+    def mapping_instructions(self) -> None:
+        """mmap and munmap: what the kernel does is not counted."""
+        words = str(self.programs / "map_pair")
+        for size in (4096, 65536):
+            for name, conf in (("glibc", ""), ("heaptap off", "prof:false"), ("heaptap 17", f"{QUIET},lg_prof_sample:17")):
+                def count(peer: Peer) -> float:
+                    peer = with_conf(peer, conf) if conf else peer
+                    few, many = (measure.instructions(peer, [words, pairs, str(size)]) for pairs in ("2000", "12000"))
+                    return (many - few) / 10000
+                self.add(f"mmap + munmap of {size >> 10} KiB, instructions", name, count, "{:.0f}", repeat=1)
+
     def leak(self) -> None:
         """Resident set of small blocks that stay, over the floor's."""
         words = [str(self.programs / "leak"), str(LEAK_MEBIBYTES)]
@@ -88,6 +109,27 @@ class Figures:
                 one, eight = (float(measure.run(every, [live, str(LIVE_PAIRS), "1000", n]).output) for n in ("1", "8"))
                 return eight / one
             self.add("cost of a sample, 8 threads over 1 (CPU time)", name, growth, "{:.2f}")
+
+    def resizes(self) -> None:
+        """A call of realloc on a large block, over the same call under jemalloc's own profiler at the same rate."""
+        ours, peer = self.peers["heaptap 17"], self.peers["jeprof 17"]
+        if ours.skipped or peer.skipped:
+            say(f"      resizes: skipped: {ours.skipped or peer.skipped}")
+            return
+        for what, words in RESIZES.items():
+            name = f"realloc, {what}, ns"
+            try:
+                rounds = [[float(measure.run(each, [str(self.programs / "regrow"), *words]).output) for each in (ours, peer)]
+                          for _ in range(RESIZE_ROUNDS)]
+            except (Trouble, ValueError) as trouble:
+                say(f"      {name}: {trouble}")
+                continue
+            for number, each in enumerate((ours, peer)):
+                raw = [values[number] for values in rounds]
+                self.lines.append(Figure(name, each.name, f"{statistics.median(raw):.0f}", raw))
+            ratios = [mine / theirs for mine, theirs in rounds]
+            self.lines.append(Figure(f"realloc, {what}, over jeprof 17", ours.name, f"{statistics.median(ratios):.2f}", ratios))
+            say(f"      {name}: {self.lines[-3].value} / {self.lines[-2].value}, ratio {self.lines[-1].value}")
 
     def stall(self) -> None:
         """What a dump of many stacks does to threads that allocate meanwhile."""

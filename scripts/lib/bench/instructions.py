@@ -7,11 +7,11 @@ from bench.workloads import Workload
 from trial.steps import Trouble, say
 
 #: Peers whose fast path is compared. Those that sample are left out: their sampled calls would be in the figure.
-FAST_PATHS = ("jemalloc", "heaptap off", "jeprof off", "glibc", "tcmalloc")
+FAST_PATHS = ("jemalloc", "heaptap off", "heaptap keep", "jeprof off", "glibc", "tcmalloc")
 
 #: Valgrind has no room for the reserved range below all other memory, so that every `free` would look at the range
 #: twice, which it does nowhere else. Without a range the instructions of the fast path are the same.
-IN_CALLGRIND = {"heaptap off": "prof:false"}
+IN_CALLGRIND = {"heaptap off": "prof:false", "heaptap keep": "prof:false,prof_allocator:keep"}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 
-from bench import cli, elasticsearch, instructions, java_sample, measure, peers, table, workloads
+from bench import cli, compare, elasticsearch, instructions, java_sample, measure, peers, start, table, workloads
 from bench.figures import Figures
 from bench.rounds import Rounds
 from trial import folders
@@ -29,7 +29,7 @@ def main() -> int:
     options = parse_arguments()
     end_well_when_asked()
     try:
-        return Bench(options).go()
+        return compared(options) if options.compare else Bench(options).go()
     except Trouble as trouble:
         return complain(trouble)
     except KeyboardInterrupt:
@@ -46,9 +46,40 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--parts", nargs="+", choices=PARTS, help="only these parts")
     parser.add_argument("--elasticsearch", type=int, nargs="?", const=7, metavar="N",
                         help="also N rounds (default: 7) of bulk indexing into Elasticsearch")
+    parser.add_argument("--compare", metavar="REV", help="only: this build beside that of another revision; "
+                        "status 1 if an operation takes more instructions")
     parser.add_argument("--tap", type=Path, metavar="LIB", help="measure this library instead of heaptap's release build")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the result goes (default: target/bench)")
     return parser.parse_args()
+
+
+def compared(options: argparse.Namespace) -> int:
+    """`--compare`: two builds of our own, nothing else."""
+    out = (options.out or folders.REPOSITORY / "target" / "bench").absolute()
+    now = tap_of(options)
+    steps = Steps(3)
+    with steps.step(f"The build of {options.compare}") as notes:
+        if not measure.has_valgrind():
+            raise Trouble("valgrind is not installed: run scripts/setup bench")
+        workloads.build(out / "programs")
+        then = compare.build(options.compare, out / "compare")
+        notes.append(str(then))
+    works = [work for work in workloads.all_workloads(out / "programs") if not options.only or work.name in options.only]
+    with steps.step("Instructions (callgrind)"):
+        rows = compare.count(works, then, now, out / "programs")
+    with steps.step("CPU time, interleaved"):
+        count = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
+        rounds = compare.time_both(works, then, now, count, QUICK_SECONDS if options.quick else ROUNDS_SECONDS)
+    say("\n" + compare.markdown(rows, rounds, options.compare))
+    return 1 if any(row.is_dearer() for row in rows) else 0
+
+
+def tap_of(options: argparse.Namespace) -> Path:
+    """The library that is measured."""
+    tap = (options.tap or folders.RELEASE / "libheaptap.so").absolute()
+    if not tap.is_file():
+        raise Trouble(f"{tap} is not there: run scripts/build")
+    return tap
 
 
 class Bench:
@@ -77,9 +108,7 @@ class Bench:
 
     def prepare(self) -> None:
         with self.steps.step("Peers and workloads") as notes:
-            tap = (self.options.tap or folders.RELEASE / "libheaptap.so").absolute()
-            if not tap.is_file():
-                raise Trouble(f"{tap} is not there: run scripts/build")
+            tap = tap_of(self.options)
             programs = self.out / "programs"
             workloads.build(programs)
             self.programs = programs
@@ -110,17 +139,20 @@ class Bench:
             figures = Figures(self.programs, self.result.peers, QUICK_REPEATS if self.options.quick else REPEATS)
             self.result.figures = figures.lines
             figures.lines += java_sample.measure_all(self.programs, figures.peers, figures.repeat)
+            figures.lines += start.measure_all(figures.peers, workloads.JAVA)
             figures.sample_cost()
             figures.leak()
+            figures.resizes()
             if not self.options.quick:
                 figures.sample_instructions()
+                figures.mapping_instructions()
                 figures.live_samples()
                 figures.threads()
                 figures.stall()
         self.note_load()
 
     def measure_cli(self) -> None:
-        with self.steps.step("The CLI: reports, names, the flame page") as notes:
+        with self.steps.step("The CLI: reports, names, the page") as notes:
             repeat = QUICK_REPEATS if self.options.quick else REPEATS
             self.result.figures += cli.measure(repeat, self.options.quick, notes.append)
         self.note_load()

@@ -57,6 +57,8 @@ def heaptap(tap: Path) -> list[Peer]:
         return Peer(name, about, tap, {"MALLOC_CONF": f"{QUIET},{conf}"})
     return [
         ours("heaptap off", "profiling inactive", "prof_active:false"),
+        ours("heaptap keep", "profiling inactive, glibc's malloc serves: compare with glibc",
+             "prof_active:false,prof_allocator:keep"),
         ours("heaptap 19", "a sample every 512 KiB", "lg_prof_sample:19"),
         ours("heaptap 17", "a sample every 128 KiB", "lg_prof_sample:17"),
     ]

@@ -1,4 +1,4 @@
-"""The result as one text: on the terminal, and as Markdown for the README."""
+"""The result as one text: on the terminal, and as Markdown for examples/bench/README.md."""
 import platform
 import re
 from dataclasses import dataclass, field

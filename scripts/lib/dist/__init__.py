@@ -1,6 +1,7 @@
-"""What users get: built for glibc 2.17 by zig, checked as it is in the archive, tried in other userlands.
+"""What users get: built by zig, packed, checked as it is in the archive, installed and tried in other userlands.
 
-The data's way: build (zig, licences, archive) -> artefact (what readelf says of the unpacked archive)
--> userlands (Debian 11, and Debian 12 for aarch64 under qemu-user: programs with and without the tap).
-Only Python's standard library; zig and cargo-zigbuild come from PyPI, userlands from Debian.
+The data's way: build (zig; library, program, debug information) -> files (archives), packages (deb, rpm), image (OCI)
+-> sums (parts, sums, signature) -> artefact (what readelf says of the unpacked archive) -> userlands (Debian 11, 12,
+sid, rpm's, an empty root, aarch64 under qemu-user). Python's standard library alone; `tools` says what else it runs,
+and in which version.
 """

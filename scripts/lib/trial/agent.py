@@ -13,10 +13,11 @@ RELEASE = "11"
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is leaked: so many a second of each kind, for so many seconds."""
+    """How much is leaked: so many a second of each kind, for so many seconds, after so many quiet ones."""
     seconds: int
     invoices: int
     searches: int
+    quiet: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def compile_java(jdk: Path, sources: Path, classes: Path, classpath: Path | None
 
 def java_option(jar: Path, counts: Path, plan: Plan) -> str:
     """The option that loads the agent into a JVM."""
-    rates = f"invoices={plan.invoices},searches={plan.searches},seconds={plan.seconds}"
+    rates = f"invoices={plan.invoices},searches={plan.searches},seconds={plan.seconds},quiet={plan.quiet}"
     return f"-javaagent:{jar}=counts={counts},{rates}"
 
 

@@ -59,7 +59,8 @@ def examine(run: Run, dumps: list[Dump], java_profile: jeprof.Profile | None) ->
     period = own[-1].sample_period()
     total = f"{java_profile.total():,} bytes live in {own[-1].path.name}"
     return [*checks, Check("stock jeprof reads the last dump", java_profile.total() > 0, total),
-            *([complete(own[-1])] if own[-1].stack_ends() else []), *leaks(run, java_profile, period)]
+            *([complete(own[-1])] if own[-1].stack_ends() else []), *([kept(own[-1])] if "keep" in run.more else []),
+            *leaks(run, java_profile, period)]
 
 
 def complete(dump: Dump) -> Check:
@@ -70,6 +71,13 @@ def complete(dump: Dump) -> Check:
     share = ends.get("root", 0) / max(total, 1)
     figures = f"{100 * share:.4f} % of {total:,} ({reasons or 'no other'})"
     return Check("stacks are complete to the thread's root", share >= LEAST_COMPLETE, figures)
+
+
+def kept(dump: Dump) -> Check:
+    """The dump says which allocator serves, and what it keeps."""
+    said = {key: dump.said(f"allocator{key}") for key in ("", "_in_use_bytes", "_kept_bytes", "_arenas")}
+    figures = ", ".join(f"allocator{key} {value}" for key, value in said.items())
+    return Check("the server's own allocator serves, and is accounted for", None not in said.values(), figures)
 
 
 def served(run: Run) -> Check:

@@ -46,6 +46,11 @@ class Dump:
         found = re.findall(r"^# stack_end_(\w+): (\d+)$", self.path.read_text(errors="replace"), re.MULTILINE)
         return {word: int(count) for word, count in found}
 
+    def said(self, key: str) -> str | None:
+        """The value of a key of heaptap's own."""
+        found = re.search(rf"^# {key}: (.*)$", self.path.read_text(errors="replace"), re.MULTILINE)
+        return found[1] if found else None
+
     def program(self) -> str:
         """The executable of its process: the first file in the map, where Linux places a program."""
         text = self.path.read_text(errors="replace").partition("MAPPED_LIBRARIES:")[2]

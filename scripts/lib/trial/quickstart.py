@@ -11,6 +11,8 @@ from trial.steps import Steps, Trouble, complain, end_well_when_asked, say
 
 DOCUMENTS = 40_000
 PLAN = agent.Plan(seconds=15, invoices=30, searches=120)
+#: The same leak for a picture: it begins after a third of the time.
+SLOW_INVOICES, SLOW_SEARCHES = 120, 480
 TOP_ROWS = 20
 REPORT_ROWS = 40
 
@@ -34,8 +36,21 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--jvm", action="store_true", help="a small JVM server of ours instead: no download")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the folder for everything (default: quickstart/)")
     parser.add_argument("--keep", action="store_true", help="keep the unpacked server in that folder, too")
+    parser.add_argument("--minutes", type=int, metavar="N", help="leak slowly, and only after a third of N minutes: "
+                        "dumps to look at (scripts/pictures)")
+    parser.add_argument("--conf", default="", metavar="OPTIONS",
+                        help="more options of the tap: prof_allocator:keep runs the server on its own allocator")
     parser.add_argument("--tap", type=Path, metavar="LIB", help="preload this library instead of heaptap's")
     return parser.parse_args()
+
+
+def slow(minutes: int) -> agent.Plan:
+    """A plan of so many minutes. Rates are whole numbers a second, and two at least, so that sampling sees enough."""
+    if not 1 <= minutes <= 60:
+        raise Trouble(f"--minutes {minutes}: 1 to 60 are possible")
+    quiet = 20 * minutes
+    seconds = 60 * minutes - quiet
+    return agent.Plan(seconds, max(2, 4 * SLOW_INVOICES // seconds), max(8, 4 * SLOW_SEARCHES // seconds), quiet)
 
 
 class Quickstart:
@@ -44,6 +59,7 @@ class Quickstart:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.product: Product = SmallServer() if options.jvm else QUICKSTART_SERVER
+        self.plan = slow(options.minutes) if options.minutes is not None else PLAN
         self.steps = Steps(13)
 
     def go(self) -> int:
@@ -78,7 +94,8 @@ class Quickstart:
             if isinstance(self.product, SearchServer) and not maven.is_cached(self.product.coordinates):
                 say(f"      fetching {self.product.coordinates} into {folders.cache()}")
             self.out = folders.fresh(self.options.out, "quickstart")
-            run = Run(self.product, jdk, self.library.resolve(), self.out, PLAN, DOCUMENTS)
+            run = Run(self.product, jdk, self.library.resolve(), self.out, self.plan, DOCUMENTS,
+                      more=f",{self.options.conf}" if self.options.conf else "")
             run.install()
             notes.append(f"in {run.home}")
         return run
@@ -86,7 +103,7 @@ class Quickstart:
     def live(self, run: Run) -> None:
         """Start, load, stop."""
         with self.steps.step(f"Start {self.product.label} under the tap, as a normal user") as notes:
-            say(f"      MALLOC_CONF={CONF}\n      LD_PRELOAD={run.preload}")
+            say(f"      MALLOC_CONF={CONF}{run.more}\n      LD_PRELOAD={run.preload}")
             run.start()
             notes.append(f"process {run.server_pid} answers on 127.0.0.1:{run.ports.http}")
         with self.steps.step(f"Index {DOCUMENTS:,} documents and search, while the agent leaks") as notes:
@@ -118,6 +135,8 @@ class Quickstart:
     def kill(self, run: Run) -> list[checks.Check]:
         """A second life of the server, ended without warning; one command explains it from what it left."""
         with self.steps.step(f"Start {self.product.label} again, and let the agent leak") as notes:
+            # As fast as ever, however slowly the first life leaked.
+            run.plan = PLAN
             run.start_again()
             run.wait_for_leaks()
             notes.append(f"process {run.server_pid}; {run.leaked.invoices} GZIP streams, {run.leaked.searches} inflaters")

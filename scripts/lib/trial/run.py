@@ -34,6 +34,8 @@ class Run:
     folder: Path
     plan: agent.Plan
     documents: int
+    #: Added to the user's string.
+    more: str = ""
     process: subprocess.Popen | None = None
     server_pid: int = 0
     launcher_pid: int | None = None
@@ -103,7 +105,7 @@ class Run:
         """Only what a service manager would set, the product's own variables, and the tap."""
         temporary = str(self.folder / "tmp")
         plain = {"PATH": os.environ["PATH"], "HOME": temporary, "TMPDIR": temporary, "LANG": "C.UTF-8"}
-        tap = {"LD_PRELOAD": str(self.preload), "MALLOC_CONF": CONF}
+        tap = {"LD_PRELOAD": str(self.preload), "MALLOC_CONF": CONF + self.more}
         return plain | self.product.environment(self.jdk, options) | tap
 
     def work(self) -> None:
@@ -113,7 +115,8 @@ class Run:
 
     def wait_for_leaks(self) -> None:
         """Waits until the agent has leaked all that it is to leak; the counts are exact then."""
-        self.wait_until(lambda: agent.read_counts(self.counts).finished, LEAK_SECONDS, "finish leaking")
+        self.wait_until(lambda: agent.read_counts(self.counts).finished, LEAK_SECONDS + self.plan.quiet + self.plan.seconds,
+                        "finish leaking")
         self.leaked = agent.read_counts(self.counts)
 
     def stop(self) -> None:

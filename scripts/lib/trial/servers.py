@@ -1,5 +1,6 @@
 """The quickstart's checks on every server of the list, without pictures, and the leak of 2017; one table at the end."""
 import argparse
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -7,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trial import agent, checks, debian_jdks, dumps, folders, jdks, jeprof, publishing
-from trial.products import SERVERS, SearchServer
+from trial.products import QUICKSTART_SERVER, SERVERS, SearchServer
 from trial.run import Run
 from trial.steps import Steps, Trouble, complain, end_well_when_asked, say
 
 DOCUMENTS = 30_000
+#: The server's own allocator serves.
+KEEP = ",prof_allocator:keep"
 PLAN = agent.Plan(seconds=12, invoices=30, searches=120)
 
 
@@ -42,6 +45,9 @@ class Line:
 
 def main() -> int:
     options = parse_arguments()
+    if options.list:
+        say("\n".join(trial.label for trial in trials()))
+        return 0
     end_well_when_asked()
     try:
         library = (options.tap or folders.RELEASE / "libheaptap.so").resolve(strict=True)
@@ -62,6 +68,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/servers", description="Tries Elasticsearch and OpenSearch servers "
                                      "under heaptap: load, SIGTERM, dumps, and a leak of known size.")
     parser.add_argument("server", nargs="*", help="part of a server's name, such as 9.2 (default: all)")
+    parser.add_argument("--list", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, metavar="DIR", help="the folder for everything (default: trial-servers/)")
     parser.add_argument("--tap", type=Path, metavar="LIB", help="preload this library instead of heaptap's")
     return parser.parse_args()
@@ -69,13 +76,13 @@ def parse_arguments() -> argparse.Namespace:
 
 def trials() -> list[Trial]:
     """All of them, in the order of the table."""
-    return [*map(with_agent, SERVERS), Trial(publishing.LABEL, publishing.JAVA, publishing.live)]
+    return [*map(with_agent, SERVERS), with_agent(QUICKSTART_SERVER, KEEP), Trial(publishing.LABEL, publishing.JAVA, publishing.live)]
 
 
-def with_agent(server: SearchServer) -> Trial:
-    """A server that an agent makes leak."""
-    return Trial(server.label, server.java, lambda jdk, library, folder: live(
-        Run(server, jdk, library, folder, PLAN, DOCUMENTS)))
+def with_agent(server: SearchServer, more: str = "") -> Trial:
+    """A server that an agent makes leak; `more` is added to the user's string."""
+    return Trial(server.label + more, server.java, lambda jdk, library, folder: live(
+        Run(server, jdk, library, folder, PLAN, DOCUMENTS, more)))
 
 
 def choose(words: list[str]) -> list[Trial]:
@@ -107,7 +114,7 @@ def go(trial: Trial, library: Path, out: Path, steps: Steps) -> Line:
 
 def subfolder(out: Path, trial: Trial) -> Path:
     """A folder of its own for each server."""
-    folder = out / trial.label.replace(",", "").replace(" ", "-")
+    folder = out / re.sub(r"[^\w.]+", "-", trial.label)
     folder.mkdir()
     return folder
 

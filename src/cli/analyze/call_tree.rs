@@ -1,10 +1,11 @@
-//! The call tree as data: what `tree --json` writes. A list, not nested: stacks are deeper than many readers' recursion.
+//! The call tree as data: what `tree --json` writes. A list, not nested: stacks are deeper than many readers'
+//! recursion.
 //!
 //! The JSON form is a promise like that of `report`.
 
 use super::tree::Tree;
+use crate::cli::profile::metric::Metric;
 use crate::cli::profile::series::Series;
-use crate::cli::profile::shape::Metric;
 use serde::Serialize;
 
 /// The tree.

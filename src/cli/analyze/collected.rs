@@ -4,6 +4,7 @@
 
 use super::groups::Rows;
 use super::growth::Growth;
+use super::place::Place;
 use super::report::Process;
 use super::rows::Hint;
 use crate::cli::profile::series::Series;
@@ -44,6 +45,8 @@ pub(crate) struct Collection {
 pub(crate) struct CollectedRow {
     /// What it is, in words.
     pub(crate) label: String,
+    /// The same, part by part.
+    pub(crate) place: Place,
     /// Frames, leaf first.
     pub(crate) frames: Vec<String>,
     /// What became of it.
@@ -75,6 +78,7 @@ impl Collection {
                 // What came meanwhile is neither.
                 (before >= 0.5).then_some(CollectedRow {
                     label: row.label,
+                    place: row.place,
                     frames: row.frames,
                     fate: if before - after > MOST * before { Fate::Waited } else { Fate::Held },
                     before_bytes: before,

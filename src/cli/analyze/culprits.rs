@@ -110,6 +110,12 @@ mod tests {
 
     /// Frames as they stand in real profiles, the allocation first, and what is to be recognised.
     const SEEN: &[(&[&str], &str)] = &[
+        (&["mmap", "[Java heap]"], "Java heap"),
+        (&["mmap", "[metaspace]"], "metaspace"),
+        (&["mmap", "[GC structures]"], "GC structures"),
+        (&["mmap", "[code cache]"], "code cache"),
+        (&["mmap", "[JVM, other]"], "the JVM's own"),
+        (&["pthread_create", "[threads of the JVM]"], "the JVM's own threads"),
         (
             &["deflateInit2_", "Java_java_util_zip_Deflater_init", "java.util.zip.GZIPOutputStream.<init>"],
             "GZIP stream",
@@ -169,7 +175,25 @@ mod tests {
         (&["lzma_stream_decoder", "open"], "xz"),
         (&["rocksdb::LRUCacheShard::Insert", "rocksdb::BlockBasedTable::Get"], "RocksDB block cache"),
         (&["rocksdb::BlockCacheTier::Insert"], "RocksDB block cache"),
+        (
+            &["rocksdb::lru_cache::LRUCache::LRUCache", "org.rocksdb.ColumnFamilyOptions.newColumnFamilyOptions"],
+            "RocksDB options",
+        ),
+        (&["rocksdb::BlockBasedTableFactory::X", "org.rocksdb.Options.newOptions"], "RocksDB options"),
+        (&["rocksdb::LRUCache::X", "org.rocksdb.ColumnFamilyHandle.getDescriptor"], "RocksDB descriptor"),
         (&["rocksdb::Arena::AllocateNewBlock", "rocksdb::MemTable::Add"], "RocksDB memtable"),
+        (
+            &["rocksdb::Arena::AllocateNewBlock", "rocksdb::ArenaWrappedDBIter::Init", "rocksdb::DBImpl::NewIterator"],
+            "RocksDB iterator",
+        ),
+        (&["rocksdb::Arena::AllocateFallback", "rocksdb::NewArenaWrappedDbIterator"], "RocksDB iterator"),
+        (&["rocksdb::Arena::AllocateNewBlock", "rocksdb::ConcurrentArena::AllocateAligned"], "RocksDB memtable"),
+        (&["rocksdb::Arena::AllocateNewBlock", "rocksdb::BlobFileBuilder::Add"], "RocksDB arena"),
+        (&["Arena::grow", "com.shop.Catalog.unpack", "[compiling]"], "JIT compiler"),
+        (&["PtrQueueSet::allocate_buffer", "G1DirtyCardQueueSet::enqueue"], "G1 queues"),
+        (&["BufferNode::allocate", "BufferNode::Allocator::allocate"], "G1 queues"),
+        (&["ObjectSynchronizer::inflate", "ObjectSynchronizer::enter"], "JVM monitors"),
+        (&["ObjectMonitor::operator new", "ObjectMonitor::create"], "JVM monitors"),
         (&["rocksdb::DBIter::DBIter", "Java_org_rocksdb_RocksDB_iterator"], "RocksDB"),
         (&["operator new", "org.rocksdb.ReadOptions.newReadOptions"], "RocksDB from Java"),
         (&["faiss::IndexHNSW::add", "main"], "faiss index"),
@@ -201,6 +225,7 @@ mod tests {
     ];
 
     #[test]
+    #[cfg_attr(miri, ignore = "minutes under Miri")]
     fn each_known_cause_is_recognised() {
         let mut used = std::collections::BTreeSet::new();
         for (names, title) in SEEN {

@@ -6,6 +6,7 @@
 use crate::cli::profile::Profile;
 use crate::cli::profile::location::{Function, FunctionId, Line, Origin};
 use crate::cli::profile::sample::Sample;
+use crate::wire::file_group;
 use rustc_hash::FxHashSet;
 
 const TABLE: &str = include_str!("frames.txt");
@@ -111,6 +112,9 @@ impl Table {
         let begins = |text: &str, prefixes: &[&str]| prefixes.iter().any(|prefix| text.starts_with(prefix));
         let (name, library) = (function.name.as_str(), function.library.as_str());
         if function.origin == Origin::Java {
+            if file_group::is_group(name.as_bytes()) {
+                return Kind::System;
+            }
             return if begins(name, &self.platform_prefixes) { Kind::System } else { Kind::Own };
         }
         let is_glue = begins(library, &self.glue_libraries)

@@ -1,15 +1,17 @@
 //! The same bytes in other rows: by function, class, package or library, each with what lies below it.
 //!
 //! Cumulative, as in a call tree: a stack counts once for every group that any of its frames is in,
-//! so rows overlap and are not to be summed. Allocator glue makes no rows. Growth that scatters over many sites is seen here.
+//! so rows overlap and are not to be summed. Allocator glue makes no rows. Growth that scatters over many sites is seen
+//! here.
 
 use super::frames::{Kind, Kinds};
+use super::moments::Moments;
+use super::place::Place;
 use super::sites::{Site, sites};
+use super::track::Track;
 use crate::cli::profile::Profile;
 use crate::cli::profile::location::{Function, FunctionId, Origin};
-use crate::cli::profile::sample::Estimate;
 use crate::cli::profile::series::Series;
-use crate::wire::ages::Ages;
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
@@ -48,35 +50,41 @@ pub(crate) struct Rows {
 pub(crate) struct Group {
     /// What it is.
     pub(crate) what: What,
-    /// What it holds in the last dump.
-    pub(crate) value: Estimate,
-    /// Live bytes in each dump.
-    pub(crate) bytes: Vec<f64>,
-    /// How old its objects are, where the last dump tells it.
-    pub(crate) ages: Ages,
+    /// What it held over the series.
+    pub(crate) track: Track,
 }
 
 /// What a row stands for; its words are made only for rows that are shown.
 #[derive(Clone, Debug)]
 pub(crate) enum What {
     /// A place.
-    Site(Site),
+    Site(Box<Site>),
     /// All that goes through frames of this name.
     Name(String),
 }
 
 impl Group {
-    fn new(name: &str, dumps: usize) -> Group {
-        let what = What::Name(name.to_owned());
-        Group { what, value: Estimate::default(), bytes: vec![0.0; dumps], ages: Ages::default() }
+    fn new(name: &str, moments: &Moments) -> Group {
+        Group { what: What::Name(name.to_owned()), track: Track::new(moments) }
+    }
+
+    /// A place.
+    pub(crate) fn of_site(mut site: Site) -> Group {
+        let track = std::mem::take(&mut site.track);
+        Group { what: What::Site(Box::new(site)), track }
+    }
+
+    /// What of it is shown.
+    pub(crate) fn place(&self, profile: &Profile) -> Place {
+        match &self.what {
+            What::Site(site) => site.place(profile),
+            What::Name(name) => Place::of_name(name),
+        }
     }
 
     /// Its name in words.
     pub(crate) fn label(&self, profile: &Profile) -> String {
-        match &self.what {
-            What::Site(site) => site.label(profile),
-            What::Name(name) => name.clone(),
-        }
+        self.place(profile).label()
     }
 
     /// Names of the frames that say what it is, leaf first.
@@ -89,16 +97,10 @@ impl Group {
 }
 
 /// All rows, in no order.
-pub(crate) fn groups(series: &Series, Rows { by, depth }: Rows) -> Vec<Group> {
+pub(crate) fn groups(series: &Series, Rows { by, depth }: Rows, moments: &Moments) -> Vec<Group> {
     if matches!(by, By::Site | By::Stack) {
-        let group = |mut site: Site| Group {
-            value: site.value,
-            bytes: std::mem::take(&mut site.bytes),
-            ages: std::mem::take(&mut site.ages),
-            what: What::Site(site),
-        };
         let depth = (by == By::Stack).then_some(depth.unwrap_or(usize::MAX));
-        return sites(series, depth).into_iter().map(group).collect();
+        return sites(series, depth, moments).into_iter().map(Group::of_site).collect();
     }
     let kinds = Kinds::of(&series.profile);
     let shown = |id: usize| kinds.kind(FunctionId(u32::try_from(id).unwrap_or(u32::MAX))) != Kind::Glue;
@@ -111,14 +113,8 @@ pub(crate) fn groups(series: &Series, Rows { by, depth }: Rows) -> Vec<Group> {
             functions(&series.profile, &sample.stack).filter_map(|id| keys.get(id.index())?.as_deref()).collect();
         names.sort_unstable();
         names.dedup();
-        let history = series.history.get(index).map_or(&[][..], Vec::as_slice);
         for name in names {
-            let row = rows.entry(name).or_insert_with(|| Group::new(name, series.dumps.len()));
-            row.value += sample.value;
-            sample.ages.iter().for_each(|ages| row.ages.add(ages));
-            for (dump, value) in history {
-                row.bytes.get_mut(*dump).into_iter().for_each(|sum| *sum += value.bytes);
-            }
+            rows.entry(name).or_insert_with(|| Group::new(name, moments)).track.add(series, moments, index);
         }
     }
     rows.into_values().collect()
@@ -132,11 +128,15 @@ fn functions<'a>(
 }
 
 /// The row that a function belongs to.
-pub(super) fn key(function: &Function, by: By) -> Option<String> {
+pub(crate) fn key(function: &Function, by: By) -> Option<String> {
     let scope = |name: &str, separator: &str| name.rsplit_once(separator).map(|(scope, _)| scope.to_owned());
     match (by, function.origin) {
         (By::Thread, origin) => Some(function.name.clone()).filter(|_| origin == Origin::Thread),
         (_, Origin::Thread) => None,
+        // An address without a name tells nothing in a table: the library does.
+        (By::Function, Origin::Unknown) if !function.library.is_empty() => {
+            Some(format!("{} (no names)", function.library))
+        }
         (By::Function | By::Site | By::Stack, _) => Some(function.name.clone()),
         (By::Library, _) => Some(function.library.clone()).filter(|library| !library.is_empty()),
         (By::Class, Origin::Java) => scope(&function.name, "."),

@@ -1,19 +1,45 @@
-//! Floor 3 of the CLI: from a named profile to answers. Pure: numbers and names in, tables out.
+//! From a named profile to answers. Pure: numbers and names in, tables out.
 
 pub(crate) mod ages;
 pub(crate) mod call_tree;
 pub(crate) mod callers;
+pub(crate) mod chance;
 pub(crate) mod collected;
+pub(crate) mod courses;
 pub(crate) mod culprits;
+mod exchange;
+pub(crate) mod fleet;
 pub(crate) mod frames;
+pub(crate) mod gauges;
 pub(crate) mod groups;
 pub(crate) mod growth;
+pub(crate) mod holders;
+pub(crate) mod kept;
+mod line;
+pub(crate) mod lost;
+pub(crate) mod maker;
+pub(crate) mod mapped;
+pub(crate) mod moments;
 pub(crate) mod outlook;
+pub(crate) mod own;
+pub(crate) mod place;
+mod places;
+pub(crate) mod refusals;
 pub(crate) mod report;
+pub(crate) mod resident;
 pub(crate) mod rows;
 pub(crate) mod rss;
+mod sampled;
+pub(crate) mod sampling;
+pub(crate) mod shape;
+#[cfg(test)]
+mod shop;
 pub(crate) mod sites;
+pub(crate) mod small;
+pub(crate) mod stacks;
+mod steady_name;
 pub(crate) mod top;
+pub(crate) mod track;
 pub(crate) mod tree;
 pub(crate) mod trend;
 pub(crate) mod verdict;

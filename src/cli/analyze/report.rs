@@ -4,18 +4,28 @@
 //! meaning. Bytes and objects are unbiased estimates; `counts` are the dump's own numbers.
 
 use super::ages::AgeFacts;
-use super::groups::{By, Group, Rows, What, groups};
-use super::outlook::{Known, Outlook, Place};
-use super::rows::{Hint, Judge, Row};
+use super::chance::BOUND_95;
+use super::groups::{By, Rows, What, groups};
+use super::kept::Kept;
+use super::lost::Lost;
+use super::mapped::{Mapped, mapped};
+use super::outlook::{Known, Outlook};
+use super::place::Place;
+use super::places::places;
+use super::refusals::{Failed, refusals};
+use super::resident::{Change, Past};
+use super::rows::{Hint, Judge, Row, period_of};
 use super::rss::Account;
+use super::sampling::Sampling;
 use super::sites::Site;
 use super::trend::Trend;
 use super::verdict::Judgement;
+use crate::cli::profile::Profile;
 use crate::cli::profile::location::{Line, Origin};
 use crate::cli::profile::metadata::Metadata;
+use crate::cli::profile::metric::Metric;
 use crate::cli::profile::sample::{Estimate, standard_error};
 use crate::cli::profile::series::{Dump, Series};
-use crate::cli::profile::shape::Metric;
 use crate::cli::symbolize::Module;
 use serde::Serialize;
 
@@ -39,14 +49,27 @@ pub(crate) struct Report {
     pub(crate) objects: f64,
     /// Number of different stacks in the last dump.
     pub(crate) stacks: usize,
-    /// One standard error of `bytes`.
+    /// Bound of the error of `bytes` that holds in 95 of 100 cases.
     pub(crate) error_bytes: f64,
     /// Resident memory, when the dump tells it.
     pub(crate) rss_bytes: Option<u64>,
     /// Classes of that, where somebody looked.
     pub(crate) rss: Option<Account>,
+    /// What of it has changed since when.
+    pub(crate) rss_change: Option<Change>,
+    /// What is mapped beside malloc, and by whom.
+    pub(crate) mapped: Option<Mapped>,
+    /// What the program asked for first and did not get.
+    pub(crate) failures: Vec<Failed>,
+    /// What the program's own allocator holds, where that serves.
+    pub(crate) allocator: Option<Kept>,
     /// Samples that the tap lost.
     pub(crate) lost_samples: u64,
+    /// Bytes that those stand for: allocated, and not followed to their free.
+    pub(crate) unfollowed_bytes: f64,
+    /// In words: how many were lost, and why.
+    #[serde(skip)]
+    pub(crate) lost: Lost,
     /// How the recorded stacks ended: (reason, number of walks).
     pub(crate) stack_ends: Vec<(&'static str, u64)>,
     /// Nanoseconds that the tap spent.
@@ -55,11 +78,17 @@ pub(crate) struct Report {
     pub(crate) tables_bytes: Option<u64>,
     /// Whether slopes are per second (else per dump).
     pub(crate) has_times: bool,
+    /// The moments that verdicts rest on: the dumps, and those that the last one's history tells of; seconds from the
+    /// first (or numbers).
+    pub(crate) moments: Vec<f64>,
+    /// What was done to the sampling.
+    pub(crate) sampling: Sampling,
     /// All live bytes over the series.
     pub(crate) trend: Trend,
     /// The verdict on the whole.
     pub(crate) outlook: Outlook,
-    /// What stands in the place of bytes: with a count, all `bytes` but those of `rss` and `outlook` are objects, and `objects` bytes.
+    /// What stands in the place of bytes: with a count, all `bytes` but those of `rss` and `outlook` are objects, and
+    /// `objects` bytes.
     pub(crate) metric: Metric,
     /// What a site is.
     pub(crate) by: By,
@@ -82,10 +111,17 @@ pub(crate) struct Process {
     pub(crate) token: Option<String>,
     /// Path of its program.
     pub(crate) exe: Option<String>,
+    /// The program's name, with its main class, jar or script.
+    pub(crate) title: Option<String>,
     /// Age at the last dump.
     pub(crate) uptime_seconds: Option<f64>,
     /// Written by heaptap rather than by a stock jemalloc.
     pub(crate) is_ours: bool,
+    /// Whether it is a Java VM.
+    pub(crate) is_jvm: bool,
+    /// Whether its own allocator serves.
+    #[serde(skip)]
+    pub(crate) keeps_allocator: bool,
 }
 
 /// One dump of the series.
@@ -122,14 +158,24 @@ pub(crate) struct SiteFacts {
     pub(crate) ages: Option<AgeFacts>,
     /// Live bytes in each dump.
     pub(crate) history: Vec<f64>,
+    /// Live bytes at each moment.
+    pub(crate) course: Vec<f64>,
     /// What such a row usually is.
     pub(crate) hint: Option<Hint>,
+    /// Whether that is worth saying: it grows, or it is much.
+    #[serde(skip)]
+    pub(crate) is_worth_a_hint: bool,
     /// Leaf first.
     pub(crate) frames: Vec<Frame>,
     /// What it is, in words: who allocated, and the first own frame.
     pub(crate) label: String,
+    /// The same, part by part.
+    pub(crate) place: Place,
     /// Index of the first frame that is neither runtime nor system library.
     pub(crate) own_frame: Option<usize>,
+    /// Samples of the profile that it is made of.
+    #[serde(skip)]
+    pub(crate) members: Vec<u32>,
 }
 
 /// One frame of a site.
@@ -171,22 +217,21 @@ impl Report {
     pub(crate) fn by(series: &Series, modules: &[Module], kind: Rows) -> Report {
         let judge = Judge::of(series);
         let period = series.profile.period_bytes;
-        let totals: Vec<f64> = series.dumps.iter().map(|dump| dump.total.bytes).collect();
         let total = series.last().map(|dump| dump.total).unwrap_or_default();
         let metadata = &series.profile.metadata;
-        let trend = judge.trend(&totals, total);
-        let (sites, other_sites) = sites(series, kind, &judge);
-        let rss = account(metadata, series.profile.metric, total);
-        let places =
-            sites.iter().map(|site| Place { trend: &site.trend, judgement: &site.judgement, ages: site.ages.as_ref() });
-        let known = Known {
-            series,
-            has_times: judge.has_times,
-            total: &trend,
-            places: places.collect(),
-            account: rss.as_ref(),
-        };
+        let trend = judge.total();
+        let (places, other_places) = places(series, &judge);
+        let rss = account(&series.profile, metadata, series.profile.metric, total);
+        let known = Known { series, moments: &judge.moments, total: &trend, places: &places, account: rss.as_ref() };
         let outlook = known.outlook();
+        let (mut rows, other_sites) = match kind.by {
+            By::Site => (places, other_places),
+            _ => rows(series, kind, &judge),
+        };
+        rows.truncate(SITES);
+        let sites = rows.into_iter().map(|row| site_facts(series, &judge, row)).collect();
+        let lost = Lost::of(metadata, period);
+        let change = Past::of(series).change;
         Report {
             schema: 1,
             process: process(series),
@@ -195,13 +240,17 @@ impl Report {
             bytes: total.bytes,
             objects: total.objects,
             stacks: series.last().map_or(0, |dump| dump.stacks),
-            error_bytes: standard_error(total.bytes, judge.period(total)),
+            error_bytes: BOUND_95 * standard_error(total.bytes, period_of(series, total)),
             rss_bytes: metadata.rss_bytes,
-            lost_samples: metadata.lost_total(),
+            lost_samples: lost.samples,
+            unfollowed_bytes: lost.bytes,
+            lost,
             stack_ends: metadata.stack_ends.iter().map(|(end, number)| (end.word(), *number)).collect(),
             profiler_ns: metadata.profiler_ns,
             tables_bytes: metadata.tables_bytes,
-            has_times: judge.has_times,
+            has_times: judge.moments.has_times,
+            moments: judge.moments.times.clone(),
+            sampling: judge.moments.sampling.clone(),
             outlook,
             trend,
             metric: series.profile.metric,
@@ -210,14 +259,24 @@ impl Report {
             other_sites,
             sites,
             rss,
+            failures: refusals(&series.profile),
+            allocator: Kept::of(&series.profile),
+            mapped: mapped(&series.profile, change.as_ref().map(|change| change.since)),
+            rss_change: change.filter(|_| series.profile.metric == Metric::InuseBytes),
             modules: modules.iter().map(module_facts).collect(),
         }
     }
 
-    /// Seconds from the first dump to the last.
+    /// Seconds from the first moment to the last.
     pub(crate) fn span_seconds(&self) -> Option<f64> {
-        let (first, last) = (self.dumps.first()?.time?, self.dumps.last()?.time?);
-        self.has_times.then_some(last - first)
+        self.moments.last().copied().filter(|_| self.has_times && self.moments.len() > 1)
+    }
+}
+
+impl Process {
+    /// What to call it.
+    pub(crate) fn name(&self) -> &str {
+        self.title.as_deref().unwrap_or("unknown program")
     }
 }
 
@@ -227,8 +286,11 @@ pub(super) fn process(series: &Series) -> Process {
         pid: series.pid(),
         token: metadata.token.clone(),
         exe: series.profile.program().map(str::to_owned),
+        title: series.profile.title().map(str::to_owned),
         uptime_seconds: metadata.uptime_ns.map(|ns| ns as f64 / 1e9),
         is_ours: metadata.version.is_some(),
+        is_jvm: series.profile.is_jvm(),
+        keeps_allocator: metadata.allocator.is_some(),
     }
 }
 
@@ -243,49 +305,58 @@ pub(super) fn dump_facts(dump: &Dump) -> DumpFacts {
 }
 
 /// Classes of the resident memory; what of malloc is live is known if that is what was measured.
-pub(super) fn account(metadata: &Metadata, metric: Metric, total: Estimate) -> Option<Account> {
-    let account = Account::of_metadata(&metadata.rss_classes)?;
+///
+/// Of a living process somebody has just looked (`rss_…` in the metadata); else its keeper's last look counts.
+pub(crate) fn account(profile: &Profile, metadata: &Metadata, metric: Metric, total: Estimate) -> Option<Account> {
+    let timeline = profile.history.timeline.iter().rev();
+    let looked = || timeline.clone().find_map(|checkpoint| Account::of_checkpoint(&checkpoint.classes));
+    let account = Account::of_metadata(&metadata.rss_classes).or_else(looked)?;
     match metric {
         Metric::InuseBytes => Some(account.with_live(total.bytes)),
         Metric::InuseCount => Some(account.with_live(total.objects)),
-        Metric::AllocBytes | Metric::AllocCount => Some(account),
+        Metric::AllocBytes | Metric::AllocCount | Metric::Mapped | Metric::Resident => Some(account),
     }
 }
 
-/// The biggest sites, and how many smaller ones there are.
-fn sites(series: &Series, kind: Rows, judge: &Judge<'_>) -> (Vec<SiteFacts>, usize) {
-    let mut all = groups(series, kind);
-    if !matches!(kind.by, By::Site | By::Stack) {
-        all.sort_by(|a, b| {
-            let by_size = b.value.bytes.total_cmp(&a.value.bytes);
-            by_size.then_with(|| a.label(&series.profile).cmp(&b.label(&series.profile)))
-        });
-    }
-    let shown = all.len().min(SITES);
-    let rest = all.get(shown..).unwrap_or(&[]).iter().filter(|group| group.value.bytes >= 0.5).count();
-    (all.iter().take(shown).map(|group| site_facts(series, judge, group)).collect(), rest)
+/// The biggest rows of a kind, and how many smaller ones there are.
+fn rows(series: &Series, kind: Rows, judge: &Judge<'_>) -> (Vec<Row>, usize) {
+    let mut all = groups(series, kind, &judge.moments);
+    let tested = all.len();
+    all.sort_by(|a, b| {
+        let by_size = b.track.value.bytes.total_cmp(&a.track.value.bytes);
+        by_size.then_with(|| a.label(&series.profile).cmp(&b.label(&series.profile)))
+    });
+    let small = all.split_off(tested.min(SITES));
+    let rest = small.iter().filter(|group| group.track.value.bytes >= 0.5).count();
+    (all.into_iter().map(|group| judge.row(group, tested)).collect(), rest)
 }
 
-fn site_facts(series: &Series, judge: &Judge<'_>, group: &Group) -> SiteFacts {
+fn site_facts(series: &Series, judge: &Judge<'_>, row: Row) -> SiteFacts {
+    let Row { group, trend, judgement, ages, hint } = row;
     let (frames, stacks, own_frame) = match &group.what {
-        What::Site(site) => (frames(series, site), site.stacks, site.own),
+        What::Site(site) => (frames(series, site), group.track.holding, site.own),
         What::Name(name) => (vec![Frame { name: name.clone(), ..Frame::default() }], 0, None),
     };
+    let place = group.place(&series.profile);
     let total = series.last().map_or(0.0, |dump| dump.total.bytes);
-    let trend = judge.trend(&group.bytes, group.value);
-    let Row { judgement, ages, hint } = judge.row(group, &trend);
+    let bytes = group.track.value.bytes;
+    let is_worth_a_hint = judgement.verdict.is_worth_a_hint(bytes, total);
     SiteFacts {
-        bytes: group.value.bytes,
-        objects: group.value.objects,
-        share: if total > 0.0 { group.value.bytes / total } else { 0.0 },
+        bytes,
+        objects: group.track.value.objects,
+        share: if total > 0.0 { bytes / total } else { 0.0 },
         stacks,
         trend,
         judgement,
         ages,
-        history: group.bytes.clone(),
+        label: place.label(),
+        place,
+        history: judge.moments.of_dumps(&group.track.bytes),
+        members: group.track.members,
+        course: group.track.bytes,
         hint,
+        is_worth_a_hint,
         frames,
-        label: group.label(&series.profile),
         own_frame,
     }
 }

@@ -1,25 +1,31 @@
 //! One row of a report or a table: its judgement, and what it usually is.
 
 use super::ages::AgeFacts;
+use super::chance::{FALSE_ALARMS, allowance};
 use super::culprits::{Culprit, Culprits, Kind};
 use super::groups::{Group, What};
+use super::moments::Moments;
+use super::track::Track;
 use super::trend::Trend;
 use super::verdict::{Evidence, Judgement};
-use crate::cli::profile::Profile;
+use crate::cli::profile::metric::Metric;
 use crate::cli::profile::sample::Estimate;
 use crate::cli::profile::series::Series;
-use crate::cli::profile::shape::Metric;
 use serde::Serialize;
 
-/// What is known about a row.
+/// A judged row.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
+    /// What it is about.
+    pub(super) group: Group,
+    /// What it held over the series.
+    pub(super) trend: Trend,
     /// What it is.
-    pub(crate) judgement: Judgement,
+    pub(super) judgement: Judgement,
     /// How old its objects are, where the last dump tells it.
-    pub(crate) ages: Option<AgeFacts>,
+    pub(super) ages: Option<AgeFacts>,
     /// What such a row usually is.
-    pub(crate) hint: Option<Hint>,
+    pub(super) hint: Option<Hint>,
 }
 
 /// A known cause.
@@ -36,57 +42,69 @@ pub(crate) struct Hint {
 /// Judges the rows of one series.
 pub(super) struct Judge<'a> {
     series: &'a Series,
-    /// Seconds from the first dump, or the dumps' numbers.
-    times: Vec<f64>,
+    /// When its dumps were written.
+    pub(super) moments: Moments,
     culprits: Culprits,
-    /// Whether `times` are seconds.
-    pub(super) has_times: bool,
+    /// All live bytes over the series.
+    pub(super) all: Track,
 }
 
 impl<'a> Judge<'a> {
     /// For a named series.
     pub(super) fn of(series: &'a Series) -> Judge<'a> {
-        let seconds = series.seconds();
-        let has_times = seconds.is_some();
-        let times = seconds.unwrap_or_else(|| (0..series.dumps.len()).map(|n| n as f64).collect());
-        Judge { series, times, culprits: Culprits::of(&series.profile), has_times }
+        let moments = Moments::of(series);
+        let all = Track::of_all(series, &moments);
+        Judge { series, moments, culprits: Culprits::of(&series.profile), all }
     }
 
-    /// A row's numbers over the series.
-    pub(super) fn trend(&self, values: &[f64], last: Estimate) -> Trend {
-        Trend::of(&self.times, values, self.period(last))
+    /// The series' numbers as one row.
+    pub(super) fn total(&self) -> Trend {
+        Trend::of(&self.moments, &self.all, FALSE_ALARMS)
     }
 
-    /// The sampling distance in the unit of the metric: objects of a mean size are so many samples apart.
-    pub(super) fn period(&self, last: Estimate) -> u64 {
-        let profile = &self.series.profile;
-        let period = profile.period_bytes;
-        // Objects and bytes have changed places.
-        let (objects, bytes) = (last.bytes, last.objects);
-        match profile.metric.is_count() {
-            true if bytes > 0.0 => (period as f64 * objects / bytes).ceil() as u64,
-            _ => period,
+    /// The ages of a track's objects in the last dump that is judged.
+    fn ages(&self, track: &Track, trend: &Trend) -> Option<AgeFacts> {
+        // Ages are of live bytes; where another measure is asked for they would not fit it.
+        let is_fitting = self.moments.metric == Metric::InuseBytes;
+        let (ages, window) = match trend.is_without_last(track.bytes.len()) {
+            true => (&track.earlier_ages, self.moments.window.map(|window| window - self.gap())),
+            false => (&track.ages, self.moments.window),
+        };
+        AgeFacts::of(ages, window, self.moments.period as u64).filter(|_| is_fitting)
+    }
+
+    /// Seconds from the last moment but one to the last: where ages are known of both, those are dumps.
+    fn gap(&self) -> f64 {
+        match self.moments.times.as_slice() {
+            [.., before, last] if self.moments.has_times => last - before,
+            _ => 0.0,
         }
     }
 
-    /// Everything about a row whose trend is known.
-    pub(super) fn row(&self, group: &Group, trend: &Trend) -> Row {
-        let profile = &self.series.profile;
-        let window = window(profile);
-        // Ages are of live bytes; where another measure is asked for they would not fit it.
-        let is_fitting = profile.metric == Metric::InuseBytes;
-        let ages = AgeFacts::of(&group.ages, window, profile.period_bytes).filter(|_| is_fitting);
-        let culprit = self.culprit(group);
+    /// Everything about a row of so many.
+    pub(super) fn row(&self, group: Group, places: usize) -> Row {
+        let track = &group.track;
+        let most = |values: &[f64]| values.iter().copied().fold(0.0, f64::max);
+        let (total, held) = (most(&self.all.bytes), most(&track.bytes));
+        let allowed = allowance(held / total.max(1.0), places);
+        let trend = Trend::of(&self.moments, track, allowed);
+        let ages = self.ages(track, &trend);
+        let culprit = self.culprit(&group);
+        let span = self.moments.times.get(trend.moments.saturating_sub(1)).copied();
         let evidence = Evidence {
-            trend,
+            trend: &trend,
             ages: ages.as_ref(),
             kind: culprit.map(|culprit| culprit.kind),
-            dumps: self.times.len(),
-            span_seconds: self.times.last().copied().filter(|span| self.has_times && *span > 0.0),
+            span_seconds: span.filter(|span| self.moments.has_times && *span > 0.0),
+            is_cut: trend.is_without_last(track.bytes.len()),
+            window: self.moments.window,
+            total,
+            allowed,
+            grain: track.grain(),
         };
         let judgement = evidence.judge();
         let hint = culprit.map(|Culprit { kind, title, advice, .. }| Hint { kind, title, advice });
-        Row { judgement, ages, hint }
+        Row { group, trend, judgement, ages, hint }
     }
 
     /// By the frames that make the row, else by the whole of its biggest stack: compilers are recognised far from their
@@ -107,36 +125,14 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// For how long births were recorded, seconds: as long as the process lives, but not before sampling was switched on or
-/// reset, which the oldest object of all tells.
-fn window(profile: &Profile) -> Option<f64> {
-    let seconds = |ns: u64| ns as f64 / 1e9;
-    let uptime = profile.metadata.uptime_ns.map(seconds);
-    // The oldest bin is a quarter wide.
-    let recorded = profile.metadata.oldest_ns.map(|oldest| 1.25 * seconds(oldest));
-    match (uptime, recorded) {
-        (Some(uptime), Some(recorded)) => Some(uptime.min(recorded)),
-        (uptime, recorded) => uptime.or(recorded),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::profile::metadata::Metadata;
-
-    #[test]
-    fn births_before_recording_began_are_not_missed() {
-        let of = |uptime_ns, oldest_ns| {
-            window(&Profile {
-                metadata: Metadata { uptime_ns, oldest_ns, ..Metadata::default() },
-                ..Profile::default()
-            })
-        };
-        let second = 1_000_000_000;
-        // Reset ten minutes ago.
-        assert_eq!(of(Some(7200 * second), Some(600 * second)), Some(750.0));
-        assert_eq!(of(Some(700 * second), Some(600 * second)), Some(700.0));
-        assert_eq!((of(None, Some(4 * second)), of(Some(second), None), of(None, None)), (Some(5.0), Some(1.0), None));
+/// The sampling distance in the unit of a measure: objects of a mean size are so many samples apart.
+pub(super) fn period_of(series: &Series, last: Estimate) -> u64 {
+    let profile = &series.profile;
+    let period = profile.period_bytes;
+    // Objects and bytes have changed places.
+    let (objects, bytes) = (last.bytes, last.objects);
+    match profile.metric.is_count() {
+        true if bytes > 0.0 => (period as f64 * objects / bytes).ceil() as u64,
+        _ => period,
     }
 }

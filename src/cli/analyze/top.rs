@@ -5,8 +5,11 @@
 
 use super::frames::Kinds;
 use super::groups::{By, key};
+use super::place::Place;
 use super::report::{DumpFacts, Process, dump_facts, process};
+use super::sites;
 use crate::cli::profile::location::FunctionId;
+use crate::cli::profile::metric::Metric;
 use crate::cli::profile::sample::Estimate;
 use crate::cli::profile::series::Series;
 use rustc_hash::FxHashMap;
@@ -21,12 +24,18 @@ pub(crate) struct Top {
     pub(crate) process: Process,
     /// The dump that is shown.
     pub(crate) dump: Option<DumpFacts>,
+    /// What stands in the place of bytes.
+    pub(crate) metric: Metric,
     /// All live bytes.
     pub(crate) bytes: f64,
     /// All live objects.
     pub(crate) objects: f64,
     /// What a row is.
     pub(crate) by: By,
+    /// The place that holds most, as `report` names it.
+    pub(crate) place: Option<Place>,
+    /// Live bytes of that.
+    pub(crate) place_bytes: f64,
     /// Most bytes of their own first.
     pub(crate) rows: Vec<TopRow>,
 }
@@ -56,13 +65,17 @@ impl Top {
             bytes.then_with(|| a.name.cmp(&b.name))
         };
         rows.sort_by(order);
+        let (place, place_bytes) = sites::biggest(series).unzip();
         Top {
             schema: 1,
             process: process(series),
             dump: series.last().map(dump_facts),
+            metric: series.profile.metric,
             bytes: total.bytes,
             objects: total.objects,
             by,
+            place,
+            place_bytes: place_bytes.unwrap_or(0.0),
             rows,
         }
     }
@@ -125,17 +138,10 @@ fn rows(series: &Series, by: By) -> Vec<TopRow> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::profile::heap_v2;
-    use crate::cli::profile::series::SeriesBuilder;
-    use crate::cli::symbolize;
+    use crate::cli::analyze::shop;
 
     fn series() -> Series {
-        let mut builder = SeriesBuilder::default();
-        let text = include_str!("../../../tests/dumps/shop/shop.4711.2.f.heap");
-        builder.add("shop.4711.2.f.heap".into(), None, heap_v2::parse(text.as_bytes()).unwrap());
-        let mut series = builder.finish();
-        symbolize::symbolize(&mut series.profile, &symbolize::Options::default(), &mut |_, _| {});
-        series
+        shop::series(&[2])
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use super::frames::Kinds;
 use crate::cli::profile::location::FunctionId;
+use crate::cli::profile::sample::Sample;
 use crate::cli::profile::series::Series;
 use rustc_hash::FxHashMap;
 
@@ -45,17 +46,24 @@ pub(crate) struct Tree {
 impl Tree {
     /// Builds the tree. Stacks that hold nothing in the first and the last dump are left out.
     pub(crate) fn of(series: &Series) -> Tree {
+        Tree::of_those(series, |sample, first| sample.value.bytes >= 0.5 || first >= 0.5).0
+    }
+
+    /// The tree of the stacks that are wanted (by what they hold in the last and in the first dump), and the node at
+    /// which each stack of the series ends.
+    pub(super) fn of_those(series: &Series, is_wanted: impl Fn(&Sample, f64) -> bool) -> (Tree, Vec<Option<u32>>) {
         let mut builder = Builder::new(series);
+        let mut leaves = vec![None; series.profile.samples.len()];
         for (index, sample) in series.profile.samples.iter().enumerate() {
             let history = series.history.get(index).map_or(&[][..], Vec::as_slice);
             let first = history.iter().find(|(dump, _)| *dump == 0).map_or(0.0, |(_, value)| value.bytes);
-            if sample.value.bytes < 0.5 && first < 0.5 {
-                continue;
+            if is_wanted(sample, first) {
+                let leaf = builder.path(series, sample);
+                builder.add(leaf, sample, first);
+                leaves[index] = Some(leaf);
             }
-            let leaf = builder.path(series, sample);
-            builder.add(leaf, sample, series.profile.period_bytes, first);
         }
-        Tree { nodes: builder.nodes, threads: builder.threads }
+        (Tree { nodes: builder.nodes, threads: builder.threads }, leaves)
     }
 
     /// Live bytes below and at each node.
@@ -104,12 +112,17 @@ impl Tree {
     /// Gives the bytes of small subtrees to their callers until at most `limit` nodes are left.
     /// Sums at the nodes that stay do not change.
     pub(crate) fn prune(&mut self, limit: usize) {
-        if self.nodes.len() <= limit {
-            return;
-        }
         let (last, first) = (self.totals(), self.first_totals());
         let weights: Vec<f64> = last.iter().zip(&first).map(|(last, first)| last.max(*first)).collect();
-        let mut sorted = weights.clone();
+        self.prune_by(&weights, limit);
+    }
+
+    /// The same by other weights, which are never more than the caller's. Returns where each node's bytes are now.
+    pub(super) fn prune_by(&mut self, weights: &[f64], limit: usize) -> Vec<u32> {
+        if self.nodes.len() <= limit {
+            return (0..).take(self.nodes.len()).collect();
+        }
+        let mut sorted = weights.to_vec();
         sorted.sort_by(|a, b| b.total_cmp(a));
         let bound = sorted.get(limit).copied().unwrap_or(0.0);
         let mut place: Vec<u32> = Vec::with_capacity(self.nodes.len());
@@ -128,6 +141,7 @@ impl Tree {
             }
         }
         self.nodes = kept;
+        place
     }
 }
 
@@ -165,7 +179,7 @@ impl Builder {
     }
 
     /// The node of a stack's leaf.
-    fn path(&mut self, series: &Series, sample: &crate::cli::profile::sample::Sample) -> u32 {
+    fn path(&mut self, series: &Series, sample: &Sample) -> u32 {
         let mut at = 0;
         for line in self.kinds.visible(&series.profile, sample).iter().rev() {
             let nodes = &mut self.nodes;
@@ -178,14 +192,14 @@ impl Builder {
     }
 
     /// Adds a stack's value to its leaf, split by the shares that its thread lines have.
-    fn add(&mut self, leaf: u32, sample: &crate::cli::profile::sample::Sample, period_bytes: u64, first: f64) {
+    fn add(&mut self, leaf: u32, sample: &Sample, first: f64) {
         let Some(node) = self.nodes.get_mut(leaf as usize) else { return };
         node.first_bytes += first;
         let estimates: Vec<(u32, f64)> = sample
             .threads
             .iter()
             .map(|thread| {
-                let value = thread.counts.unbiased(period_bytes);
+                let value = thread.value;
                 (self.thread_of.get(&thread.uid).copied().unwrap_or(0), value.bytes)
             })
             .collect();
@@ -214,21 +228,10 @@ fn add_own(all: &mut Vec<Own>, own: Own) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::profile::heap_v2;
-    use crate::cli::profile::series::SeriesBuilder;
-    use crate::cli::symbolize;
+    use crate::cli::analyze::shop;
 
     fn series() -> Series {
-        let mut builder = SeriesBuilder::default();
-        for (name, text) in [
-            ("shop.4711.0.i0.heap", include_str!("../../../tests/dumps/shop/shop.4711.0.i0.heap")),
-            ("shop.4711.2.f.heap", include_str!("../../../tests/dumps/shop/shop.4711.2.f.heap")),
-        ] {
-            builder.add(name.into(), None, heap_v2::parse(text.as_bytes()).unwrap());
-        }
-        let mut series = builder.finish();
-        symbolize::symbolize(&mut series.profile, &symbolize::Options::default(), &mut |_, _| {});
-        series
+        shop::series(&[0, 2])
     }
 
     #[test]

@@ -16,6 +16,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 /// Signals that somebody sends to a service: handed to the child.
 const FORWARDED: [libc::c_int; 8] = [
@@ -68,6 +69,43 @@ pub(crate) fn run(
     let child = command.spawn().with_context(|| format!("cannot run {}", path.display()))?;
     let end = wait(child.id(), &signals)?;
     Ok((child.id(), end))
+}
+
+/// Becomes `path` with `argv` in `environment` plus `pid_key=<our own pid>`. Returns only on failure.
+pub(crate) fn become_program(
+    path: &Path,
+    argv: &[OsString],
+    environment: &[(OsString, OsString)],
+    pid_key: &str,
+) -> Result<std::convert::Infallible> {
+    let mut image = Image::new(path, argv, environment, pid_key).context("a NUL byte in an argument")?;
+    let mut mask = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: asks for the present mask only.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), mask.as_mut_ptr()) };
+    // Rust ignores the signal of broken pipes, and what is ignored stays so in the program.
+    // SAFETY: puts the default back.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    // SAFETY: filled above; zeros would be a mask, too.
+    let error = image.exec(&unsafe { mask.assume_init() });
+    Err(error).with_context(|| format!("cannot run {}", path.display()))
+}
+
+/// Signals that ask us to stop, held back: process 1 of a container would not even get them.
+pub(crate) struct HeldSignals(libc::sigset_t);
+
+/// Holds them back from now on.
+pub(crate) fn hold_signals() -> Result<HeldSignals> {
+    block(&[libc::SIGTERM, libc::SIGINT]).map(|(set, _)| HeldSignals(set)).context("cannot block signals")
+}
+
+impl HeldSignals {
+    /// Waits for a while, or until we are asked to stop: `true`.
+    pub(crate) fn pause(&self, time: Duration) -> bool {
+        let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        let time = libc::timespec { tv_sec: seconds, tv_nsec: time.subsec_nanos().into() };
+        // SAFETY: a valid set and time; what came is not asked for.
+        unsafe { libc::sigtimedwait(&self.0, std::ptr::null_mut(), &time) > 0 }
+    }
 }
 
 /// Sends a signal to a process that was looked at just before.
@@ -145,10 +183,17 @@ impl Image {
 /// Blocks what [`wait`] waits for, so that nothing is lost before it does. Returns the set, and the
 /// mask that stood before: the child must start with that one.
 fn block_signals() -> io::Result<(libc::sigset_t, libc::sigset_t)> {
+    let mut signals = FORWARDED.to_vec();
+    signals.push(libc::SIGCHLD);
+    block(&signals)
+}
+
+/// Blocks these; the set of them, and the mask that stood before.
+fn block(signals: &[libc::c_int]) -> io::Result<(libc::sigset_t, libc::sigset_t)> {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: `set` is writable memory of the right type; sigemptyset makes it valid.
     unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-    for signal in FORWARDED.into_iter().chain([libc::SIGCHLD]) {
+    for &signal in signals {
         // SAFETY: the set was made valid above.
         unsafe { libc::sigaddset(set.as_mut_ptr(), signal) };
     }

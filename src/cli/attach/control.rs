@@ -1,10 +1,11 @@
 //! Asks a running tap for something, through its control file (`wire::control`).
 //!
-//! The request is written with plain writes to a file on tmpfs, which the tap has mapped; its keeper looks once
-//! a second. Who may open the file for writing is decided by the kernel: its owner, and root.
+//! The CLI writes the request to a file on tmpfs; the tap's keeper looks once a second. The kernel decides who may open
+//! the file for writing: its owner, and root. The claim of the life says who the owner must be.
 
-use super::beneath;
-use crate::wire::control::{ANSWER, ARGUMENT, BYTES, MAGIC, Outcome, PATH, PATH_BYTES, REQUEST, RESULT, VERB, Verb};
+use super::openat;
+use crate::wire::claim::Claim;
+use crate::wire::control::{MAGIC, Outcome, PATH_BYTES, Verb, Word};
 use anyhow::{Context, Result, bail};
 use std::fs::File;
 use std::io;
@@ -26,41 +27,47 @@ pub(crate) struct Answer {
 }
 
 /// The control file that lies beside a region.
-pub(crate) fn beside(region: &Path) -> PathBuf {
+fn beside(region: &Path) -> PathBuf {
     region.with_extension("control")
 }
 
-/// Asks, and waits for the answer.
-pub(crate) fn ask(control: &Path, verb: Verb, argument: u64) -> Result<Answer> {
-    ask_for(control, verb, argument, PATIENCE)
+/// Asks the process whose claim this is, and waits for the answer. `region`: its region.
+pub(crate) fn ask(claim: &Claim, region: &Path, verb: Verb, argument: u64) -> Result<Answer> {
+    let control = beside(region);
+    let file = openat::open(&control, true).map_err(|error| refusal(&control, error))?;
+    if !claim.covers(&file.metadata()?) {
+        bail!("{} does not belong to user {}, as the process does", control.display(), claim.owner());
+    }
+    ask_through(&control, &file, verb, argument, PATIENCE)
 }
 
-fn ask_for(control: &Path, verb: Verb, argument: u64, patience: Duration) -> Result<Answer> {
-    let file = beneath::open(control, true).map_err(|error| refusal(control, error))?;
-    if word(&file, 0)? != MAGIC {
+fn ask_through(control: &Path, file: &File, verb: Verb, argument: u64, patience: Duration) -> Result<Answer> {
+    if word(file, Word::Magic)? != MAGIC {
         bail!("{} is not a control file", control.display());
     }
     let deadline = Instant::now() + patience;
-    while word(&file, REQUEST)? != word(&file, ANSWER)? {
+    while word(file, Word::Request)? != word(file, Word::Answer)? {
         wait(deadline, "an earlier request is still unanswered")?;
     }
-    let number = word(&file, REQUEST)?.wrapping_add(1);
-    set(&file, VERB, verb as u64)?;
-    set(&file, ARGUMENT, argument)?;
-    set(&file, REQUEST, number)?;
-    while word(&file, ANSWER)? != number {
+    let number = word(file, Word::Request)?.wrapping_add(1);
+    set(file, Word::Verb, verb as u64)?;
+    set(file, Word::Argument, argument)?;
+    set(file, Word::Request, number)?;
+    while word(file, Word::Answer)? != number {
         wait(deadline, "no answer")?;
     }
-    let Some(outcome) = Outcome::from_number(word(&file, RESULT)?) else {
+    let Some(outcome) = Outcome::from_number(word(file, Word::Result)?) else {
         bail!("{} holds an answer of another version of heaptap", control.display());
     };
-    Ok(Answer { outcome, path: path(&file)? })
+    Ok(Answer { outcome, path: path(file)? })
 }
 
 fn refusal(control: &Path, error: io::Error) -> anyhow::Error {
     let why = match error.kind() {
         io::ErrorKind::PermissionDenied => "it belongs to another user: only that user and root may control it",
-        io::ErrorKind::NotFound => "its helper thread has not started yet, or has ended",
+        io::ErrorKind::NotFound => {
+            "nobody in it listens: its helper thread has not started yet or has ended, or it is confined (chroot)"
+        }
         _ => "it cannot be controlled",
     };
     anyhow::Error::new(error).context(format!("{why}: opening {}", control.display()))
@@ -75,40 +82,46 @@ fn wait(deadline: Instant, what: &str) -> Result<()> {
 }
 
 fn path(file: &File) -> Result<Option<PathBuf>> {
-    let len = usize::try_from(word(file, PATH_BYTES)?)?.min(BYTES - PATH * 8);
+    let len = usize::try_from(word(file, Word::PathBytes)?)?.min(PATH_BYTES);
     let mut bytes = vec![0; len];
-    file.read_exact_at(&mut bytes, (PATH * 8) as u64)?;
+    file.read_exact_at(&mut bytes, Word::Path.offset())?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     Ok((!text.is_empty()).then(|| PathBuf::from(text)))
 }
 
-fn word(file: &File, index: usize) -> Result<u64> {
+fn word(file: &File, word: Word) -> Result<u64> {
     let mut bytes = [0; 8];
-    file.read_exact_at(&mut bytes, (index * 8) as u64).context("reading the control file")?;
+    file.read_exact_at(&mut bytes, word.offset()).context("reading the control file")?;
     Ok(u64::from_ne_bytes(bytes))
 }
 
-fn set(file: &File, index: usize, value: u64) -> Result<()> {
-    file.write_all_at(&value.to_ne_bytes(), (index * 8) as u64).context("writing the control file")
+fn set(file: &File, word: Word, value: u64) -> Result<()> {
+    file.write_all_at(&value.to_ne_bytes(), word.offset()).context("writing the control file")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn control(name: &str, words: &[(usize, u64)]) -> PathBuf {
+    fn control(name: &str, words: &[(Word, u64)]) -> PathBuf {
         let path = std::env::temp_dir().join(format!("heaptap-{name}-{}.control", std::process::id()));
-        let mut bytes = vec![0u8; BYTES];
-        for (index, value) in words {
-            bytes[index * 8..index * 8 + 8].copy_from_slice(&value.to_ne_bytes());
+        let mut bytes = vec![0u8; crate::wire::control::BYTES];
+        for (word, value) in words {
+            let at = word.offset() as usize;
+            bytes[at..at + 8].copy_from_slice(&value.to_ne_bytes());
         }
         std::fs::write(&path, bytes).unwrap();
         path
     }
 
+    fn ask_for(path: &Path, verb: Verb, argument: u64, patience: Duration) -> Result<Answer> {
+        let file = openat::open(path, true).map_err(|error| refusal(path, error))?;
+        ask_through(path, &file, verb, argument, patience)
+    }
+
     #[test]
     fn silence_is_an_error_that_says_what_it_may_mean() {
-        let path = control("silent", &[(0, MAGIC)]);
+        let path = control("silent", &[(Word::Magic, MAGIC)]);
         let error = ask_for(&path, Verb::Dump, 0, Duration::from_millis(50)).unwrap_err().to_string();
         assert!(error.starts_with("no answer"), "{error}");
         let again = ask_for(&path, Verb::Dump, 0, Duration::from_millis(50)).unwrap_err().to_string();
@@ -118,18 +131,21 @@ mod tests {
 
     #[test]
     fn answers_are_read() {
-        let path = control("answered", &[(0, MAGIC)]);
+        let path = control("answered", &[(Word::Magic, MAGIC)]);
         let answering = path.clone();
         let tap = thread::spawn(move || {
             let file = File::options().read(true).write(true).open(answering).unwrap();
-            while word(&file, REQUEST).unwrap() == 0 {
+            while word(&file, Word::Request).unwrap() == 0 {
                 thread::sleep(Duration::from_millis(1));
             }
-            assert_eq!((word(&file, VERB).unwrap(), word(&file, ARGUMENT).unwrap()), (Verb::Rate as u64, 12));
-            file.write_all_at(b"/tmp/a.heap", (PATH * 8) as u64).unwrap();
-            set(&file, PATH_BYTES, 11).unwrap();
-            set(&file, RESULT, Outcome::Done as u64).unwrap();
-            set(&file, ANSWER, 1).unwrap();
+            assert_eq!(
+                (word(&file, Word::Verb).unwrap(), word(&file, Word::Argument).unwrap()),
+                (Verb::Rate as u64, 12)
+            );
+            file.write_all_at(b"/tmp/a.heap", Word::Path.offset()).unwrap();
+            set(&file, Word::PathBytes, 11).unwrap();
+            set(&file, Word::Result, Outcome::Done as u64).unwrap();
+            set(&file, Word::Answer, 1).unwrap();
         });
         let answer = ask_for(&path, Verb::Rate, 12, Duration::from_secs(10)).unwrap();
         assert_eq!(answer, Answer { outcome: Outcome::Done, path: Some("/tmp/a.heap".into()) });
@@ -140,9 +156,14 @@ mod tests {
     #[test]
     fn other_files_are_refused() {
         let path = control("other", &[]);
-        assert!(ask(&path, Verb::Dump, 0).unwrap_err().to_string().contains("not a control file"));
+        assert!(
+            ask_for(&path, Verb::Dump, 0, Duration::from_millis(50))
+                .unwrap_err()
+                .to_string()
+                .contains("not a control file")
+        );
         std::fs::remove_file(&path).unwrap();
-        let error = ask(&path, Verb::Dump, 0).unwrap_err().to_string();
+        let error = ask_for(&path, Verb::Dump, 0, Duration::from_millis(50)).unwrap_err().to_string();
         assert!(error.contains("has not started yet"), "{error}");
     }
 }

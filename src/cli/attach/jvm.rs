@@ -1,22 +1,24 @@
 //! Asks a HotSpot JVM for a garbage collection, as `jcmd PID GC.run` does, without needing a JDK.
 //!
-//! The way of its attach mechanism (`share/services/attachListener.cpp`, `os/posix`): a file `.attach_pid<pid>` in the process's
-//! working directory or its /tmp says that somebody wants to attach; SIGQUIT makes the JVM look for it and open a socket
-//! `/tmp/.java_pid<pid>`; a request is a version and four strings, each ended by NUL; the answer is a number and text.
+//! The way of its attach mechanism (`share/services/attachListener.cpp`, `os/posix`): a file `.attach_pid<pid>` in the
+//! process's working directory or its /tmp says that somebody wants to attach; SIGQUIT makes the JVM look for it and
+//! open a socket `/tmp/.java_pid<pid>`; a request is a version and four strings, each ended by NUL; the answer is a
+//! number and text.
 //!
-//! SIGQUIT ends a program that does not catch it, and makes a JVM without that mechanism print all its threads to stdout. So nothing
-//! is sent unless the process has a libjvm.so, catches SIGQUIT, and was not started with -XX:+DisableAttachMechanism.
+//! SIGQUIT ends a program that does not catch it, and makes a JVM without that mechanism print all its threads to
+//! stdout. So nothing is sent unless the process has a libjvm.so, catches SIGQUIT, and was not started with
+//! -XX:+DisableAttachMechanism.
 
-use super::{beneath, child};
+use super::{child, openat};
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Longest wait for the socket.
 const OPENING: Duration = Duration::from_secs(10);
@@ -44,6 +46,39 @@ pub(crate) fn collect(pid: u32) -> Result<Collected> {
     }
     target.ask("GC.class_histogram")?;
     Ok(Collected::ByHistogram)
+}
+
+/// A heap dump that a JVM wrote for us; it is removed with this.
+pub(crate) struct HeapDump {
+    /// By a path that leads there from here.
+    pub(crate) path: PathBuf,
+}
+
+impl Drop for HeapDump {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Has a JVM write all its objects, also those that wait for a collection, to a new file in a folder of its own world.
+/// It stands still meanwhile.
+pub(crate) fn heap_dump(pid: u32, folder: &Path) -> Result<HeapDump> {
+    let target = Target::look(pid)?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    let inside = folder.join(format!("heaptap-{}-{now}.hprof", target.own_pid));
+    let path = dump_folder(pid, folder).join(inside.file_name().unwrap_or_default());
+    // Removed, too, if the JVM fails half way; it takes no name that is there already.
+    let dump = HeapDump { path };
+    let answer = target.ask(&format!("GC.heap_dump -all {}", inside.display()))?;
+    if !answer.contains("Heap dump file created") {
+        bail!("the JVM wrote no heap dump: {}", answer.trim().escape_debug());
+    }
+    Ok(dump)
+}
+
+/// A folder of a process's world, as it is reached from here.
+pub(crate) fn dump_folder(pid: u32, folder: &Path) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/root")).join(folder.strip_prefix("/").unwrap_or(folder))
 }
 
 /// A JVM that can be attached to.
@@ -79,8 +114,7 @@ impl Target {
         socket.set_read_timeout(Some(COLLECTING))?;
         let request = ["1", "jcmd", command, "", ""].map(|word| format!("{word}\0")).concat();
         socket.write_all(request.as_bytes()).context("asking the JVM")?;
-        let mut answer = Vec::new();
-        socket.take(MOST_BYTES).read_to_end(&mut answer).context("waiting for the JVM's answer")?;
+        let answer = read_answer(&mut socket).context("waiting for the JVM's answer")?;
         let answer = String::from_utf8_lossy(&answer);
         let (code, text) = answer.split_once('\n').unwrap_or((&answer, ""));
         if code.trim() != "0" {
@@ -89,12 +123,12 @@ impl Target {
         Ok(text.to_owned())
     }
 
-    /// Connects; has the JVM open its socket first if need be. Neither folder nor socket may be a link: who rules in a container
-    /// could lead us out of it.
+    /// Connects; has the JVM open its socket first if need be. Neither folder nor socket may be a link: who rules in a
+    /// container could lead us out of it.
     fn socket(&self) -> Result<UnixStream> {
         let place = format!("/proc/{}/root/tmp", self.pid);
-        let folder = beneath::folder(Path::new(&place)).with_context(|| format!("looking into {place}"))?;
-        let path = beneath::below(&folder, Path::new(&format!(".java_pid{}", self.own_pid)));
+        let folder = openat::folder(Path::new(&place)).with_context(|| format!("looking into {place}"))?;
+        let path = openat::below(&folder, Path::new(&format!(".java_pid{}", self.own_pid)));
         if path.symlink_metadata().is_err() {
             let wish = self.leave_wish(&folder)?;
             let opened = self.open(&path);
@@ -115,7 +149,7 @@ impl Target {
     fn leave_wish(&self, tmp: &File) -> Result<PathBuf> {
         let name = format!(".attach_pid{}", self.own_pid);
         let places =
-            [PathBuf::from(format!("/proc/{}/cwd", self.pid)).join(&name), beneath::below(tmp, Path::new(&name))];
+            [PathBuf::from(format!("/proc/{}/cwd", self.pid)).join(&name), openat::below(tmp, Path::new(&name))];
         let mut failure = None;
         for path in places {
             let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
@@ -142,6 +176,22 @@ impl Target {
             thread::sleep(Duration::from_millis(20));
         }
         Ok(())
+    }
+}
+
+/// All that it says within the time of a collection, however slowly it comes.
+fn read_answer(socket: &mut UnixStream) -> io::Result<Vec<u8>> {
+    let deadline = Instant::now() + COLLECTING;
+    let (mut answer, mut piece) = (Vec::new(), [0; 1 << 16]);
+    loop {
+        let read = socket.read(&mut piece)?;
+        answer.extend(piece.iter().take(read));
+        if read == 0 || answer.len() as u64 > MOST_BYTES {
+            return Ok(answer);
+        }
+        if Instant::now() > deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
     }
 }
 

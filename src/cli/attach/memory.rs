@@ -1,30 +1,38 @@
 //! What the kernel says of a living process's memory: classes of what is resident, and the limit it will meet.
 
-use super::{beneath, perf_data};
-use crate::cli::analyze::rss::{Account, JvmSizes};
+use super::{glibc_blocks, openat, perf_data};
+use crate::cli::analyze::rss::{Account, Areas, JvmSizes};
+use crate::cli::open;
+use crate::wire::cgroup::{self, Limit};
+use crate::wire::resident::known::{Known, Owner};
 use anyhow::{Context, Result};
 use std::fs;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Largest file of a JVM's counters that is read: 32 KiB as a rule.
 const MOST_COUNTERS: u64 = 16 << 20;
 
-/// How much memory a control group has, and may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Limit {
-    /// In use, with files that could be dropped.
-    pub(crate) used_bytes: u64,
-    /// The limit.
-    pub(crate) limit_bytes: u64,
+/// Classes of the resident memory of a process of this user, with what it says of itself.
+pub(crate) fn account(pid: u32, known: Known) -> Result<Account> {
+    look(pid, known).map(|(account, _)| account)
 }
 
-/// Classes of the resident memory of a process of this user.
-pub(crate) fn account(pid: u32) -> Result<Account> {
+/// The same with the mappings.
+pub(crate) fn look(pid: u32, mut known: Known) -> Result<(Account, Areas)> {
     let path = format!("/proc/{pid}/smaps");
     let smaps = fs::read(&path).with_context(|| format!("reading {path} (only its user and root may)"))?;
-    let smaps = String::from_utf8_lossy(&smaps);
-    Ok(Account::of_smaps(&smaps, &jvm_sizes(pid, &smaps)))
+    let areas = Areas::of(&smaps);
+    jvm_sizes(pid, &String::from_utf8_lossy(&smaps)).complete(&areas, &mut known);
+    let blocks = glibc_blocks::ranges(pid, &areas, &known);
+    known.ranges.extend(blocks.into_iter().map(|range| (Owner::Malloc, range)));
+    Ok((Account::of(&areas, &known), areas))
+}
+
+/// Whether a process is a Java VM.
+pub(crate) fn is_jvm(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/maps"))
+        .is_ok_and(|maps| maps.lines().any(|line| line.ends_with("/libjvm.so")))
 }
 
 /// What the JVM's counters say, else its command line.
@@ -32,7 +40,7 @@ fn jvm_sizes(pid: u32, smaps: &str) -> JvmSizes {
     let counters =
         smaps.lines().find_map(|line| line.get(line.find('/')?..).filter(|path| path.contains("/hsperfdata_")));
     let read = |path| {
-        let file = beneath::open(Path::new(&format!("/proc/{pid}/root{path}")), false).ok()?;
+        let file = openat::open(Path::new(&format!("/proc/{pid}/root{path}")), false).ok()?;
         let mut bytes = Vec::new();
         file.take(MOST_COUNTERS).read_to_end(&mut bytes).ok()?;
         Some(bytes)
@@ -60,36 +68,18 @@ fn heap_option(argument: &str) -> Option<u64> {
 
 /// The tightest limit of the control groups that a process is in; `None` where there is none.
 pub(crate) fn limit(pid: u32) -> Option<Limit> {
-    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-    let read = |path: &Path| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
-    let limits = places(&groups).into_iter().filter_map(|(used, limit)| {
-        // Version 2 says "max", version 1 a huge number, where there is no limit.
-        let limit_bytes = read(&limit).filter(|&limit| limit < 1 << 60)?;
-        Some(Limit { used_bytes: read(&used)?, limit_bytes })
-    });
-    limits.min_by_key(|limit| limit.limit_bytes.saturating_sub(limit.used_bytes))
+    let groups = open::kernel(Path::new(&format!("/proc/{pid}/cgroup"))).ok()?;
+    cgroup::memory(&groups, |path| open::kernel(path).ok())
 }
 
-/// The pairs of files that may know, of each group and of those above it. In a container the path, as the host sees it, is not
-/// there, and the root of the mount is the container's own group.
-fn places(groups: &str) -> Vec<(PathBuf, PathBuf)> {
-    let mut places = Vec::new();
-    for line in groups.lines() {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
-        let (base, used, limit) = if controllers.is_empty() {
-            ("/sys/fs/cgroup", "memory.current", "memory.max")
-        } else if controllers.split(',').any(|controller| controller == "memory") {
-            ("/sys/fs/cgroup/memory", "memory.usage_in_bytes", "memory.limit_in_bytes")
-        } else {
-            continue;
-        };
-        for group in Path::new(path.trim_start_matches('/')).ancestors() {
-            let directory = Path::new(base).join(group);
-            places.push((directory.join(used), directory.join(limit)));
-        }
+/// How many processes of its control group the kernel has killed for want of memory; `None`: that cannot be seen from
+/// here, as from the container beside it.
+pub(crate) fn kills(pid: u32) -> Option<u64> {
+    let groups = open::kernel(Path::new(&format!("/proc/{pid}/cgroup"))).ok()?;
+    if groups.contains("/..") {
+        return None;
     }
-    places
+    cgroup::kills(&groups, |path| open::kernel(path).ok())
 }
 
 #[cfg(test)]
@@ -110,29 +100,12 @@ mod tests {
     }
 
     #[test]
-    fn all_groups_up_to_the_root_are_looked_at() {
-        let found: Vec<String> =
-            places("4:memory,cpu:/a/b\n0::/c/\nrubbish\n").iter().map(|(used, _)| used.display().to_string()).collect();
-        let v1 = "/sys/fs/cgroup/memory";
-        assert_eq!(
-            found,
-            [
-                format!("{v1}/a/b/memory.usage_in_bytes"),
-                format!("{v1}/a/memory.usage_in_bytes"),
-                format!("{v1}/memory.usage_in_bytes"),
-                "/sys/fs/cgroup/c/memory.current".into(),
-                "/sys/fs/cgroup/memory.current".into(),
-            ]
-        );
-    }
-
-    #[test]
     fn our_own_memory_is_accounted_for() {
         let status = fs::read_to_string("/proc/self/status").unwrap();
         let rss: f64 = status.split("VmRSS:").nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap();
-        let account = account(std::process::id()).unwrap();
+        let account = account(std::process::id(), Known::default()).unwrap();
         assert!((account.rss_bytes as f64 / 1024.0 / rss - 1.0).abs() < 0.2, "{account:?} {rss}");
         assert!(account.bytes(Class::MappedFiles) > 0 && account.bytes(Class::JavaHeap) == 0);
-        assert!(super::account(u32::MAX).is_err());
+        assert!(super::account(u32::MAX, Known::default()).is_err());
     }
 }

@@ -2,10 +2,11 @@
 //! are bad: a preload for the wrong libc ends the program with 127 before `main`, and a static or
 //! set-user-id program ignores it without a word.
 
+use super::{glibc, musl};
+use crate::cli::open;
 use crate::cli::symbolize::elf::{Elf, ElfError, Machine};
 use anyhow::{Context, Result, bail};
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -34,13 +35,38 @@ fn is_executable(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
-/// Says why a preloaded library would kill the program or be ignored by it.
-pub(crate) fn check(path: &Path) -> Result<()> {
+/// Says why this library, preloaded, would kill the program or be ignored by it.
+pub(crate) fn check(tap: &Path, path: &Path) -> Result<()> {
+    let binary = binary(path)?;
+    check_binary(&binary)?;
+    let shown = binary.display().to_string();
+    if uses_musl(&binary) {
+        return musl::check(tap, &shown);
+    }
+    match glibc::of_program(&binary) {
+        Some(libc) => glibc::check(tap, &libc, &shown),
+        None => Ok(()),
+    }
+}
+
+/// What a user should know of this program's profile before it is made.
+pub(crate) fn lacks(path: &Path) -> Option<String> {
+    let binary = binary(path).ok().filter(|binary| uses_musl(binary))?;
+    Some(format!("{} {}", binary.display(), musl::LACKS))
+}
+
+/// Whether the program names musl's loader.
+pub(crate) fn uses_musl(binary: &Path) -> bool {
+    Elf::open(binary).is_ok_and(|elf| elf.interpreter.as_deref().is_some_and(musl::is_loader))
+}
+
+/// The program that runs in the end: of a script its interpreter.
+fn binary(path: &Path) -> Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..=SCRIPTS {
         match interpreter_of_script(&path)? {
             Some(interpreter) => path = interpreter,
-            None => return check_binary(&path),
+            None => return Ok(path),
         }
     }
     bail!("{}: its `#!` lines lead from script to script without an end", path.display())
@@ -49,7 +75,7 @@ pub(crate) fn check(path: &Path) -> Result<()> {
 /// The program behind `#!`, with `/usr/bin/env NAME` resolved; `None` for a binary.
 fn interpreter_of_script(path: &Path) -> Result<Option<PathBuf>> {
     let mut head = Vec::new();
-    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let file = open::regular(path).with_context(|| format!("cannot read {}", path.display()))?;
     file.take(512).read_to_end(&mut head).with_context(|| format!("cannot read {}", path.display()))?;
     let Some(line) = head.strip_prefix(b"#!") else { return Ok(None) };
     let line = line.split(|&byte| byte == b'\n').next().unwrap_or(line);
@@ -76,13 +102,8 @@ pub(crate) fn check_binary(path: &Path) -> Result<()> {
     if elf.machine != Machine::OURS {
         bail!("{shown} is built for another processor ({:?}) than the tap ({:?})", elf.machine, Machine::OURS);
     }
-    match elf.interpreter.as_deref() {
-        None => bail!("{shown} is statically linked: nothing can be preloaded into it. Build it with a shared libc"),
-        Some(loader) if loader.contains("ld-musl") => bail!(
-            "{shown} uses musl ({loader}), the tap is built for glibc: preloading it would end the program at once. \
-             Use a glibc image of it"
-        ),
-        Some(_) => {}
+    if elf.interpreter.is_none() {
+        bail!("{shown} is statically linked: nothing can be preloaded into it. Build it with a shared libc");
     }
     let meta = std::fs::metadata(path).with_context(|| format!("cannot read {shown}"))?;
     let ours = std::fs::metadata("/proc/self").map_or(meta.uid(), |own| own.uid());
@@ -103,6 +124,13 @@ pub(crate) fn find_tap(given: Option<&Path>) -> Result<PathBuf> {
     if path.as_os_str().as_bytes().iter().any(|byte| byte.is_ascii_whitespace() || *byte == b':') {
         bail!("{}: the loader cannot preload a path with blanks or colons. Copy the library elsewhere", path.display());
     }
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    if let Some(mount) = noexec_mount(&mounts, &path) {
+        bail!(
+            "{}: {mount} is mounted noexec, so the loader cannot map a library there. Copy it elsewhere (--lib)",
+            path.display()
+        );
+    }
     match Elf::open(&path) {
         Ok(elf) if elf.machine == Machine::OURS => Ok(path),
         Ok(elf) => bail!("{} is built for another processor ({:?})", path.display(), elf.machine),
@@ -110,16 +138,40 @@ pub(crate) fn find_tap(given: Option<&Path>) -> Result<PathBuf> {
     }
 }
 
+/// The mount that a path lies on, if it is one that nothing can be executed from. `mounts`: lines of
+/// `/proc/PID/mountinfo`.
+pub(crate) fn noexec_mount(mounts: &str, path: &Path) -> Option<String> {
+    let of = |line: &str| {
+        let mut fields = line.split(' ').skip(4);
+        Some((fields.next()?.replace("\\040", " "), fields.next()?.to_owned()))
+    };
+    // Of two mounts on one place the later hides the other.
+    let holding = mounts.lines().filter_map(of).filter(|(place, _)| path.starts_with(place));
+    let (place, options) = holding.max_by_key(|(place, _)| place.len())?;
+    options.split(',').any(|option| option == "noexec").then_some(place)
+}
+
+/// Where the library lies, seen from the program's folder: beside it, below a prefix, or where deb and rpm put it.
+fn places() -> [String; 5] {
+    let architecture = std::env::consts::ARCH;
+    [
+        "libheaptap.so".into(),
+        "../lib/libheaptap.so".into(),
+        "../lib/heaptap/libheaptap.so".into(),
+        format!("../lib/{architecture}-linux-gnu/heaptap/libheaptap.so"),
+        "../lib64/heaptap/libheaptap.so".into(),
+    ]
+}
+
 fn beside_this_program() -> Result<PathBuf> {
     let program =
         std::env::current_exe().and_then(|path| path.canonicalize()).context("cannot find this program's place")?;
     let directory = program.parent().unwrap_or(Path::new("/"));
-    let places = ["libheaptap.so", "../lib/libheaptap.so", "../lib/heaptap/libheaptap.so"];
-    let found = places.iter().find_map(|place| directory.join(place).canonicalize().ok());
+    let found = places().iter().find_map(|place| directory.join(place).canonicalize().ok());
     found.with_context(|| {
         format!(
-            "libheaptap.so was found neither beside {} nor in its ../lib. Name it with --lib or $HEAPTAP_LIB \
-             (`cargo build --release` makes it in target/release)",
+            "libheaptap.so was found neither beside {} nor in its ../lib or where packages put it. Name it with --lib \
+             or $HEAPTAP_LIB (`cargo build --release` makes it in target/release)",
             program.display()
         )
     })
@@ -128,6 +180,11 @@ fn beside_this_program() -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// With our own program as the library: it fits its own libc.
+    fn checked(path: &Path) -> Result<()> {
+        check(&std::env::current_exe().unwrap(), path)
+    }
 
     fn script(name: &str, text: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("heaptap-test-{}-{name}", std::process::id()));
@@ -139,11 +196,11 @@ mod tests {
     #[test]
     fn programs_and_scripts_of_this_machine_pass() {
         for name in ["sh", "env"] {
-            check(&resolve(OsStr::new(name)).unwrap()).unwrap();
+            checked(&resolve(OsStr::new(name)).unwrap()).unwrap();
         }
         for (name, line) in [("plain", "#!/bin/sh -e\n"), ("env", "#!/usr/bin/env -S FOO=1 sh\n")] {
             let path = script(name, line);
-            assert!(check(&path).is_ok(), "{line}");
+            assert!(checked(&path).is_ok(), "{line}");
             std::fs::remove_file(path).unwrap();
         }
     }
@@ -151,21 +208,30 @@ mod tests {
     #[test]
     fn what_cannot_be_preloaded_is_refused_with_a_reason() {
         let path = script("text", "echo hello\n");
-        assert!(check(&path).unwrap_err().to_string().contains("neither an ELF program nor a script"));
+        assert!(checked(&path).unwrap_err().to_string().contains("neither an ELF program nor a script"));
         std::fs::write(&path, format!("#!{}\n", path.display())).unwrap();
-        assert!(check(&path).unwrap_err().to_string().contains("from script to script"));
+        assert!(checked(&path).unwrap_err().to_string().contains("from script to script"));
         // The header of our own program, as if it were for other machines.
         let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         let mut other = own[..4096.min(own.len())].to_vec();
         other[18] = 8;
         std::fs::write(&path, &other).unwrap();
-        assert!(check(&path).unwrap_err().to_string().contains("another processor"));
+        assert!(checked(&path).unwrap_err().to_string().contains("another processor"));
         other[4] = 1;
         std::fs::write(&path, &other).unwrap();
-        assert!(check(&path).unwrap_err().to_string().contains("32-bit"));
+        assert!(checked(&path).unwrap_err().to_string().contains("32-bit"));
         std::fs::remove_file(path).unwrap();
         assert!(resolve(OsStr::new("no-such-program-here")).unwrap_err().to_string().contains("PATH"));
         assert!(resolve(OsStr::new("/etc")).unwrap_err().to_string().contains("not an executable"));
+    }
+
+    #[test]
+    fn the_innermost_mount_counts() {
+        let mounts = "1 0 8:1 / / rw,relatime - ext4 x rw\n2 1 0:2 / /opt rw,noexec - tmpfs x rw\n\
+                      3 2 0:3 / /opt/a\\040b rw - tmpfs x rw\n";
+        let of = |path: &str| noexec_mount(mounts, Path::new(path));
+        assert_eq!(of("/opt/libheaptap.so").as_deref(), Some("/opt"));
+        assert_eq!((of("/opt/a b/x"), of("/optional/x"), of("/x")), (None, None, None));
     }
 
     #[test]

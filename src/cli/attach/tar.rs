@@ -2,6 +2,7 @@
 //! one pass. Nothing is ever extracted: a name in an archive is only a name.
 
 use std::io::{self, Read, Write};
+use std::path::{Component, Path};
 
 const BLOCK: usize = 512;
 /// Octal digits of the size field: 8 GiB.
@@ -16,6 +17,16 @@ pub(crate) struct Entry {
     pub(crate) bytes: u64,
     /// Seconds since 1970.
     pub(crate) modified: u64,
+    /// A file, not a link, a folder or a device.
+    pub(crate) is_file: bool,
+}
+
+impl Entry {
+    /// Whether its name is that of a file below the archive's own folder: not a link, nor `/etc/x` or `../x`.
+    pub(crate) fn is_inside(&self) -> bool {
+        let mut parts = Path::new(&self.name).components();
+        self.is_file && !self.name.is_empty() && parts.all(|part| matches!(part, Component::Normal(_)))
+    }
 }
 
 /// Writes one file; `content` must be as long as the entry says.
@@ -86,7 +97,9 @@ fn parse(header: &[u8; BLOCK]) -> Option<Entry> {
     let others = header.iter().enumerate().filter(|(at, _)| !(148..156).contains(at));
     let sum = others.map(|(_, &byte)| u32::from(byte)).sum::<u32>() + spaces;
     let is_whole = number(148..156) == Some(u64::from(sum)) && header.get(257..262) == Some(b"ustar");
-    let entry = Entry { name: text(0..100)?.to_owned(), bytes: number(124..136)?, modified: number(136..148)? };
+    let (bytes, modified) = (number(124..136)?, number(136..148)?);
+    let is_file = matches!(header.get(156), Some(b'0' | 0));
+    let entry = Entry { name: text(0..100)?.to_owned(), bytes, modified, is_file };
     is_whole.then_some(entry)
 }
 
@@ -97,7 +110,7 @@ mod tests {
     fn archive() -> Vec<u8> {
         let mut out = Vec::new();
         for (name, text) in [("a", "alpha"), ("dumps/b.heap", ""), ("c", &"x".repeat(1024))] {
-            let entry = Entry { name: name.into(), bytes: text.len() as u64, modified: 1_795_644_062 };
+            let entry = Entry { name: name.into(), bytes: text.len() as u64, modified: 1_795_644_062, is_file: true };
             write(&entry, &mut text.as_bytes(), &mut out).unwrap();
         }
         finish(&mut out).unwrap();
@@ -149,7 +162,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused() {
-        let entry = Entry { name: "x".repeat(101), bytes: 0, modified: 0 };
+        let entry = Entry { name: "x".repeat(101), bytes: 0, modified: 0, is_file: true };
         assert!(write(&entry, &mut io::empty(), &mut Vec::new()).is_err());
     }
 }

@@ -1,13 +1,14 @@
 //! `heaptap leaks PID --after-gc`: what only waits for the garbage collector, and what is held.
 //!
-//! Java frees direct buffers, Inflaters and the like when the collector finds that nobody refers to them, which on a quiet node may
-//! take hours. So the profile is read, the JVM is asked to collect, and the profile is read again once the memory that this
-//! freed is back: what went is no leak, what stayed is held by somebody.
+//! Java frees direct buffers, Inflaters and the like when the collector finds that nobody refers to them, which on a
+//! quiet node may take hours. So the profile is read, the JVM is asked to collect, and the profile is read again once
+//! the memory that this freed is back: what went is no leak, what stayed is held by somebody.
 
 use super::inputs::Inputs;
 use crate::cli::analyze::collected::Collection;
 use crate::cli::attach::jvm::{self, Collected};
-use crate::cli::attach::{lives, region};
+use crate::cli::attach::{discovery, region};
+use crate::cli::inert::say;
 use crate::cli::profile::series::Series;
 use anyhow::{Result, bail};
 use std::path::Path;
@@ -29,16 +30,14 @@ pub(super) fn collect(inputs: &Inputs) -> Result<Collection> {
     let Some(pid) = process.to_str().and_then(|text| text.parse().ok()) else {
         bail!("{}: --after-gc needs the pid of a running JVM, a file cannot be collected", process.display());
     };
-    let found = lives::of_process(pid, &[])?;
-    if !found.is_alive {
+    let found = discovery::of_process(pid, &[])?;
+    if !found.is_alive() {
         bail!("process {pid} was killed: there is nobody to collect (`heaptap leaks {pid}` judges what it left)");
     }
     let before = inputs.open()?.series;
     for _ in 0..ROUNDS {
         if jvm::collect(pid)? == Collected::ByHistogram {
-            eprintln!(
-                "heaptap: System.gc() is disabled there; its objects were counted instead, which collects as well"
-            );
+            say("System.gc() is disabled there; its objects were counted instead, which collects as well");
         }
         settle(&found.path)?;
     }

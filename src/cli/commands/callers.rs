@@ -4,6 +4,7 @@ use super::inputs::Inputs;
 use super::output::Output;
 use super::terminal;
 use crate::cli::analyze::callers::Callers;
+use crate::cli::profile::metric::Metric;
 use crate::cli::render::callers::CallersText;
 use anyhow::{Result, bail};
 use std::process::ExitCode;
@@ -17,6 +18,10 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     inputs: Inputs,
+
+    /// What is measured
+    #[arg(long, value_enum, default_value_t, value_name = "METRIC")]
+    metric: Metric,
 
     /// How many neighbours (and functions, if several match) to show
     #[arg(long, short = 'n', default_value_t = 8, value_name = "N")]
@@ -32,7 +37,7 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let series = arguments.inputs.open()?.series;
+    let series = arguments.inputs.open_as(arguments.metric, false)?.series;
     let callers = Callers::of(&series, &arguments.name);
     if callers.functions.is_empty() {
         bail!("no function of the profile is called `{}`; `heaptap top FILES` lists them", arguments.name);

@@ -2,12 +2,15 @@
 //!
 //! Joins by name, so it also compares two versions of a program, or yesterday's process with today's.
 
+use super::form::Form;
 use super::inputs::{Filters, Inputs, Symbols};
 use super::output::Output;
 use super::terminal;
 use super::view::View;
 use crate::cli::analyze::growth::Growth;
+use crate::cli::inert::say;
 use crate::cli::profile::series::Series;
+use crate::cli::render::document::Document;
 use crate::cli::render::growth::GrowthText;
 use crate::cli::render::units;
 use anyhow::Result;
@@ -51,6 +54,9 @@ pub(crate) struct Arguments {
     json: bool,
 
     #[command(flatten)]
+    form: Form,
+
+    #[command(flatten)]
     output: Output,
 }
 
@@ -62,7 +68,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let growth = Growth::of(&series, view.rows());
     let text =
         GrowthText { layout: terminal::layout(), top: arguments.top, shows_all: arguments.all, is_comparison: true };
-    arguments.output.answer(&growth, arguments.json, &text)?;
+    match arguments.form.renderer() {
+        Some(renderer) => {
+            let document = Document::of_diff(&growth, arguments.top, arguments.all);
+            arguments.output.write_plain(|out| renderer.render(&document, out))?;
+        }
+        None => arguments.output.answer(&growth, arguments.json, &text)?,
+    }
     let certain = growth.total.change_bytes() - growth.total.noise_bytes;
     match arguments.fail_above {
         Some(bound) if certain > bound as f64 => Ok(ExitCode::FAILURE),
@@ -90,7 +102,7 @@ impl Pair<'_> {
             inputs.open_as(self.view.metric, self.view.is_by_thread()).map(|opened| opened.series)
         };
         let mut pair = Series::pair(open(before)?, open(after)?);
-        of_both.apply(&mut pair)?;
+        of_both.apply(&mut pair)?.iter().for_each(|note| say(note));
         Ok(pair)
     }
 }

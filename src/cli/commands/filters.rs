@@ -21,6 +21,11 @@ pub(crate) struct Filters {
     #[arg(long, value_name = "TEXT")]
     pub(crate) hide: Vec<String>,
 
+    /// What is your own code: the beginning of names (`org.acme`, `acme::`) or of a library's file name [default: told
+    /// from the main class, the program's folder, and where threads enter; $HEAPTAP_OWN, with commas between]
+    #[arg(long, value_name = "PACKAGE")]
+    pub(crate) own: Vec<String>,
+
     /// Only dumps since then: `2026-11-25T22:00:00Z`, or so long before the last one: `2h`, `30min`
     #[arg(long, value_name = "WHEN", value_parser = parse_moment)]
     pub(crate) since: Option<Moment>,
@@ -43,7 +48,7 @@ pub(crate) enum Moment {
     BeforeLast(f64),
 }
 
-fn parse_moment(text: &str) -> Result<Moment, String> {
+pub(super) fn parse_moment(text: &str) -> Result<Moment, String> {
     if let Some(moment) = timestamp::parse(text) {
         return Ok(Moment::At(moment));
     }
@@ -52,14 +57,23 @@ fn parse_moment(text: &str) -> Result<Moment, String> {
 }
 
 impl Filters {
-    /// Keeps what they ask for of a named series.
-    pub(super) fn apply(&self, series: &mut Series) -> Result<()> {
+    /// What is the reader's own code, as they say.
+    fn own(&self) -> Vec<String> {
+        let usual = || std::env::var("HEAPTAP_OWN").unwrap_or_default();
+        let own = if self.own.is_empty() { usual().split(',').map(str::to_owned).collect() } else { self.own.clone() };
+        own.into_iter().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
+    }
+
+    /// Keeps what they ask for of a named series. Returns what the user should know, one sentence each.
+    pub(super) fn apply(&self, series: &mut Series) -> Result<Vec<String>> {
+        series.profile.own = self.own();
+        let mut notes = Vec::new();
         if let Some(moment) = self.since {
-            since(series, moment)?;
+            notes.extend(since(series, moment)?);
         }
         let filter = Filter { focus: self.focus.clone(), ignore: self.ignore.clone(), hide: self.hide.clone() };
         if filter.is_empty() {
-            return Ok(());
+            return Ok(notes);
         }
         let all = series.profile.samples.len();
         let kept = filter.apply(series);
@@ -67,13 +81,13 @@ impl Filters {
             bail!("no stack of {all} is left: --focus and --ignore take parts of function or library names");
         }
         if kept < all {
-            eprintln!("heaptap: {kept} of {all} stacks, as --focus and --ignore ask");
+            notes.push(format!("{kept} of {all} stacks, as --focus and --ignore ask"));
         }
-        Ok(())
+        Ok(notes)
     }
 }
 
-fn since(series: &mut Series, moment: Moment) -> Result<()> {
+fn since(series: &mut Series, moment: Moment) -> Result<Option<String>> {
     let all = series.dumps.len();
     let moment = match moment {
         Moment::At(moment) => Some(moment),
@@ -82,10 +96,8 @@ fn since(series: &mut Series, moment: Moment) -> Result<()> {
     if !moment.is_some_and(|moment| series.since(moment)) {
         bail!("--since: not all dumps have a time");
     }
-    if series.dumps.len() < all {
-        eprintln!("heaptap: {} of {all} dumps, as --since asks", series.dumps.len());
-    }
-    Ok(())
+    let kept = series.dumps.len();
+    Ok((kept < all).then(|| format!("{kept} of {all} dumps, as --since asks")))
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use super::output::Output;
 use super::terminal;
-use crate::cli::attach::files;
+use crate::cli::attach::{files, source};
+use crate::cli::inert::say;
 use crate::cli::profile::shape::Shape;
 use crate::cli::render::info::{Facts, InfoText};
-use crate::cli::render::layout::clean;
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,11 +27,15 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let found = files::read(&arguments.files, Shape::default(), &mut |_, _| {})?;
-    found.notes.iter().for_each(|note| eprintln!("heaptap: {}", clean(note)));
+    let mut notes = Vec::new();
+    let sources = source::all(&arguments.files, &mut notes)?;
+    let found = files::read(&sources, notes, Shape::default(), &mut |_, _| {})?;
+    found.notes.iter().for_each(|note| say(note));
     let mut facts = Facts::of(&found.series);
     for file in &mut facts.files {
-        file.environment = file.pid.filter(|_| file.reason.as_deref() == Some("live")).and_then(environment);
+        // Only a region is a process's own; a dump could name any.
+        let is_live = file.reason.as_deref() == Some("live") && file.path.ends_with(".region");
+        file.environment = file.pid.filter(|_| is_live).and_then(environment);
     }
     let text = InfoText { layout: terminal::layout() };
     arguments.output.answer(&facts, arguments.json, &text)?;

@@ -2,16 +2,19 @@
 //! a named series.
 
 pub(super) use super::filters::Filters;
+use super::lives;
 pub(super) use super::naming::Symbols;
+pub(super) use super::opened::Opened;
 use super::terminal::Progress;
 use crate::cli::attach::files;
+use crate::cli::attach::source::{self, Source};
+use crate::cli::inert::say;
+use crate::cli::profile::mapped;
+use crate::cli::profile::metric::Metric;
 use crate::cli::profile::series::Series;
-use crate::cli::profile::shape::{Metric, Shape};
+use crate::cli::profile::shape::Shape;
 use crate::cli::profile::threads;
-use crate::cli::render::layout::clean;
-use crate::cli::render::units;
-use crate::cli::symbolize::Module;
-use anyhow::{Result, bail};
+use anyhow::Result;
 use std::path::PathBuf;
 
 /// Which dumps, and whose.
@@ -21,12 +24,18 @@ pub(crate) struct Inputs {
     #[arg(required = true, value_name = "FILES")]
     pub(crate) files: Vec<PathBuf>,
 
-    /// Look at this process, when the files are of several (default: the one with most live bytes)
+    /// Look at this process, when the files are of several (default: the one with most live bytes, or the newest
+    /// life of that program)
     #[arg(long, value_name = "PID")]
     pub(crate) pid: Option<u32>,
 
+    /// Look at this life of a process: the beginning of its token, `last`, `first`, a time, or how long before the last
+    /// dump (`2h`)
+    #[arg(long, value_name = "LIFE", value_parser = lives::parse)]
+    pub(crate) life: Option<lives::Wanted>,
+
     /// Add the last dumps of all processes up
-    #[arg(long, conflicts_with = "pid")]
+    #[arg(long, conflicts_with_all = ["pid", "life"])]
     pub(crate) merge: bool,
 
     /// Also show the frames that only pass an allocation on: allocators, their wrappers, the JVM's own
@@ -40,14 +49,6 @@ pub(crate) struct Inputs {
     pub(crate) symbols: Symbols,
 }
 
-/// A series that can be analysed.
-pub(crate) struct Opened {
-    /// Named.
-    pub(crate) series: Series,
-    /// Where the names came from.
-    pub(crate) modules: Vec<Module>,
-}
-
 impl Inputs {
     /// Reads, chooses and names. What the user should know goes to stderr.
     pub(crate) fn open(&self) -> Result<Opened> {
@@ -56,66 +57,51 @@ impl Inputs {
 
     /// The same by another measure, or with threads as frames.
     pub(crate) fn open_as(&self, metric: Metric, by_thread: bool) -> Result<Opened> {
+        let mut notes = Vec::new();
+        let sources = source::all(&self.files, &mut notes)?;
+        self.open_sources(&sources, notes, metric, by_thread)
+    }
+
+    /// The same of sources that are known already.
+    pub(crate) fn open_sources(
+        &self,
+        sources: &[Source],
+        notes: Vec<String>,
+        metric: Metric,
+        by_thread: bool,
+    ) -> Result<Opened> {
         let filters = &self.filters;
         let by_thread = by_thread || filters.threads;
-        let shape = Shape { metric, older_than: filters.older_than, by_thread };
+        let shape = Shape { metric, older_than: filters.older_than, by_thread, all_ages: false };
         let mut progress = Progress::new("reading dumps:");
-        let found = files::read(&self.files, shape, &mut |done, all| progress.at(done, all))?;
+        let found = files::read(sources, notes, shape, &mut |done, all| progress.at(done, all))?;
         drop(progress);
-        found.notes.iter().for_each(|note| eprintln!("heaptap: {}", clean(note)));
+        found.notes.iter().for_each(|note| say(note));
         let name = |series| self.symbols.name(series, &found.recorded);
         let mut opened =
-            if self.merge { sum(found.series.into_iter().map(name)) } else { name(self.choose(found.series)?) };
-        opened.series.profile.shows_glue = self.raw;
-        if by_thread {
-            threads::name(&mut opened.series.profile);
-        }
-        filters.apply(&mut opened.series)?;
+            if self.merge { Opened::sum(found.series.into_iter().map(name)) } else { name(self.choose(found.series)?) };
+        self.look_at(&mut opened, metric, by_thread)?.iter().for_each(|note| say(note));
         Ok(opened)
     }
 
-    /// The one series that the user means.
+    /// Keeps what is asked for of a named series. Returns what the user should know.
+    pub(super) fn look_at(&self, opened: &mut Opened, metric: Metric, by_thread: bool) -> Result<Vec<String>> {
+        opened.series.profile.shows_glue = self.raw;
+        if metric.is_mapped() {
+            mapped::name(&mut opened.series.profile);
+        }
+        if by_thread {
+            threads::name(&mut opened.series.profile);
+        }
+        self.filters.apply(&mut opened.series)
+    }
+
+    /// The one life that the user means.
     fn choose(&self, mut all: Vec<Series>) -> Result<Series> {
-        let wanted = match self.pid {
-            None => 0,
-            Some(pid) => match all.iter().position(|series| series.pid() == Some(pid)) {
-                Some(index) => index,
-                None => bail!("none of the dumps is of process {pid}; there are:\n{}", list(&all)),
-            },
-        };
-        if all.len() > 1 && self.pid.is_none() {
-            eprintln!(
-                "heaptap: dumps of {} processes; the biggest is shown (--pid chooses, --merge adds up):",
-                all.len()
-            );
-            eprint!("{}", list(&all));
+        let chosen = lives::choose(&all, self.pid, self.life.as_ref()).map_err(anyhow::Error::msg)?;
+        if all.len() > 1 && self.pid.is_none() && self.life.is_none() {
+            say(&lives::told(&all, chosen));
         }
-        if wanted >= all.len() {
-            bail!("no profile was read");
-        }
-        Ok(all.swap_remove(wanted))
+        Ok(all.swap_remove(chosen))
     }
-}
-
-/// All processes as one.
-fn sum(named: impl Iterator<Item = Opened>) -> Opened {
-    let (series, modules): (Vec<Series>, Vec<Vec<Module>>) =
-        named.map(|opened| (opened.series, opened.modules)).unzip();
-    Opened { series: Series::sum_of(&series), modules: modules.into_iter().flatten().collect() }
-}
-
-/// One line a process, at most ten.
-fn list(all: &[Series]) -> String {
-    const SHOWN: usize = 10;
-    let mut text = String::new();
-    for series in all.iter().take(SHOWN) {
-        let pid = series.pid().map_or("?".to_owned(), |pid| pid.to_string());
-        let name = series.profile.program().and_then(|path| path.rsplit('/').next()).unwrap_or("unknown");
-        let bytes = units::bytes(series.last().map_or(0.0, |dump| dump.total.bytes));
-        text += &format!("  {pid:>8}  {bytes:>9}  {:>3} dumps  {}\n", series.dumps.len(), name.escape_debug());
-    }
-    if all.len() > SHOWN {
-        text += &format!("  and {} more\n", all.len() - SHOWN);
-    }
-    text
 }

@@ -1,7 +1,7 @@
 //! `heaptap leaks FILES…`: the suspects only, each with its stack and the evidence against it.
 //!
-//! A suspect grew beyond sampling noise, rose in most steps, and was still rising at the end; or its objects outlive
-//! what is usual at that place. The first tenth of a series is left out: starting up is no leak.
+//! What is a suspect stands in `analyze/verdict`. Nothing is acquitted by default: where there is too little to judge
+//! by, the status says so. The first tenth of a series is left out: starting up is no leak.
 
 use super::after_gc;
 use super::inputs::{Inputs, Opened};
@@ -11,10 +11,16 @@ use super::view::View;
 use crate::cli::analyze::growth::Growth;
 use crate::cli::render::collected::CollectedText;
 use crate::cli::render::leaks::LeaksText;
-use anyhow::{Result, bail};
+use anyhow::Result;
 use std::process::ExitCode;
 
-/// Show what leaks, with the evidence; status 1 if anything does
+/// Status where there was too little to judge by.
+const CANNOT_TELL: u8 = 3;
+
+/// Show what leaks, with the evidence
+///
+/// Ends with status 0 if it could judge and found nothing, 1 if something leaks or grows, 2 in trouble, and 3 if it
+/// could not judge: the output says why, and what would tell. `heaptap help verdicts` explains the words.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -45,18 +51,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         return run_after_gc(arguments);
     }
     let Opened { mut series, .. } = arguments.inputs.open_as(arguments.view.metric, arguments.view.is_by_thread())?;
-    if series.dumps.len() < 2 && series.profile.samples.iter().all(|sample| sample.ages.is_none()) {
-        bail!(
-            "one dump cannot show a leak if it tells no ages of objects: give two or more of the same process \
-             (`lg_prof_interval:30` writes them)"
-        );
-    }
     series.drop_first(series.dumps.len() / 10);
     let mut growth = Growth::of(&series, arguments.view.rows());
     growth.retain_suspects();
     let text = LeaksText { layout: terminal::layout(), top: arguments.top };
     arguments.output.answer(&growth, arguments.json, &text)?;
-    Ok(if growth.rows.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let has_finding = !growth.rows.is_empty() || growth.outlook.is_finding();
+    Ok(match (has_finding, growth.outlook.is_judged) {
+        (true, _) => ExitCode::FAILURE,
+        (false, true) => ExitCode::SUCCESS,
+        (false, false) => ExitCode::from(CANNOT_TELL),
+    })
 }
 
 /// What a collection frees, and what it leaves.

@@ -1,4 +1,4 @@
-//! Floor 6 of the CLI: one file per command. A command opens its input, asks the floors below and
+//! One file per command. A command opens its input, asks the floors below and
 //! writes one result to stdout; talk goes to stderr.
 
 mod after_gc;
@@ -6,19 +6,33 @@ pub(crate) mod callers;
 pub(crate) mod completions;
 pub(crate) mod control;
 pub(crate) mod convert;
+mod crew;
 pub(crate) mod diff;
+mod ends;
 mod filters;
 pub(crate) mod flame;
+pub(crate) mod fleet;
+mod form;
 pub(crate) mod growth;
+pub(crate) mod help;
+pub(crate) mod holders;
 pub(crate) mod info;
 mod inputs;
+pub(crate) mod install;
 pub(crate) mod leaks;
+mod lives;
 pub(crate) mod man;
+pub(crate) mod mcp;
 mod naming;
+mod opened;
 mod output;
 pub(crate) mod pack;
+mod packing;
+pub(crate) mod page;
 mod pager;
+mod picture;
 pub(crate) mod ps;
+pub(crate) mod push;
 pub(crate) mod recover;
 pub(crate) mod report;
 pub(crate) mod rss;
@@ -27,6 +41,10 @@ mod shell;
 pub(crate) mod status;
 pub(crate) mod symbols;
 mod terminal;
+mod termination;
 pub(crate) mod top;
 pub(crate) mod tree;
+pub(crate) mod unit;
+pub(crate) mod verdicts;
 mod view;
+pub(crate) mod watch;

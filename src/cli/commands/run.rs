@@ -1,30 +1,40 @@
 //! `heaptap run -- CMD…`: starts a program under the tap and says at its end which dumps there are. What was killed
 //! before it could write its own is recovered.
 //!
+//! Where the service manager waits for the program's own word (`NOTIFY_SOCKET`), or with `--exec`, we become the
+//! program instead: what a child says is not believed, and a dump is what `heaptap report` finds.
+//!
 //! The tap learns two things from us: `HEAPTAP_RUN_PID`, so that this very process counts as
 //! significant however short it lives, and `HEAPTAP_RUN_REPORT`, a file to which every tapped
 //! process appends the absolute path of each dump it wrote.
 
 use super::recover;
 use super::shell::patterns;
+use super::termination::TerminationLog;
 use crate::cli::attach::child::{self, End};
-use crate::cli::attach::lives::{self, Found};
-use crate::cli::attach::{program, region};
-use crate::cli::render::layout::clean;
+use crate::cli::attach::discovery::{self, Found};
+use crate::cli::attach::worth::is_worth;
+use crate::cli::attach::{memory, program, region};
+use crate::cli::inert::{clean, say};
+use crate::cli::open;
 use crate::wire::dump_name::DumpName;
+use crate::wire::whole_file;
 use anyhow::{Context, Result};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{DirBuilder, Permissions};
+use std::hash::{BuildHasher, RandomState};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 /// What is profiled when nobody says otherwise: a sample per 128 KiB, a dump at the end.
-const DEFAULT_CONF: &str = "prof:true,lg_prof_sample:17,prof_final:true";
+pub(super) const DEFAULT_CONF: &str = "prof:true,lg_prof_sample:17,prof_final:true";
 /// The clock may be set a little back while the program starts.
 const START_NS: u128 = 1_000_000_000;
+/// Longest report: thousands of paths.
+const MOST_REPORT: u64 = 16 << 20;
 /// Dump paths listed at the end.
 const LISTED: usize = 8;
 
@@ -39,6 +49,16 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "PATH")]
     lib: Option<PathBuf>,
 
+    /// Become the program instead of waiting for it: it keeps this pid, and nothing is said at its end. So it is
+    /// wherever NOTIFY_SOCKET is set: a service of systemd's Type=notify must be ready by itself
+    #[arg(long)]
+    exec: bool,
+
+    /// At the program's end, add one line with the verdict to this file [default: /dev/termination-log, where there is
+    /// one, if the program was killed or leaks]
+    #[arg(long, value_name = "FILE", conflicts_with = "exec")]
+    verdict: Option<PathBuf>,
+
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -49,11 +69,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let tap = program::find_tap(arguments.lib.as_deref())?;
     let name = arguments.command.first().context("no program given")?;
     let path = program::resolve(name)?;
-    program::check(&path)?;
-    let report = ReportFile::new()?;
+    program::check(&tap, &path)?;
+    program::lacks(&path).into_iter().for_each(|lacks| say(&lacks));
     let conf = conf(arguments.conf.as_deref());
-    let environment = environment(&tap, &conf, &report.path);
-    let began = SystemTime::now();
+    if arguments.exec || std::env::var_os("NOTIFY_SOCKET").is_some() {
+        let environment = environment(&tap, &conf, None);
+        let never = child::become_program(&path, &arguments.command, &environment, "HEAPTAP_RUN_PID")?;
+        match never {}
+    }
+    let report = ReportFile::new()?;
+    let environment = environment(&tap, &conf, Some(&report.path));
+    let log = TerminationLog::new(arguments.verdict.as_deref());
+    let (began, kills) = (SystemTime::now(), memory::kills(std::process::id()));
     let (pid, end) = child::run(&path, &arguments.command, &environment, "HEAPTAP_RUN_PID")?;
     let mut dumps = report.read();
     dumps.extend(recovered(pid, &report.path, began));
@@ -61,6 +88,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         dumps = dumps_since(&conf, began);
     }
     tell(&path, pid, end, &dumps);
+    if let Some(log) = log.filter(|log| log.is_asked_for() || !dumps.is_empty()) {
+        let is_for_memory = kills.zip(memory::kills(std::process::id())).is_some_and(|(before, now)| now > before);
+        log.write(&dumps, &how(end, is_for_memory), end == End::Exited(0));
+    }
     Ok(ExitCode::from(end.status()))
 }
 
@@ -70,12 +101,13 @@ fn recovered(pid: u32, report: &Path, began: SystemTime) -> Vec<PathBuf> {
         let Ok(snapshot) = region::snapshot(found) else { return false };
         let since = began.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
         let is_child = found.pid == pid && u128::from(snapshot.start_wall_ns) + START_NS >= since;
-        is_child || (snapshot.metadata("run").map(Path::new) == Some(report) && snapshot.is_worth_a_file())
+        let Ok(claim) = discovery::claim(found) else { return false };
+        is_child || (claim.terms().run.as_deref() == Some(report) && is_worth(&claim, &snapshot))
     };
-    let left = lives::all(&[]).into_iter().filter(|found| !found.is_alive && is_ours(found));
+    let left = discovery::all(&[]).into_iter().filter(|found| found.is_dead() && is_ours(found));
     left.filter_map(|found| {
         let dump = recover::recover(&found, None, false);
-        dump.inspect_err(|error| eprintln!("heaptap: {error:#}")).ok()
+        dump.inspect_err(|error| say(&format!("{error:#}"))).ok()
     })
     .collect()
 }
@@ -90,7 +122,7 @@ fn conf(given: Option<&str>) -> String {
 }
 
 /// Our environment with the tap in front of all other preloads.
-fn environment(tap: &Path, conf: &str, report: &Path) -> Vec<(OsString, OsString)> {
+fn environment(tap: &Path, conf: &str, report: Option<&Path>) -> Vec<(OsString, OsString)> {
     let ours = ["LD_PRELOAD", "MALLOC_CONF", "HEAPTAP_RUN_REPORT", "HEAPTAP_RUN_PID"];
     let mut environment: Vec<(OsString, OsString)> =
         std::env::vars_os().filter(|(key, _)| !ours.iter().any(|name| key == name)).collect();
@@ -105,41 +137,52 @@ fn environment(tap: &Path, conf: &str, report: &Path) -> Vec<(OsString, OsString
         environment.push(("GLIBC_TUNABLES".into(), "glibc.rtld.optional_static_tls=4096".into()));
     }
     environment.push(("MALLOC_CONF".into(), conf.into()));
-    environment.push(("HEAPTAP_RUN_REPORT".into(), report.into()));
+    environment.extend(report.map(|report| ("HEAPTAP_RUN_REPORT".into(), report.into())));
     environment
 }
 
-/// The private file that tapped processes append to; removed when dropped.
+/// The file that tapped processes append to, in a folder of its own; both are removed when dropped.
+///
+/// A program that root starts usually goes on as somebody else, who must be able to append: then the file is open to
+/// all who know its name, which only the run's own processes do. Nobody but root can list the folder.
 struct ReportFile {
+    folder: PathBuf,
     path: PathBuf,
 }
 
 impl ReportFile {
     fn new() -> Result<ReportFile> {
-        let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
-        let path = std::env::temp_dir().join(format!("heaptap-run-{}-{nanos:08x}", std::process::id()));
-        let create = |path: &Path| OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        let file: File = create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        // A program that root starts usually goes on as somebody else, who must be able to append.
-        if file.metadata().is_ok_and(|meta| meta.uid() == 0) {
-            let _ = file.set_permissions(std::fs::Permissions::from_mode(0o622));
-        }
-        Ok(ReportFile { path })
+        let (folder_mode, mode) = if open::reader() == 0 { (0o711, 0o622) } else { (0o700, 0o600) };
+        let folder = std::env::temp_dir().join(format!("heaptap-run-{}-{}", std::process::id(), secret(1)));
+        let path = folder.join(format!("{}{}", secret(2), secret(3)));
+        DirBuilder::new().mode(0o700).create(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        let report = ReportFile { folder, path };
+        let file = whole_file::replace(&report.path, &mut |_| Ok(()));
+        let file = file.with_context(|| format!("cannot create {}", report.path.display()))?;
+        file.set_permissions(Permissions::from_mode(mode))?;
+        std::fs::set_permissions(&report.folder, Permissions::from_mode(folder_mode))?;
+        Ok(report)
     }
 
     /// The dumps named in it that exist, each once.
     fn read(&self) -> Vec<PathBuf> {
-        let text = std::fs::read(&self.path).unwrap_or_default();
+        let text = open::named(&self.path).and_then(|file| open::bytes(&file, MOST_REPORT)).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let paths: BTreeSet<PathBuf> = text.lines().map(PathBuf::from).filter(|path| path.is_absolute()).collect();
-        in_order(paths.into_iter().filter(|path| path.is_file()).collect())
+        let is_file = |path: &PathBuf| path.symlink_metadata().is_ok_and(|meta| meta.is_file());
+        in_order(paths.into_iter().filter(is_file).collect())
     }
 }
 
 impl Drop for ReportFile {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+/// 64 bits that nobody can guess: std keys its hash maps from the kernel's random numbers.
+fn secret(number: u64) -> String {
+    format!("{:016x}", RandomState::new().hash_one(number))
 }
 
 /// What a stock allocator (`--lib libjemalloc.so`) left: dumps younger than our start.
@@ -168,25 +211,30 @@ fn in_order(mut dumps: Vec<PathBuf>) -> Vec<PathBuf> {
 /// The last words, on stderr.
 fn tell(program: &Path, pid: u32, end: End, dumps: &[PathBuf]) {
     let name = program.file_name().map_or(String::new(), |name| clean(&name.to_string_lossy()));
-    let how = match end {
-        End::Exited(0) => "ended".to_owned(),
-        End::Exited(status) => format!("ended with status {status}"),
-        End::Killed(signal) => format!("was killed by signal {signal}"),
-    };
+    let how = how(end, false);
     if dumps.is_empty() {
-        eprintln!("heaptap: {name} (pid {pid}) {how} and left no dump.");
-        eprintln!("heaptap: {}", why_none(end));
+        say(&format!("{name} (pid {pid}) {how} and left no dump."));
+        say(why_none(end));
         return;
     }
     let count = if dumps.len() == 1 { "One dump".to_owned() } else { format!("{} dumps", dumps.len()) };
-    eprintln!("heaptap: {name} (pid {pid}) {how}. {count}:");
-    for path in dumps.iter().take(LISTED) {
-        eprintln!("  {}", clean(&path.to_string_lossy()));
-    }
+    let mut list: String =
+        dumps.iter().take(LISTED).map(|path| format!("\n  {}", clean(&path.to_string_lossy()))).collect();
     if dumps.len() > LISTED {
-        eprintln!("  and {} more", dumps.len() - LISTED);
+        list += &format!("\n  and {} more", dumps.len() - LISTED);
     }
-    eprintln!("heaptap: read them with\n  heaptap report {}", patterns(dumps).join(" "));
+    say(&format!("{name} (pid {pid}) {how}. {count}:{list}"));
+    say(&format!("read them with\n  heaptap report {}", patterns(dumps).join(" ")));
+}
+
+/// How it ended, in words.
+fn how(end: End, is_for_memory: bool) -> String {
+    match end {
+        End::Exited(0) => "ended".to_owned(),
+        End::Exited(status) => format!("ended with status {status}"),
+        End::Killed(9) if is_for_memory => "was killed for want of memory (oom_kill of its control group)".to_owned(),
+        End::Killed(signal) => format!("was killed by signal {signal}"),
+    }
 }
 
 fn why_none(end: End) -> &'static str {
@@ -207,7 +255,7 @@ mod tests {
 
     #[test]
     fn our_preload_stands_first_and_our_keys_once() {
-        let environment = environment(Path::new("/t.so"), "prof:true", Path::new("/r"));
+        let environment = environment(Path::new("/t.so"), "prof:true", Some(Path::new("/r")));
         let preload: Vec<_> = environment.iter().filter(|(key, _)| key == "LD_PRELOAD").collect();
         assert_eq!(preload.len(), 1);
         assert!(preload[0].1.to_str().unwrap().starts_with("/t.so"));

@@ -5,7 +5,7 @@ use super::output::Output;
 use super::terminal;
 use crate::cli::analyze::groups::By;
 use crate::cli::analyze::top::Top;
-use crate::cli::profile::shape::Metric;
+use crate::cli::profile::metric::Metric;
 use crate::cli::render::top::TopText;
 use anyhow::Result;
 use std::process::ExitCode;
@@ -15,6 +15,10 @@ use std::process::ExitCode;
 pub(crate) struct Arguments {
     #[command(flatten)]
     inputs: Inputs,
+
+    /// What is measured
+    #[arg(long, value_enum, default_value_t, value_name = "METRIC")]
+    metric: Metric,
 
     /// What a row is
     #[arg(long, value_enum, default_value = "function", value_name = "WHAT")]
@@ -38,7 +42,7 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let series = arguments.inputs.open_as(Metric::default(), arguments.by == By::Thread)?.series;
+    let series = arguments.inputs.open_as(arguments.metric, arguments.by == By::Thread)?.series;
     let mut top = Top::of(&series, arguments.by);
     if arguments.cum {
         top.sort_by_below();

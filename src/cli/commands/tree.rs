@@ -4,7 +4,7 @@ use super::inputs::Inputs;
 use super::output::Output;
 use super::terminal;
 use crate::cli::analyze::call_tree::CallTree;
-use crate::cli::profile::shape::Metric;
+use crate::cli::profile::metric::Metric;
 use crate::cli::render::Renderer;
 use crate::cli::render::json::Json;
 use crate::cli::render::tree::TreeText;

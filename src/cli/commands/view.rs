@@ -1,7 +1,7 @@
 //! The arguments that say how a profile is looked at: rows and measure.
 
 use crate::cli::analyze::groups::{By, Rows};
-use crate::cli::profile::shape::Metric;
+use crate::cli::profile::metric::Metric;
 
 /// Rows and measure.
 #[derive(clap::Args, Clone, Debug, Default)]

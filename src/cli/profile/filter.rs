@@ -32,11 +32,18 @@ impl Filter {
         };
         let wanted =
             |sample: &Sample| (self.focus.is_empty() || goes_through(sample, &focus)) && !goes_through(sample, &ignore);
+        let new = series.profile.new_bytes();
         let keep: Vec<bool> = series.profile.samples.iter().map(wanted).collect();
         let mut flags = keep.iter();
         series.profile.samples.retain(|_| flags.next().copied().unwrap_or(false));
         let mut flags = keep.iter();
         series.history.retain(|_| flags.next().copied().unwrap_or(false));
+        let mut flags = keep.iter();
+        series.earlier_ages.retain(|_| flags.next().copied().unwrap_or(false));
+        // What recycled stacks went through is not known. As much of it was wanted as of those that came since.
+        let kept = series.profile.new_bytes();
+        let shares = kept.iter().zip(&new).map(|(kept, new)| if *new > 0.0 { kept / new } else { 0.0 });
+        series.profile.history.other.iter_mut().zip(shares).for_each(|(past, share)| *past = *past * share);
         self.hide(&mut series.profile);
         sum_again(series);
         series.profile.samples.len()

@@ -3,6 +3,8 @@
 //! Only executable mappings matter to a profile. Lines that are not of this shape are skipped, as
 //! the section is a verbatim copy of a kernel file and may hold anything in its names.
 
+use crate::wire::maps_line::MapsLine;
+
 /// Index of a [`Mapping`] in its profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct MappingId(pub(crate) u32);
@@ -34,22 +36,10 @@ pub(crate) struct Mapping {
 impl Mapping {
     /// Reads a maps line; `None` if it is of another shape or not executable.
     pub(crate) fn parse(line: &str) -> Option<Mapping> {
-        let (range, rest) = line.trim_start().split_once(' ')?;
-        let (start, end) = range.split_once('-')?;
-        let (start, end) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
-        let (permissions, rest) = rest.split_once(' ')?;
-        let (offset, rest) = rest.split_once(' ')?;
-        let offset = u64::from_str_radix(offset, 16).ok()?;
-        if start >= end || permissions.as_bytes().get(2) != Some(&b'x') {
-            return None;
-        }
-        let (_device, rest) = rest.split_once(' ')?;
-        let name = rest.split_once(' ').map_or("", |(_inode, name)| name.trim_start());
-        let (path, is_deleted) = match name.strip_suffix(" (deleted)") {
-            Some(path) => (path, true),
-            None => (name, false),
-        };
-        Some(Mapping { start, end, offset, path: path.to_owned(), is_deleted, build_id: None })
+        let MapsLine { start, end, offset, path, is_deleted, .. } =
+            MapsLine::read(line.as_bytes()).filter(MapsLine::is_code)?;
+        let path = String::from_utf8_lossy(path).into_owned();
+        Some(Mapping { start, end, offset, path, is_deleted, build_id: None })
     }
 
     /// Whether it was mapped from a file, rather than from the kernel or from nothing.

@@ -5,7 +5,9 @@
 //! named, places are the same if their names are, whatever their addresses: right for profiles of
 //! different processes. Only estimates are exact sums; counts are added for show.
 
+use super::history::{History, Refusal};
 use super::location::{Function, FunctionId, Line, Location, LocationId};
+use super::mapped_stack::MappedStack;
 use super::mapping::{Mapping, MappingId};
 use super::sample::Sample;
 use super::{Profile, metadata::Metadata};
@@ -26,12 +28,21 @@ pub(crate) struct Merger {
     functions: FxHashMap<Function, FunctionId>,
     locations: FxHashMap<Place, LocationId>,
     stacks: FxHashMap<Box<[LocationId]>, usize>,
+    /// Profiles that were added, and whether they tell of the same times.
+    added: usize,
+    is_of_other_times: bool,
 }
 
 impl Merger {
     /// Adds `other`; returns for each of its samples where it went.
     pub(crate) fn add(&mut self, other: &Profile) -> Vec<usize> {
         let places = self.place(other);
+        if self.added == 0 {
+            self.profile.history = other.history.clone();
+        } else {
+            self.is_of_other_times |= !self.profile.history.add(&other.history);
+        }
+        self.added += 1;
         for (sample, &place) in other.samples.iter().zip(&places) {
             self.sample_mut(place).into_iter().for_each(|sum| sum.add(sample));
         }
@@ -46,23 +57,46 @@ impl Merger {
             other.locations.iter().map(|location| self.location(location, &mappings, &functions)).collect();
         self.profile.period_bytes = self.profile.period_bytes.max(other.period_bytes);
         self.profile.metric = other.metric;
+        if !other.failures.is_empty() {
+            // Those of a life grow in number: the last dump has them all.
+            let failures = other.failures.iter().map(|refusal| {
+                let stack = refusal.stack.iter().filter_map(|id| locations.get(id.index()).copied()).collect();
+                Refusal { stack, ..refusal.clone() }
+            });
+            self.profile.failures = failures.collect();
+        }
+        if !other.mapped.is_empty() {
+            // What is mapped now: that of the last dump.
+            let mapped = other.mapped.iter().map(|mapped| {
+                let stack = mapped.stack.iter().filter_map(|id| locations.get(id.index()).copied()).collect();
+                MappedStack { stack, ..mapped.clone() }
+            });
+            self.profile.mapped = mapped.collect();
+        }
         self.add_threads(other);
         self.add_java(&other.metadata);
         other.samples.iter().map(|sample| self.stack(sample, &locations)).collect()
     }
 
     /// The sum. Its mappings are in order of arrival, not of address; its locations know theirs.
-    pub(crate) fn finish(self) -> Profile {
+    pub(crate) fn finish(mut self) -> Profile {
+        if self.is_of_other_times {
+            self.profile.history = History::default();
+            self.profile.samples.iter_mut().for_each(|sample| sample.past = Box::default());
+        }
         self.profile
     }
 
+    /// A mapping that grew is the same: code caches do, and the side-car of Java names does with every new method.
     fn mapping(&mut self, mapping: &Mapping) -> MappingId {
-        if let Some(&id) = self.mappings.get(mapping) {
+        let without_end = Mapping { end: 0, ..mapping.clone() };
+        if let Some(&id) = self.mappings.get(&without_end) {
+            self.profile.mappings.get_mut(id.index()).into_iter().for_each(|own| own.end = own.end.max(mapping.end));
             return id;
         }
         let id = MappingId(u32::try_from(self.profile.mappings.len()).unwrap_or(u32::MAX));
         self.profile.mappings.push(mapping.clone());
-        self.mappings.insert(mapping.clone(), id);
+        self.mappings.insert(without_end, id);
         id
     }
 
@@ -99,6 +133,11 @@ impl Merger {
         self.stacks.insert(stack.clone(), index);
         self.profile.samples.push(Sample { stack, ..Sample::default() });
         index
+    }
+
+    /// Sets the history that the sum tells.
+    pub(crate) fn tell(&mut self, history: History) {
+        self.profile.history = history;
     }
 
     /// The sample at a place, to set its values.
@@ -146,6 +185,19 @@ mod tests {
         assert_eq!(sum.locations.len(), profile.locations.len());
         assert!((sum.total().bytes - 2.0 * profile.total().bytes).abs() < 1e-6);
         assert_eq!(sum.samples[0].threads[0].counts.objects, 2 * 78);
+    }
+
+    #[test]
+    fn a_mapping_that_grew_is_the_same_place() {
+        let profile = heap_v2::parse(SMALL.as_bytes()).unwrap();
+        let mut grown = profile.clone();
+        grown.mappings.iter_mut().for_each(|mapping| mapping.end += 4096);
+        let mut merger = Merger::default();
+        merger.add(&profile);
+        merger.add(&grown);
+        let sum = merger.finish();
+        assert_eq!((sum.samples.len(), sum.mappings.len()), (profile.samples.len(), profile.mappings.len()));
+        assert_eq!(sum.mappings[0].end, grown.mappings[0].end);
     }
 
     #[test]

@@ -3,7 +3,6 @@
 //! Stock jeprof ignores them (nothing there looks like a mapping). Unknown keys are kept, so that
 //! an older CLI reads a newer tap's dump and can still show them.
 
-use crate::wire::ages::Ages;
 use crate::wire::stack_end::StackEnd;
 
 /// The name of one Java frame, from a `# java:` line.
@@ -30,6 +29,8 @@ pub(crate) struct Metadata {
     pub(crate) token: Option<String>,
     /// Path of the executable.
     pub(crate) exe: Option<String>,
+    /// What those who run it call it: `java org.acme.Shop` (`wire/title`).
+    pub(crate) title: Option<String>,
     /// RFC 3339, UTC, time of the dump.
     pub(crate) time: Option<String>,
     /// Age of the process.
@@ -40,6 +41,10 @@ pub(crate) struct Metadata {
     pub(crate) live_samples: Option<u64>,
     /// Lost samples by reason.
     pub(crate) lost: Vec<(String, u64)>,
+    /// Bytes that those stand for.
+    pub(crate) unfollowed_bytes: Option<u64>,
+    /// Mappings and threads that were not recorded.
+    pub(crate) unrecorded_mappings: Option<u64>,
     /// How recorded stacks ended.
     pub(crate) stack_ends: Vec<(StackEnd, u64)>,
     /// Time the tap spent so far.
@@ -50,20 +55,30 @@ pub(crate) struct Metadata {
     pub(crate) rss_bytes: Option<u64>,
     /// Classes of that: (word, bytes), of `rss_<word>` lines.
     pub(crate) rss_classes: Vec<(String, u64)>,
+    /// File name of the allocator that was kept (`prof_allocator:keep`).
+    pub(crate) allocator: Option<String>,
+    /// Bytes that the program has from it.
+    pub(crate) allocator_in_use_bytes: Option<u64>,
+    /// Bytes that it keeps free.
+    pub(crate) allocator_kept_bytes: Option<u64>,
+    /// Its arenas.
+    pub(crate) allocator_arenas: Option<u64>,
     /// What the control group uses.
     pub(crate) memory_used_bytes: Option<u64>,
     /// What it may use.
     pub(crate) memory_limit_bytes: Option<u64>,
     /// (build id as hex, path) of each module.
     pub(crate) build_ids: Vec<(String, String)>,
+    /// Processor time of the keeper's looks at where the memory is, nanoseconds.
+    pub(crate) look_ns: Option<u64>,
+    /// How many there were.
+    pub(crate) looks: Option<u64>,
     /// Names of the Java frames.
     pub(crate) java: Vec<JavaName>,
     /// Stacks that the dump had when its ages were written.
     pub(crate) aged_stacks: Option<usize>,
     /// Age of the oldest live object of all, nanoseconds: recording is not younger.
     pub(crate) oldest_ns: Option<u64>,
-    /// (number of a stack in the file, its ages); moved to the samples once the file is read.
-    pub(crate) ages: Vec<(usize, Ages)>,
     /// Keys that this version does not know.
     pub(crate) unknown: Vec<(String, String)>,
 }
@@ -85,10 +100,12 @@ impl Metadata {
         self.take(key, value)
     }
 
-    fn take(&mut self, key: &str, value: &str) -> bool {
+    /// Takes the value of a key; `false`: it makes no sense.
+    pub(crate) fn take(&mut self, key: &str, value: &str) -> bool {
         match key {
             "token" => self.token = Some(value.to_owned()),
             "exe" => self.exe = Some(value.to_owned()),
+            "title" => self.title = Some(value.to_owned()),
             "time" => self.time = Some(value.to_owned()),
             "reason" => self.reason = Some(value.to_owned()),
             "pid" => return set(&mut self.pid, value),
@@ -96,17 +113,18 @@ impl Metadata {
             "live_samples" => return set(&mut self.live_samples, value),
             "profiler_ns" => return set(&mut self.profiler_ns, value),
             "tables_bytes" => return set(&mut self.tables_bytes, value),
+            "memory_look_ns" => return set(&mut self.look_ns, value),
+            "memory_looks" => return set(&mut self.looks, value),
+            "unrecorded_mappings" => return set(&mut self.unrecorded_mappings, value),
+            "unfollowed_bytes" => return set(&mut self.unfollowed_bytes, value),
+            "allocator" => self.allocator = Some(value.to_owned()),
+            "allocator_in_use_bytes" => return set(&mut self.allocator_in_use_bytes, value),
+            "allocator_kept_bytes" => return set(&mut self.allocator_kept_bytes, value),
+            "allocator_arenas" => return set(&mut self.allocator_arenas, value),
             "rss_bytes" => return set(&mut self.rss_bytes, value),
             "memory_used_bytes" => return set(&mut self.memory_used_bytes, value),
             "memory_limit_bytes" => return set(&mut self.memory_limit_bytes, value),
             "ages" => return set(&mut self.aged_stacks, value),
-            "age" => {
-                match value.split_once(' ').and_then(|(number, ages)| Some((number.parse().ok()?, Ages::parse(ages)?)))
-                {
-                    Some(ages) => self.ages.push(ages),
-                    None => return false,
-                }
-            }
             "build_id" => match value.split_once(' ') {
                 Some((id, path)) => self.build_ids.push((id.to_ascii_lowercase(), path.trim().to_owned())),
                 None => return false,
@@ -174,7 +192,7 @@ mod tests {
             # uptime_ns: 60000000000\n# reason: final\n# live_samples: 12\n# lost_table_full: 3\n# lost_nested: 4\n\
             # stack_end_no-rule: 5\n# profiler_ns: 7\n# tables_bytes: 8\n# rss_bytes: 9\n# build_id: ABcd12 /usr/lib/a b.so\n\
             # java: 0x7f01 java/util/zip/Inflater <init> 120\n# java: 0x7f03 - [gc barrier] 0\n# colour: blue\n\
-            # rss_java_heap: 77\n# memory_limit_bytes: 99\n# ages: 4\n# age: 3 53/1/2 | 0/12";
+            # rss_java_heap: 77\n# memory_limit_bytes: 99\n# ages: 4";
         assert!(lines.lines().all(|line| meta.take_line(line)));
         assert_eq!((meta.version, meta.pid, meta.token.as_deref()), (Some(1), Some(4711), Some("9f3a12bc")));
         assert_eq!((meta.lost_total(), meta.stack_ends.as_slice()), (7, &[(StackEnd::NoRule, 5)][..]));
@@ -186,7 +204,7 @@ mod tests {
             (meta.rss_classes.as_slice(), meta.memory_limit_bytes),
             (&[("java_heap".to_owned(), 77)][..], Some(99))
         );
-        assert_eq!((meta.aged_stacks, meta.ages[0].0, meta.ages[0].1.freed[0]), (Some(4), 3, (0, 12)));
+        assert_eq!(meta.aged_stacks, Some(4));
         assert_eq!(meta.unknown, [("colour".to_owned(), "blue".to_owned())]);
     }
 

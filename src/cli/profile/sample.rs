@@ -7,6 +7,7 @@
 //! exact estimate. Hence the same formula here, per stack and per thread line, on the numbers as
 //! they stand; scaling a sum of stacks would be a different, biased figure.
 
+use super::history::{self, Past};
 use super::location::LocationId;
 use crate::wire::ages::Ages;
 
@@ -85,12 +86,14 @@ impl std::iter::Sum for Estimate {
 }
 
 /// The live numbers of one thread under one stack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct ThreadCounts {
     /// jemalloc's number of the thread.
     pub(crate) uid: u64,
     /// As written in the dump.
     pub(crate) counts: Counts,
+    /// What it stands for.
+    pub(crate) value: Estimate,
 }
 
 /// One call stack and what it allocated.
@@ -106,11 +109,19 @@ pub(crate) struct Sample {
     pub(crate) threads: Box<[ThreadCounts]>,
     /// How old its objects are, and how long freed ones lived, where the dump tells it.
     pub(crate) ages: Option<Box<Ages>>,
+    /// What it held at each of [`History::stack_times_ns`](super::history::History::stack_times_ns); empty where the
+    /// dump does not tell.
+    pub(crate) past: Box<[Past]>,
 }
 
 impl Sample {
     /// Adds the values of another sample of the same stack.
     pub(crate) fn add(&mut self, other: &Sample) {
+        if self.past.is_empty() && self.value == Estimate::default() {
+            self.past.clone_from(&other.past);
+        } else {
+            history::add_rows(&mut self.past, &other.past);
+        }
         self.value += other.value;
         self.counts = self.counts.plus(other.counts);
         match (&mut self.ages, &other.ages) {
@@ -125,7 +136,10 @@ impl Sample {
         let mut threads = std::mem::take(&mut self.threads).into_vec();
         for thread in &other.threads {
             match threads.iter_mut().find(|known| known.uid == thread.uid) {
-                Some(known) => known.counts = known.counts.plus(thread.counts),
+                Some(known) => {
+                    known.counts = known.counts.plus(thread.counts);
+                    known.value += thread.value;
+                }
                 None => threads.push(*thread),
             }
         }

@@ -2,48 +2,11 @@
 //! it was read and before it joins its series, as only then everything about its objects is there.
 
 use super::Profile;
-use super::sample::Estimate;
+use super::mapped;
+use super::metric::Metric;
 use super::threads;
 use crate::wire::ages::{LiveBin, live_bin_start};
 use std::fmt;
-
-/// What stands in the place of bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Metric {
-    /// Live bytes
-    #[default]
-    InuseBytes,
-    /// Live objects
-    InuseCount,
-    /// Bytes ever allocated (dumps with prof_accum:true)
-    AllocBytes,
-    /// Objects ever allocated (dumps with prof_accum:true)
-    AllocCount,
-}
-
-impl Metric {
-    /// Whether it counts objects; then objects and bytes have changed places everywhere.
-    pub(crate) fn is_count(self) -> bool {
-        matches!(self, Metric::InuseCount | Metric::AllocCount)
-    }
-
-    /// Whether it is about all that was ever allocated.
-    pub(crate) fn is_accumulated(self) -> bool {
-        matches!(self, Metric::AllocBytes | Metric::AllocCount)
-    }
-
-    fn of(self, value: Estimate) -> Estimate {
-        let (objects, bytes) = match self.is_accumulated() {
-            true => (value.accum_objects, value.accum_bytes),
-            false => (value.objects, value.bytes),
-        };
-        match self.is_count() {
-            true => Estimate { objects: bytes, bytes: objects, ..value },
-            false => Estimate { objects, bytes, ..value },
-        }
-    }
-}
 
 /// What of a dump is looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -54,6 +17,8 @@ pub(crate) struct Shape {
     pub(crate) older_than: Option<f64>,
     /// Each stack's thread as its outermost frame.
     pub(crate) by_thread: bool,
+    /// The ages in every dump, and not only in the last two.
+    pub(crate) all_ages: bool,
 }
 
 /// Why a dump has not what is asked for.
@@ -63,6 +28,10 @@ pub(crate) enum ShapeError {
     NoAges,
     /// No cumulative columns.
     NotAccumulated,
+    /// Nothing is known of mapped memory.
+    NotMapped,
+    /// Nobody looked what of it is resident.
+    NotLookedAt,
 }
 
 impl fmt::Display for ShapeError {
@@ -70,6 +39,12 @@ impl fmt::Display for ShapeError {
         f.write_str(match self {
             ShapeError::NoAges => {
                 "tells no ages of objects (--older-than): only dumps and processes of this heaptap do"
+            }
+            ShapeError::NotMapped => {
+                "tells nothing of mapped memory (--metric mapped, resident): an older heaptap wrote it, or nothing was mapped"
+            }
+            ShapeError::NotLookedAt => {
+                "does not tell what of its mapped memory is resident (--metric resident): the helper thread had not looked"
             }
             ShapeError::NotAccumulated => {
                 "has no cumulative columns (--metric alloc-…): MALLOC_CONF needs prof_accum:true"
@@ -83,6 +58,19 @@ impl std::error::Error for ShapeError {}
 impl Shape {
     /// Brings a dump into this shape.
     pub(crate) fn apply(&self, profile: &mut Profile) -> Result<(), ShapeError> {
+        if self.metric.is_mapped() {
+            if self.older_than.is_some() {
+                return Err(ShapeError::NoAges);
+            }
+            if profile.mapped.is_empty() {
+                return Err(ShapeError::NotMapped);
+            }
+            let is_looked_at = profile.mapped.iter().any(|mapped| mapped.sums.resident.is_some());
+            if self.metric == Metric::Resident && !is_looked_at {
+                return Err(ShapeError::NotLookedAt);
+            }
+            mapped::take_the_place_of_malloc(profile, self.metric);
+        }
         if let Some(age) = self.older_than {
             keep_older(profile, age)?;
         }
@@ -93,7 +81,11 @@ impl Shape {
             let has_any = profile.samples.iter().any(|sample| sample.value.accum_bytes > 0.0);
             has_any.then_some(()).ok_or(ShapeError::NotAccumulated)?;
         }
-        profile.samples.iter_mut().for_each(|sample| sample.value = self.metric.of(sample.value));
+        for sample in &mut profile.samples {
+            sample.value = self.metric.of(sample.value);
+            sample.past.iter_mut().for_each(|past| *past = self.metric.of_past(*past));
+        }
+        profile.history.other.iter_mut().for_each(|past| *past = self.metric.of_past(*past));
         profile.metric = self.metric;
         Ok(())
     }
@@ -124,7 +116,14 @@ fn keep_older(profile: &mut Profile, age: f64) -> Result<(), ShapeError> {
         for counts in counts {
             (counts.objects, counts.bytes) = (scaled(counts.objects, objects), scaled(counts.bytes, bytes));
         }
+        for thread in &mut sample.threads {
+            thread.value.objects *= objects;
+            thread.value.bytes *= bytes;
+        }
+        sample.past = Box::default();
     }
+    // How old objects were at earlier times is not known.
+    profile.history.forget_rows();
     profile.samples.retain(|sample| sample.value.bytes > 0.0);
     Ok(())
 }

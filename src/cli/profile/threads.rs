@@ -1,7 +1,7 @@
 //! Threads as frames: each stack once for each thread that allocated on it, with the thread as its outermost frame.
 //!
-//! So whatever groups, filters or draws by frames does so by threads. The frame's address lies where no code can, and is
-//! made of the thread's name: threads of one name are one, and the dumps of a series agree.
+//! So whatever groups, filters or draws by frames does so by threads. The frame's address lies where no code can, and
+//! is made of the thread's name: threads of one name are one, and the dumps of a series agree.
 
 use super::location::{Function, FunctionId, Line, Location, LocationId, Origin};
 use super::sample::{Sample, ThreadCounts};
@@ -21,7 +21,7 @@ pub(super) fn split(profile: &mut Profile) {
             profile.samples.push(sample);
             continue;
         }
-        let shares = shares(&sample, profile.period_bytes);
+        let shares = shares(&sample);
         for (thread, share) in sample.threads.iter().zip(shares) {
             let address = places.get(&thread.uid).copied().unwrap_or(FIRST | thread.uid & 0xffff_ffff);
             let locations = &mut profile.locations;
@@ -34,10 +34,10 @@ pub(super) fn split(profile: &mut Profile) {
     }
 }
 
-/// What part of a stack's bytes each of its threads has. Each line is estimated by itself, and the estimates of lines do not
-/// quite sum up to that of the stack.
-fn shares(sample: &Sample, period_bytes: u64) -> Vec<f64> {
-    let bytes: Vec<f64> = sample.threads.iter().map(|thread| thread.counts.unbiased(period_bytes).bytes).collect();
+/// What part of a stack's bytes each of its threads has. Each line is estimated by itself, and the estimates of lines
+/// do not quite sum up to that of the stack.
+fn shares(sample: &Sample) -> Vec<f64> {
+    let bytes: Vec<f64> = sample.threads.iter().map(|thread| thread.value.bytes).collect();
     let all: f64 = bytes.iter().sum();
     let even = 1.0 / bytes.len().max(1) as f64;
     bytes.into_iter().map(|bytes| if all > 0.0 { bytes / all } else { even }).collect()
@@ -54,6 +54,7 @@ fn part(sample: &Sample, thread: ThreadCounts, share: f64, place: LocationId) ->
         value,
         threads: Box::new([thread]),
         ages: sample.ages.clone().filter(|_| sample.threads.len() == 1),
+        past: sample.past.iter().map(|past| *past * share).collect(),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::Renderer;
 use super::layout::{Layout, clean, cut_middle, wrap};
 use super::units::{bytes, share};
+use super::words::called;
 use crate::cli::analyze::collected::{Collection, Fate};
 use std::io::{self, Write};
 
@@ -17,12 +18,10 @@ pub(crate) struct CollectedText {
 
 impl Renderer<Collection> for CollectedText {
     fn render(&self, collection: &Collection, out: &mut dyn Write) -> io::Result<()> {
-        let name =
-            collection.process.exe.as_deref().and_then(|exe| exe.rsplit('/').next()).unwrap_or("unknown program");
-        let pid = collection.process.pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
+        let who = called(collection.process.name(), collection.process.pid);
         let freed = (collection.before_bytes - collection.after_bytes).max(0.0);
         let line = format!(
-            "{name}{pid}: of {} live, {} only waited for the garbage collector; {} are held.",
+            "{who}: of {} live, {} only waited for the garbage collector; {} are held.",
             bytes(collection.before_bytes),
             bytes(freed),
             bytes(collection.after_bytes)
@@ -44,7 +43,7 @@ impl Renderer<Collection> for CollectedText {
             let figures =
                 format!("{:>10} {:>10} {:>8}  {fate:<6}", bytes(row.before_bytes), bytes(row.after_bytes), share(part));
             let room = self.layout.width.saturating_sub(figures.chars().count() + 2).max(20);
-            writeln!(out, "{figures}  {}", cut_middle(&clean(&row.label), room))?;
+            writeln!(out, "{figures}  {}", cut_middle(&clean(&row.place.label_within(room)), room))?;
         }
         if collection.rows.len() > self.top {
             writeln!(
@@ -73,9 +72,7 @@ impl CollectedText {
         told.extend(held.and_then(|row| row.hint.as_ref()).map(|hint| format!("{}: {}", hint.title, hint.advice)));
         for text in told {
             writeln!(out)?;
-            for (index, line) in wrap(&text, self.layout.width.saturating_sub(3)).iter().enumerate() {
-                writeln!(out, "{} {line}", if index == 0 { "=>" } else { "  " })?;
-            }
+            self.layout.advise(&text, 0, out)?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 use super::Renderer;
 use crate::cli::analyze::tree::{Node, Tree};
+use crate::cli::inert::is_harmful;
 use crate::cli::profile::Profile;
 use crate::cli::profile::series::Series;
 use std::io::{self, Write};
@@ -41,7 +42,7 @@ fn path(tree: &Tree, leaf: &Node, names: &[String]) -> String {
 
 /// A name without what separates frames and lines in this format.
 fn one_word(name: &str) -> String {
-    name.chars().map(|c| if c == ';' || c.is_control() { '_' } else { c }).collect()
+    name.chars().map(|c| if c == ';' || is_harmful(c) { '_' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -1,15 +1,18 @@
 //! Growth for people: one line a row, the biggest change first, with its evidence beside it.
 
 use super::Renderer;
-use super::layout::{Layout, clean, cut_middle, sparkline, wrap};
-use super::text::{conclusion, word};
-use super::units::{Unit, duration};
+use super::layout::{Layout, clean, cut_middle, sparkline, wrap, wrap_below};
+use super::sentences::looked_at;
+use super::units::Unit;
+use super::words::{LEGEND, called, conclusion, legend, word};
 use crate::cli::analyze::growth::{Growth, GrowthRow};
 use crate::cli::analyze::trend::Verdict;
 use std::io::{self, Write};
 
 /// Columns of the sparkline.
 const BARS: usize = 10;
+/// Columns that a place has at least: what 80 leave.
+const LEAST_PLACE: usize = 19;
 
 /// How to lay the table out.
 #[derive(Clone, Debug)]
@@ -27,10 +30,10 @@ pub(crate) struct GrowthText {
 impl Renderer<Growth> for GrowthText {
     fn render(&self, growth: &Growth, out: &mut dyn Write) -> io::Result<()> {
         self.head(growth, out)?;
-        if growth.dumps.len() < 2 {
+        if growth.moments.len() < 2 {
             return writeln!(
                 out,
-                "One dump only: growth needs two or more of the same process (heaptap leaks judges one by ages)."
+                "One dump without history: growth needs two or more of the same process (heaptap leaks judges one by ages)."
             );
         }
         let is_shown = |row: &&GrowthRow| self.shows_all || is_change(row);
@@ -47,6 +50,12 @@ impl Renderer<Growth> for GrowthText {
         if rows.len() > self.top {
             writeln!(out, "{}", self.layout.dim(&format!("{} more (-n N shows them)", rows.len() - self.top)))?;
         }
+        if !self.is_comparison {
+            let words = legend(rows.iter().take(self.top).map(|row| row.judgement.verdict));
+            writeln!(out)?;
+            let mut wrapped = words.iter().flat_map(|line| wrap_below(line, self.layout.width, LEGEND));
+            wrapped.try_for_each(|line| writeln!(out, "{}", self.layout.dim(&line)))?;
+        }
         self.hints(&rows, out)?;
         self.few_dumps(growth, out)
     }
@@ -54,17 +63,10 @@ impl Renderer<Growth> for GrowthText {
 
 impl GrowthText {
     fn head(&self, growth: &Growth, out: &mut dyn Write) -> io::Result<()> {
-        let name = growth.process.exe.as_deref().and_then(|exe| exe.rsplit('/').next()).unwrap_or("unknown program");
-        let pid = growth.process.pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
-        let span =
-            match (growth.dumps.first().and_then(|dump| dump.time), growth.dumps.last().and_then(|dump| dump.time)) {
-                (Some(first), Some(last)) if growth.has_times => format!(" over {}", duration(last - first)),
-                _ => String::new(),
-            };
-        let title = if self.is_comparison {
-            "before -> after".to_owned()
-        } else {
-            format!("{name}{pid}: {} dumps{span}", growth.dumps.len())
+        let who = || called(growth.process.name(), growth.process.pid);
+        let title = match self.is_comparison {
+            true => "before -> after".to_owned(),
+            false => format!("{}: {}", who(), looked_at(growth)),
         };
         let (total, unit) = (&growth.total, Unit::of(growth.metric));
         let sums = format!("{} -> {}", unit.amount(total.first_bytes), unit.amount(total.last_bytes));
@@ -75,10 +77,10 @@ impl GrowthText {
         let line = format!("{title}, {sums}{judged}");
         writeln!(out, "{}", self.layout.bold(&self.layout.line(&clean(&line))))?;
         let noise = format!(
-            "A change counts beyond three standard errors of sampling: ± {} for the total.",
+            "± {} for the total, by sampling and by its own ups and downs (95 of 100 cases).",
             unit.amount(total.noise_bytes)
         );
-        writeln!(out, "{}", self.layout.dim(&self.layout.line(&noise)))
+        wrap(&noise, self.layout.width).iter().try_for_each(|line| writeln!(out, "{}", self.layout.dim(line)))
     }
 
     fn columns(&self) -> String {
@@ -107,11 +109,11 @@ impl GrowthText {
                 unit.amount(trend.last_bytes),
                 pace,
                 conclusion(row.judgement.verdict),
-                sparkline(&row.history, BARS)
+                sparkline(&row.course, BARS)
             ),
         };
-        let room = self.layout.width.saturating_sub(figures.chars().count() + 2).max(20);
-        writeln!(out, "{figures}  {}", cut_middle(&clean(&row.label), room))
+        let room = self.layout.width.saturating_sub(figures.chars().count() + 2).max(LEAST_PLACE);
+        writeln!(out, "{figures}  {}", cut_middle(&clean(&row.place.label_within(room)), room))
     }
 
     /// Each known cause once.
@@ -130,18 +132,13 @@ impl GrowthText {
                 writeln!(out)?;
             }
             told.push(hint.title);
-            for (index, line) in wrap(&format!("{}: {}", hint.title, hint.advice), self.layout.width.saturating_sub(3))
-                .iter()
-                .enumerate()
-            {
-                writeln!(out, "{} {line}", if index == 0 { "=>" } else { "  " })?;
-            }
+            self.layout.advise(&format!("{}: {}", hint.title, hint.advice), 0, out)?;
         }
         Ok(())
     }
 
     fn few_dumps(&self, growth: &Growth, out: &mut dyn Write) -> io::Result<()> {
-        match growth.dumps.len() {
+        match growth.moments.len() {
             2 if !self.is_comparison => writeln!(
                 out,
                 "{}",
@@ -152,7 +149,8 @@ impl GrowthText {
     }
 }
 
-fn is_change(row: &GrowthRow) -> bool {
+/// Whether a row is worth showing: it changed beyond noise.
+pub(super) fn is_change(row: &GrowthRow) -> bool {
     matches!(row.trend.verdict, Verdict::Grows | Verdict::Plateau | Verdict::Shrinks)
         || row.judgement.verdict.is_suspect()
 }

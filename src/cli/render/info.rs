@@ -1,8 +1,10 @@
 //! What dumps are, one paragraph each: process, times, sampling, losses, cost.
 
 use super::Renderer;
+use super::history::Told;
 use super::layout::{Layout, clean, wrap};
 use super::units::{bytes, count, duration, share};
+use crate::cli::analyze::lost::Cause;
 use crate::cli::profile::series::{Dump, Series};
 use crate::cli::profile::timestamp;
 use serde::Serialize;
@@ -50,12 +52,18 @@ pub(crate) struct File {
     pub(crate) live_samples: Option<u64>,
     /// Lost samples by reason.
     pub(crate) lost: Vec<(String, u64)>,
+    /// Bytes that those stand for, where the tap tells it.
+    pub(crate) unfollowed_bytes: Option<u64>,
     /// How the recorded stacks ended.
     pub(crate) stack_ends: Vec<(&'static str, u64)>,
     /// Nanoseconds that application threads spent in the profiler.
     pub(crate) profiler_ns: Option<u64>,
     /// Memory of the profiler's tables.
     pub(crate) tables_bytes: Option<u64>,
+    /// Processor time of the keeper's looks at where the process's memory is.
+    pub(crate) look_ns: Option<u64>,
+    /// How many there were.
+    pub(crate) looks: Option<u64>,
     /// Resident memory of the process.
     pub(crate) rss_bytes: Option<u64>,
     /// Executable mappings of files.
@@ -64,6 +72,8 @@ pub(crate) struct File {
     pub(crate) build_ids: usize,
     /// Java methods whose names the dumps of this process tell.
     pub(crate) java_methods: usize,
+    /// The time before it; of a process's last file only.
+    pub(crate) history: Option<Told>,
     /// What else the tap told.
     pub(crate) other: Vec<(String, String)>,
     /// Variables of a running process.
@@ -73,12 +83,17 @@ pub(crate) struct File {
 impl Facts {
     /// All dumps of all series.
     pub(crate) fn of(all: &[Series]) -> Facts {
-        let files = all.iter().flat_map(|series| series.dumps.iter().map(|dump| file(series, dump)));
+        let files = all.iter().flat_map(|series| {
+            let last = series.dumps.len().saturating_sub(1);
+            let told = move |at: usize| (at == last).then(|| Told::of(&series.profile)).flatten();
+            series.dumps.iter().enumerate().map(move |(at, dump)| File { history: told(at), ..file(series, dump) })
+        });
         Facts { schema: 1, files: files.collect() }
     }
 }
 
-fn file(series: &Series, dump: &Dump) -> File {
+/// What is known of one dump.
+pub(super) fn file(series: &Series, dump: &Dump) -> File {
     let (metadata, profile) = (&dump.metadata, &series.profile);
     let version = metadata.unknown.iter().find(|(key, _)| key == "heaptap_version").map(|(_, value)| value.as_str());
     let writer = match (metadata.version, version) {
@@ -102,13 +117,17 @@ fn file(series: &Series, dump: &Dump) -> File {
         threads: profile.threads.len(),
         live_samples: metadata.live_samples,
         lost: metadata.lost.clone(),
+        unfollowed_bytes: metadata.unfollowed_bytes,
         stack_ends: metadata.stack_ends.iter().map(|(end, number)| (end.word(), *number)).collect(),
         profiler_ns: metadata.profiler_ns,
         tables_bytes: metadata.tables_bytes,
+        look_ns: metadata.look_ns,
+        looks: metadata.looks,
         rss_bytes: metadata.rss_bytes,
         mapped_files: profile.mappings.iter().filter(|mapping| mapping.is_file()).count(),
         build_ids: metadata.build_ids.len(),
         java_methods: profile.metadata.java.len(),
+        history: None,
         other: metadata.unknown.clone(),
         environment: None,
     }
@@ -138,7 +157,8 @@ impl Renderer<Facts> for InfoText {
     }
 }
 
-fn lines(file: &File) -> Vec<(&'static str, String)> {
+/// The same in words: what it is about, and what there is to say.
+pub(super) fn lines(file: &File) -> Vec<(&'static str, String)> {
     let mut lines = vec![("written by", file.writer.clone()), ("process", process(file))];
     let time = file.time.map_or_else(|| "unknown".to_owned(), timestamp::display);
     let reason = file.reason.as_deref().map_or(String::new(), |reason| format!(" ({reason})"));
@@ -160,6 +180,10 @@ fn lines(file: &File) -> Vec<(&'static str, String)> {
         lines.push(("stacks end", stack_ends(file)));
     }
     lines.extend(cost(file).map(|cost| ("cost", cost)));
+    if let Some(history) = &file.history {
+        lines.push(("history", history.line()));
+        lines.extend(history.event_lines().map(|line| ("event", line)));
+    }
     lines.extend(file.environment.iter().flatten().map(|variable| ("environment", variable.clone())));
     let other: Vec<String> = file.other.iter().map(|(key, value)| format!("{key} {value}")).collect();
     if !other.is_empty() {
@@ -197,7 +221,11 @@ fn lost(file: &File) -> String {
     match (file.lost.is_empty(), reasons.is_empty()) {
         (true, _) => "not told".to_owned(),
         (false, true) => "no sample".to_owned(),
-        (false, false) => format!("samples: {}", reasons.join(", ")),
+        (false, false) => {
+            let bytes = file.unfollowed_bytes.map_or(String::new(), |lost| format!(", for {}", bytes(lost as f64)));
+            let why = Cause::of_most(&file.lost).map_or(String::new(), |cause| format!(": {}", cause.why));
+            format!("samples: {}{bytes}{why}", reasons.join(", "))
+        }
     }
 }
 
@@ -213,5 +241,9 @@ fn cost(file: &File) -> Option<String> {
     let of_core = file.uptime_seconds.filter(|age| *age > 0.0);
     let of_core = of_core.map_or(String::new(), |age| format!(" ({:.2} % of one core)", spent / age * 100.0));
     let tables = file.tables_bytes.map_or(String::new(), |tables| format!(", tables of {}", bytes(tables as f64)));
-    Some(format!("{}{of_core}{tables}", duration(spent)))
+    let looks = file.looks.zip(file.look_ns).filter(|(looks, _)| *looks > 0);
+    let looks = looks.map_or(String::new(), |(looks, ns)| {
+        format!("; {looks} looks at its memory by the keeper: {}", duration(ns as f64 / 1e9))
+    });
+    Some(format!("{}{of_core}{tables}{looks}", duration(spent)))
 }

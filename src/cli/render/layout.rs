@@ -1,6 +1,10 @@
 //! What all texts for people share: columns, weight of print, cutting and breaking.
 //!
-//! Names come from foreign files, so control characters are replaced before they reach a terminal.
+//! Names come from foreign files, so what a terminal acts on is replaced before it is measured and cut (`cli/inert`).
+
+use crate::cli::analyze::place::Shown;
+pub(crate) use crate::cli::inert::clean;
+use std::io::{self, Write};
 
 /// The page that a text is written on.
 #[derive(Clone, Copy, Debug)]
@@ -22,15 +26,26 @@ impl Layout {
         if self.has_colour { format!("\u{1b}[2m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 
+    /// A line of a stack: frames as they are, what is only said about others dim.
+    pub(crate) fn shown(self, line: &Shown, text: &str) -> String {
+        match line {
+            Shown::Frame(_) | Shown::Entry(_) => text.to_owned(),
+            Shown::Nameless(..) | Shown::Skipped(_) => self.dim(text),
+        }
+    }
+
     /// At most a line; the end gives way.
     pub(crate) fn line(self, text: &str) -> String {
         cut(text, self.width)
     }
-}
 
-/// Without anything that a terminal would act on.
-pub(crate) fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    /// Writes what to do, behind an arrow and so many blanks.
+    pub(super) fn advise(&self, text: &str, indent: usize, out: &mut dyn Write) -> io::Result<()> {
+        for (index, line) in wrap(text, self.width.saturating_sub(indent + 3)).iter().enumerate() {
+            writeln!(out, "{:indent$}{} {line}", "", if index == 0 { "=>" } else { "  " })?;
+        }
+        Ok(())
+    }
 }
 
 /// Lines of at most `width` characters, broken at blanks.
@@ -45,6 +60,14 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
         }
     }
     lines
+}
+
+/// The same, with blanks below the first `indent` characters, which hold the word that the text explains.
+pub(crate) fn wrap_below(text: &str, width: usize, indent: usize) -> Vec<String> {
+    let word: String = text.chars().take(indent).collect();
+    let rest: String = text.chars().skip(indent).collect();
+    let lines = wrap(&rest, width.saturating_sub(indent).max(1)).into_iter().enumerate();
+    lines.map(|(index, line)| format!("{:<indent$}{line}", if index == 0 { word.as_str() } else { "" })).collect()
 }
 
 /// At most `width` characters; the end gives way.
@@ -94,6 +117,7 @@ mod tests {
     fn long_and_hostile_names_fit_and_stay_inert() {
         assert_eq!(cut("abcdef", 4), "abc…");
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap_below("leaks grows to the end", 17, 6), ["leaks grows to", "      the end"]);
         assert_eq!(cut_middle("abcdefghij", 5), "ab…ij");
         assert_eq!(cut_middle(&"x".repeat(1 << 20), 20).chars().count(), 20);
         assert_eq!(clean("a\u{1b}[31mb\nc"), "a?[31mb?c");

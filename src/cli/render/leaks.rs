@@ -1,17 +1,23 @@
 //! Suspects for people: the stack in full, and why it is suspected.
 
 use super::Renderer;
-use super::layout::{Layout, clean, cut_middle, sparkline, wrap};
-use super::text::{conclusion, lives};
-use super::units::{Unit, age, bytes, count, duration};
-use crate::cli::analyze::ages::{AgeFacts, Pattern, SETTLED};
+use super::headline::Headline;
+use super::layout::{Layout, clean, cut_middle, sparkline, wrap, wrap_below};
+use super::sampling;
+use super::sentences::{lives, looked_at};
+use super::units::{Unit, age, bytes, count};
+use super::words::{LEGEND, called, conclusion, legend};
+use crate::cli::analyze::ages::{AgeFacts, Pattern};
 use crate::cli::analyze::growth::{Growth, GrowthRow};
-use crate::cli::analyze::outlook::State;
+use crate::cli::analyze::maker::Maker;
 use crate::cli::analyze::verdict::Conclusion;
+use crate::cli::profile::metric::Metric;
 use std::io::{self, Write};
 
 /// Columns of the sparkline.
 const BARS: usize = 40;
+/// Frames shown of a suspect.
+const FRAMES_SHOWN: usize = 10;
 /// Places shown that are no suspects.
 const OTHERS: usize = 5;
 
@@ -27,7 +33,10 @@ pub(crate) struct LeaksText {
 impl Renderer<Growth> for LeaksText {
     fn render(&self, growth: &Growth, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{}", self.layout.bold(&self.layout.line(&clean(&headline(growth)))))?;
-        self.evidence(&outlook(growth), out)?;
+        let now = growth.dumps.last().and_then(|dump| dump.time).unwrap_or(0.0);
+        let told = [verdict(growth), sampling::sentences(&growth.sampling, now)];
+        let lines = told.iter().flat_map(|text| wrap(text, self.layout.width));
+        lines.filter(|line| !line.is_empty()).try_for_each(|line| writeln!(out, "{line}"))?;
         for (index, row) in growth.rows.iter().take(self.top).enumerate() {
             writeln!(out)?;
             self.suspect(index + 1, row, growth, out)?;
@@ -35,11 +44,45 @@ impl Renderer<Growth> for LeaksText {
         if growth.rows.len() > self.top {
             writeln!(out, "\n{} more (-n N shows them)", growth.rows.len() - self.top)?;
         }
+        self.small(growth, out)?;
         self.others(growth, out)
     }
 }
 
 impl LeaksText {
+    /// Small objects that are never freed, by number, and which of them nobody can see.
+    fn small(&self, growth: &Growth, out: &mut dyn Write) -> io::Result<()> {
+        let small = &growth.small;
+        if !small.rows.is_empty() {
+            writeln!(out, "\nSmall objects that are never freed, by number:")?;
+        }
+        for row in small.rows.iter().take(OTHERS) {
+            let (more, error) = (count(row.growth_objects), count(row.error_objects));
+            let figures = format!("  +{more} ± {error} of {} each", bytes(row.object_bytes));
+            let room = self.layout.width.saturating_sub(figures.chars().count() + 2).max(24);
+            writeln!(out, "{figures}  {}", cut_middle(&clean(&row.place.label_within(room)), room))?;
+            if let Some(maker) = &row.maker {
+                self.evidence(&clean(&maker.words()), out)?;
+            }
+            if let Some(big) = &row.grew_with {
+                let alike = format!("{:.2}", big.correlation);
+                let text = format!("with them grew {} by {} (correlation {alike})", big.label, bytes(big.growth_bytes));
+                self.evidence(&clean(&text), out)?;
+            }
+        }
+        if small.unseen_objects > 0.0 && growth.metric == Metric::InuseBytes {
+            let (size, one_in, unseen) = (small.example_bytes, count(small.one_in), count(small.unseen_objects));
+            let what =
+                format!("of objects of {size:.0} bytes 1 in {one_in} is sampled, so fewer than {unseen} do not show");
+            let how = match growth.process.pid {
+                Some(pid) => format!("{what}; `heaptap rate 12 {pid}` shows 1 in {}", count(4096.0 / size)),
+                None => what,
+            };
+            self.evidence(&format!("Small objects that are never freed: {how}."), out)?;
+        }
+        Ok(())
+    }
+
     /// What is big, and what it is instead.
     fn others(&self, growth: &Growth, out: &mut dyn Write) -> io::Result<()> {
         let unit = Unit::of(growth.metric);
@@ -48,13 +91,27 @@ impl LeaksText {
         if !others.is_empty() {
             writeln!(out, "\nNot suspected:")?;
         }
+        let words = legend(others.iter().map(|row| row.judgement.verdict));
         for row in others {
             let figures =
                 format!("  {:>10}  {:<9}", unit.amount(row.trend.last_bytes), conclusion(row.judgement.verdict));
             let room = self.layout.width.saturating_sub(figures.chars().count() + 2);
-            writeln!(out, "{}", self.layout.dim(&format!("{figures}  {}", cut_middle(&clean(&row.label), room))))?;
+            writeln!(
+                out,
+                "{}",
+                self.layout.dim(&format!("{figures}  {}", cut_middle(&clean(&row.place.label_within(room)), room)))
+            )?;
         }
-        Ok(())
+        self.legend(&words, out)
+    }
+
+    /// What the words mean.
+    fn legend(&self, words: &[String], out: &mut dyn Write) -> io::Result<()> {
+        if !words.is_empty() {
+            writeln!(out)?;
+        }
+        let mut wrapped = words.iter().flat_map(|line| wrap_below(line, self.layout.width.saturating_sub(4), LEGEND));
+        wrapped.try_for_each(|line| writeln!(out, "    {}", self.layout.dim(&line)))
     }
 
     /// A sentence under its row, if there is one.
@@ -66,14 +123,14 @@ impl LeaksText {
     fn suspect(&self, number: usize, row: &GrowthRow, growth: &Growth, out: &mut dyn Write) -> io::Result<()> {
         let (trend, unit) = (&row.trend, Unit::of(growth.metric));
         let pace = match row.judgement.rate {
-            Some(pace) => unit.rate(pace),
+            Some(pace) => unit.rate_within(pace, row.judgement.rate_error.unwrap_or(0.0)),
             None => format!("{} a dump", unit.change(trend.slope)),
         };
         let sure = match row.judgement.confidence {
             sure if sure > 0.9999 => "surer than 99.99 %".to_owned(),
             sure => format!("{:.2} % sure", sure * 100.0),
         };
-        let held = if growth.dumps.len() < 2 {
+        let held = if growth.moments.len() < 2 {
             unit.amount(trend.last_bytes)
         } else {
             format!("{} -> {}", unit.amount(trend.first_bytes), unit.amount(trend.last_bytes))
@@ -83,15 +140,17 @@ impl LeaksText {
         let each = bytes(if row.objects > 0.0 { trend.last_bytes / row.objects } else { 0.0 });
         let objects = match growth.metric.is_count() {
             true => unit.other().named(row.objects),
+            false if row.objects < 0.5 => "the process freed it as it ended".to_owned(),
             false => format!("{} objects of {each} each", count(row.objects)),
         };
-        let evidence = match growth.dumps.len() {
+        let evidence = match growth.moments.len() {
             0 | 1 => objects,
-            dumps => format!(
-                "{:.0} times the error; rose in {:.0} % of {} steps; {objects}",
-                trend.sigmas,
+            moments => format!(
+                "{:.0} times its error; rose in {:.0} % of {} steps; {objects}{}",
+                trend.sigmas.abs().min(999.0),
                 trend.rising * 100.0,
-                dumps - 1,
+                moments - 1,
+                if row.stacks > 1 { format!("; {} call paths", row.stacks) } else { String::new() },
             ),
         };
         self.evidence(&evidence, out)?;
@@ -99,18 +158,22 @@ impl LeaksText {
             self.evidence(&outlive(ages), out)?;
             self.evidence(&lives(ages), out)?;
         }
-        if growth.dumps.len() > 1 {
-            writeln!(out, "    {}", sparkline(&row.history, BARS))?;
+        if growth.moments.len() > 1 {
+            writeln!(out, "    {}", sparkline(&row.course, BARS))?;
         }
-        for name in &row.frames {
-            writeln!(out, "      {}", cut_middle(&clean(name), self.layout.width.saturating_sub(6)))?;
+        let room = self.layout.width.saturating_sub(6);
+        let shown = row.place.lines(FRAMES_SHOWN);
+        let name = |index: usize| row.frames.get(index).map_or("", String::as_str);
+        for line in &shown {
+            writeln!(out, "      {}", self.layout.shown(line, &cut_middle(&clean(&line.words(name)), room)))?;
         }
+        let is_shown = |maker: &&Maker| shown.iter().any(|line| maker.is_of(&line.words(name)));
+        let maker = row.maker.as_ref().filter(|maker| !is_shown(maker));
+        let maker = maker.map_or(String::new(), |maker| clean(&maker.words()));
+        let lines = wrap(&maker, room).into_iter().filter(|line| !line.is_empty());
+        lines.into_iter().try_for_each(|line| writeln!(out, "      {}", self.layout.dim(&line)))?;
         let Some(hint) = &row.hint else { return Ok(()) };
-        let text = format!("{}: {}", hint.title, hint.advice);
-        for (index, line) in wrap(&text, self.layout.width.saturating_sub(9)).iter().enumerate() {
-            writeln!(out, "      {} {line}", if index == 0 { "=>" } else { "  " })?;
-        }
-        Ok(())
+        self.layout.advise(&format!("{}: {}", hint.title, hint.advice), 6, out)
     }
 }
 
@@ -128,53 +191,33 @@ fn outlive(ages: &AgeFacts) -> String {
     }
 }
 
-/// Where it leads; or where else to look.
-fn outlook(growth: &Growth) -> String {
-    let outlook = &growth.outlook;
-    match (outlook.seconds_to_limit, outlook.limit_bytes, outlook.look_at.zip(outlook.advice)) {
-        (Some(seconds), Some(limit), _) if !growth.rows.is_empty() => {
-            format!("At this rate the limit of {} is reached in {}.", bytes(limit as f64), duration(seconds))
-        }
-        (_, _, Some((class, advice))) if growth.rows.is_empty() => {
-            let what = match outlook.state {
-                State::AllocatorRetention => {
-                    format!("The allocator keeps {} that are not live. ", bytes(outlook.bytes))
-                }
-                State::GrowsElsewhere => format!("Resident memory grew by {} elsewhere. ", bytes(outlook.bytes)),
-                _ => String::new(),
-            };
-            format!("{what}Look at {}: {advice}.", class.title())
-        }
-        _ => String::new(),
-    }
+/// The verdict on the process, as every report says it.
+fn verdict(growth: &Growth) -> String {
+    let headline = Headline {
+        outlook: &growth.outlook,
+        total: &growth.total,
+        metric: growth.metric,
+        moments: growth.moments.len(),
+        span: growth.span_seconds(),
+        time: growth.dumps.last().and_then(|dump| dump.time),
+        lost: &growth.lost,
+        is_jvm: growth.process.is_jvm,
+        keeps_allocator: growth.process.keeps_allocator,
+    };
+    headline.text()
 }
 
 fn headline(growth: &Growth) -> String {
-    let name = growth.process.exe.as_deref().and_then(|exe| exe.rsplit('/').next()).unwrap_or("unknown program");
-    let pid = growth.process.pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
-    let span = match (growth.dumps.first().and_then(|dump| dump.time), growth.dumps.last().and_then(|dump| dump.time)) {
-        (Some(first), Some(last)) if growth.has_times => {
-            format!("{} dumps over {}", growth.dumps.len(), duration(last - first))
-        }
-        _ => format!("{} dumps", growth.dumps.len()),
-    };
-    if growth.dumps.len() < 2 {
-        let uptime = growth.process.uptime_seconds.unwrap_or(f64::INFINITY);
-        return match growth.rows.len() {
-            0 if uptime < SETTLED => format!(
-                "{name}{pid}: up {}, too young to be judged by the ages of objects ({}): give several dumps.",
-                age(uptime),
-                age(SETTLED)
-            ),
-            0 => format!("{name}{pid}: nothing leaks, by the ages of objects in one dump."),
-            1 => format!("{name}{pid}: one place leaks, by the ages of its objects in one dump."),
-            many => format!("{name}{pid}: {many} places leak, by the ages of their objects in one dump."),
-        };
-    }
-    let grown: f64 = growth.rows.iter().map(|row| row.trend.change_bytes()).sum();
+    let who = called(growth.process.name(), growth.process.pid);
+    let where_from = looked_at(growth);
+    let leaking = growth.rows.iter().filter(|row| row.judgement.verdict == Conclusion::Leak).count();
     match growth.rows.len() {
-        0 => format!("{name}{pid}: nothing leaks beyond sampling noise in {span}."),
-        1 => format!("{name}{pid}: one place leaks, {} in {span}.", Unit::of(growth.metric).change(grown)),
-        many => format!("{name}{pid}: {many} places leak, {} in {span}.", Unit::of(growth.metric).change(grown)),
+        0 if !growth.outlook.is_judged => format!("{who}: cannot be judged, from {where_from}."),
+        0 => format!("{who}: nothing leaks, from {where_from}."),
+        1 if leaking == 1 => format!("{who}: one place leaks, from {where_from}."),
+        1 => format!("{who}: one place grows, from {where_from}."),
+        many if leaking == many => format!("{who}: {many} places leak, from {where_from}."),
+        many if leaking == 0 => format!("{who}: {many} places grow, from {where_from}."),
+        many => format!("{who}: {many} places grow, of which {leaking} leak, from {where_from}."),
     }
 }

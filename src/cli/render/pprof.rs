@@ -4,14 +4,17 @@
 //! The strictest reader sets the rules (Parca's validator): ids count from 1 without gaps, every
 //! reference is valid, `string_table[0]` is empty, addresses lie inside their mappings. Sample
 //! types are Go's inuse pair with `inuse_space` as the default (and the alloc pair if the dump
-//! accumulates); values are unbiased. Locations are named already, so mappings say so. Allocator
-//! glue is folded away, as everywhere: pprof's own list does not know every allocator.
+//! accumulates), of memory that is not malloc's a pair of its own name; values are unbiased.
+//! Locations are named already, so mappings say so. Allocator glue is folded away, as
+//! everywhere: pprof's own list does not know every allocator.
 
 use super::Renderer;
+use super::protobuf::Message;
 use crate::cli::analyze::frames::{Kind, Kinds};
 use crate::cli::profile::Profile;
 use crate::cli::profile::location::{Function, FunctionId, Line, Location, LocationId, Origin};
 use crate::cli::profile::mapping::Mapping;
+use crate::cli::profile::metric::Metric;
 use crate::cli::profile::sample::{Estimate, Sample};
 use crate::cli::profile::series::Series;
 use crate::cli::profile::timestamp;
@@ -73,14 +76,14 @@ impl Pprof {
 fn encode(profile: &Profile, time: Option<f64>, kept: &[&Sample], rest: &[&Sample], has_accumulated: bool) -> Vec<u8> {
     let mut strings = Strings::new();
     let mut message = Message::default();
+    let [objects, space] = match profile.metric {
+        Metric::Mapped => ["mapped_ranges", "mapped_space"],
+        Metric::Resident => ["resident_ranges", "resident_space"],
+        _ => ["inuse_objects", "inuse_space"],
+    };
     let pairs: &[(&str, &str)] = match has_accumulated {
-        true => &[
-            ("alloc_objects", "count"),
-            ("alloc_space", "bytes"),
-            ("inuse_objects", "count"),
-            ("inuse_space", "bytes"),
-        ],
-        false => &[("inuse_objects", "count"), ("inuse_space", "bytes")],
+        true => &[("alloc_objects", "count"), ("alloc_space", "bytes"), (objects, "count"), (space, "bytes")],
+        false => &[(objects, "count"), (space, "bytes")],
     };
     for (kind, unit) in pairs {
         message.nested(1, value_type(&mut strings, kind, unit));
@@ -105,7 +108,7 @@ fn encode(profile: &Profile, time: Option<f64>, kept: &[&Sample], rest: &[&Sampl
     message.number(9, time.map_or(0, |seconds| (seconds * 1e6).round() as u64 * 1000));
     message.nested(11, value_type(&mut strings, "space", "bytes"));
     message.number(12, profile.period_bytes);
-    let default = strings.id("inuse_space");
+    let default = strings.id(space);
     message.number(14, default);
     // Last, as everything above may add to it; readers do not mind the order.
     for text in &strings.texts {
@@ -295,60 +298,9 @@ impl Strings {
     }
 }
 
-/// A protobuf message being written.
-#[derive(Default)]
-struct Message {
-    buffer: Vec<u8>,
-}
-
-impl Message {
-    fn varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.buffer.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.buffer.push(value as u8);
-    }
-
-    /// A number; 0 is the default and not written.
-    fn number(&mut self, field: u64, value: u64) {
-        if value != 0 {
-            self.varint(field << 3);
-            self.varint(value);
-        }
-    }
-
-    fn bytes(&mut self, field: u64, bytes: &[u8]) {
-        self.varint(field << 3 | 2);
-        self.varint(bytes.len() as u64);
-        self.buffer.extend_from_slice(bytes);
-    }
-
-    fn packed(&mut self, field: u64, values: &[u64]) {
-        let mut packed = Message::default();
-        values.iter().for_each(|&value| packed.varint(value));
-        self.bytes(field, &packed.buffer);
-    }
-
-    fn nested(&mut self, field: u64, message: Message) {
-        self.bytes(field, &message.buffer);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn varints_are_protobufs() {
-        let mut message = Message::default();
-        message.number(1, 150);
-        message.bytes(2, b"testing");
-        // The two examples of protobuf's encoding page.
-        assert_eq!(message.buffer, [0x08, 0x96, 0x01, 0x12, 0x07, 0x74, 0x65, 0x73, 0x74, 0x69, 0x6e, 0x67]);
-        message.number(3, 0);
-        assert_eq!(message.buffer.len(), 12);
-    }
 
     #[test]
     fn an_equal_string_is_stored_once_and_separators_are_replaced() {

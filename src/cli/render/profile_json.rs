@@ -5,9 +5,11 @@
 //! and locations to `functions` by position, leaf and innermost first.
 
 use super::Renderer;
+use crate::cli::inert::Inert;
 use crate::cli::profile::Profile;
 use crate::cli::profile::location::{Function, Location, Origin};
 use crate::cli::profile::mapping::Mapping;
+use crate::cli::profile::metric::Metric;
 use crate::cli::profile::sample::{Sample, ThreadCounts};
 use crate::cli::profile::series::{Dump, Series};
 use serde::Serialize;
@@ -24,6 +26,8 @@ struct File<'a> {
     token: Option<&'a str>,
     exe: Option<&'a str>,
     period_bytes: u64,
+    /// What stands in the place of bytes.
+    metric: Metric,
     bytes: u64,
     objects: u64,
     dumps: Vec<DumpRow>,
@@ -100,6 +104,7 @@ impl Renderer<Series> for ProfileJson {
             token: profile.metadata.token.as_deref(),
             exe: profile.program(),
             period_bytes: profile.period_bytes,
+            metric: profile.metric,
             bytes: whole(total.bytes),
             objects: whole(total.objects),
             dumps: dumps(series),
@@ -108,7 +113,7 @@ impl Renderer<Series> for ProfileJson {
             locations: locations(profile),
             stacks: stacks(series),
         };
-        serde_json::to_writer(&mut *out, &file)?;
+        serde_json::to_writer(Inert::json(&mut *out), &file)?;
         out.write_all(b"\n")
     }
 }
@@ -183,7 +188,7 @@ fn threads<'a>(profile: &'a Profile, sample: &Sample) -> Vec<ThreadRow<'a>> {
     let row = |thread: &ThreadCounts| ThreadRow {
         number: thread.uid,
         name: name(thread.uid),
-        bytes: whole(thread.counts.unbiased(profile.period_bytes).bytes),
+        bytes: whole(thread.value.bytes),
     };
     sample.threads.iter().map(row).collect()
 }

@@ -1,8 +1,10 @@
-//! speedscope's JSON: sampled profiles whose weights are live bytes and live objects.
+//! speedscope's JSON: sampled profiles whose weights are live bytes and live objects, or what else is measured.
 
 use super::Renderer;
 use crate::cli::analyze::frames::Kinds;
+use crate::cli::inert::Inert;
 use crate::cli::profile::location::FunctionId;
+use crate::cli::profile::metric::Metric;
 use crate::cli::profile::series::Series;
 use serde::Serialize;
 use std::io::{self, Write};
@@ -58,6 +60,14 @@ impl Renderer<Series> for Speedscope {
         let weights = |value: fn(&crate::cli::profile::sample::Estimate) -> f64| -> Vec<u64> {
             live.iter().map(|sample| value(&sample.value).round() as u64).collect()
         };
+        let (titles, units) = match profile.metric {
+            Metric::InuseBytes => (["live bytes", "live objects"], ["bytes", "none"]),
+            Metric::InuseCount => (["live objects", "live bytes"], ["none", "bytes"]),
+            Metric::AllocBytes => (["bytes ever allocated", "objects ever allocated"], ["bytes", "none"]),
+            Metric::AllocCount => (["objects ever allocated", "bytes ever allocated"], ["none", "bytes"]),
+            Metric::Mapped => (["mapped bytes", "mapped ranges and threads"], ["bytes", "none"]),
+            Metric::Resident => (["resident bytes", "resident ranges and threads"], ["bytes", "none"]),
+        };
         let file = File {
             schema: "https://www.speedscope.app/file-format-schema.json",
             exporter: concat!("heaptap ", env!("CARGO_PKG_VERSION")),
@@ -70,11 +80,11 @@ impl Renderer<Series> for Speedscope {
                     .collect(),
             },
             profiles: vec![
-                sampled("live bytes", "bytes", stacks.clone(), weights(|value| value.bytes)),
-                sampled("live objects", "none", stacks, weights(|value| value.objects)),
+                sampled(titles[0], units[0], stacks.clone(), weights(|value| value.bytes)),
+                sampled(titles[1], units[1], stacks, weights(|value| value.objects)),
             ],
         };
-        serde_json::to_writer(&mut *out, &file)?;
+        serde_json::to_writer(Inert::json(&mut *out), &file)?;
         out.write_all(b"\n")
     }
 }

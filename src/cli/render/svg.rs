@@ -4,6 +4,7 @@ use super::Renderer;
 use super::folded;
 use super::units::bytes;
 use crate::cli::analyze::tree::Tree;
+use crate::cli::inert::clean;
 use crate::cli::profile::series::Series;
 use inferno::flamegraph::{self, Direction, Options};
 use std::io::{self, Write};
@@ -30,7 +31,7 @@ impl Renderer<Series> for Svg {
         }
         let lines: Vec<String> = lines.iter().map(|(path, value)| format!("{path} {value:.0}")).collect();
         let mut options = Options::default();
-        options.title = format!("{}: {} live", self.title, bytes(total));
+        options.title = format!("{}: {} live", clean(&self.title), bytes(total));
         options.count_name = "bytes".to_owned();
         options.min_width = 0.1;
         options.hash = true;

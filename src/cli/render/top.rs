@@ -1,8 +1,9 @@
 //! The table of functions for people.
 
 use super::Renderer;
-use super::layout::{Layout, clean, cut_middle};
-use super::units::{bytes, count, share};
+use super::layout::{Layout, clean, cut_middle, wrap};
+use super::sentences::held;
+use super::units::{Unit, share};
 use crate::cli::analyze::top::Top;
 use std::io::{self, Write};
 
@@ -18,8 +19,19 @@ pub(crate) struct TopText {
 impl Renderer<Top> for TopText {
     fn render(&self, top: &Top, out: &mut dyn Write) -> io::Result<()> {
         let all = if top.bytes > 0.0 { top.bytes } else { 1.0 };
-        let head = format!("{} live in {} objects", bytes(top.bytes), count(top.objects));
+        let unit = Unit::of(top.metric);
+        let head = held(top.metric, top.bytes, top.objects);
         writeln!(out, "{}", self.layout.bold(&head))?;
+        if let Some(place) = top.place.as_ref().filter(|_| top.place_bytes > 0.0) {
+            let most = format!(
+                "{} of it in one place: {}",
+                unit.amount(top.place_bytes),
+                cut_middle(&clean(&place.label()), self.layout.width)
+            );
+            for line in wrap(&most, self.layout.width) {
+                writeln!(out, "{line}")?;
+            }
+        }
         let columns = format!("{:>9} {:>7} {:>7}  {:>9} {:>7}  name", "self", "", "sum", "with what", "it calls");
         writeln!(out, "{}", self.layout.dim(&columns))?;
         let mut sum = 0.0;
@@ -27,10 +39,10 @@ impl Renderer<Top> for TopText {
             sum += row.self_bytes;
             let figures = format!(
                 "{:>9} {:>7} {:>7}  {:>9} {:>7}  ",
-                bytes(row.self_bytes),
+                unit.amount(row.self_bytes),
                 share(row.self_bytes / all),
                 share(sum / all),
-                bytes(row.below_bytes),
+                unit.amount(row.below_bytes),
                 share(row.below_bytes / all)
             );
             let room = self.layout.width.saturating_sub(figures.chars().count()).max(24);

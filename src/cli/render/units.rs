@@ -1,6 +1,6 @@
 //! Numbers for people: three digits and a unit. Machines read JSON.
 
-use crate::cli::profile::shape::Metric;
+use crate::cli::profile::metric::Metric;
 
 const BINARY: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
@@ -67,6 +67,21 @@ impl Unit {
         let units = [(1.0, "s"), (60.0, "min"), (3600.0, "h"), (86_400.0, "day")];
         let good = units.iter().find(|(seconds, _)| per_second.abs() * seconds >= 10.0).unwrap_or(&units[3]);
         format!("{}/{}", self.change(per_second * good.0), good.1)
+    }
+
+    /// `+33.8 MiB/min ± 2.1 MiB`: with the bound of its error.
+    pub(crate) fn rate_within(self, per_second: f64, error: f64) -> String {
+        let text = self.rate(per_second);
+        if error <= 0.0 {
+            return text;
+        }
+        let scale = match text.rsplit('/').next() {
+            Some("s") => 1.0,
+            Some("min") => 60.0,
+            Some("h") => 3600.0,
+            _ => 86_400.0,
+        };
+        format!("{text} ± {}", self.amount(error * scale))
     }
 
     /// `4,943 objects`, `1 object`; `189 MiB`.
@@ -210,6 +225,8 @@ mod tests {
         }
         assert_eq!(rate(600.0 * 1024.0), "+35.2 MiB/min");
         assert_eq!(rate(0.0), "0 B/day");
+        let bytes = Unit::of(Metric::InuseBytes);
+        assert_eq!(bytes.rate_within(600.0 * 1024.0, 60.0 * 1024.0), "+35.2 MiB/min ± 3.52 MiB");
     }
 
     #[test]

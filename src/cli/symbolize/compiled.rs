@@ -1,8 +1,10 @@
 //! Names of code without a file: what a runtime compiled, from a pack or from its perf-map.
 
+use super::function_table::FunctionTable;
+use super::module::{Module, Source};
+use super::options::Options;
 use super::perf_map::PerfMap;
 use super::recorded::Frames;
-use super::{FunctionTable, Module, Options, Source};
 use crate::cli::profile::Profile;
 use crate::cli::profile::location::LocationId;
 
@@ -15,7 +17,12 @@ pub(super) fn name(profile: &mut Profile, table: &mut FunctionTable, options: &O
     if places.is_empty() {
         return None;
     }
-    let (names, source, warning) = from_pack(&places, options).or_else(|| from_perf_map(profile, &places, options))?;
+    let found =
+        from_pack(&places, options).map_or_else(|| from_perf_map(profile, &places, options), |found| Ok(Some(found)));
+    let (names, source, warning) = match found {
+        Ok(found) => found?,
+        Err(why) => (Vec::new(), Source::Nothing(why.clone()), Some(why)),
+    };
     let named = names.len();
     for (id, frames) in names {
         table.set(profile, id, frames);
@@ -40,10 +47,10 @@ fn from_pack(places: &[(LocationId, u64)], options: &Options) -> Option<Answer> 
     Some((places.iter().filter_map(found).collect(), source, None))
 }
 
-fn from_perf_map(profile: &Profile, places: &[(LocationId, u64)], options: &Options) -> Option<Answer> {
-    let map = PerfMap::open(&options.perf_maps)?;
+fn from_perf_map(profile: &Profile, places: &[(LocationId, u64)], options: &Options) -> Result<Option<Answer>, String> {
+    let Some(map) = PerfMap::open(options)? else { return Ok(None) };
     let is_jvm = profile.mappings.iter().any(|mapping| mapping.file_name() == "libjvm.so");
     let found = |(id, address): &(LocationId, u64)| Some((*id, vec![(map.function(*address, is_jvm)?, 0)]));
     let names = places.iter().filter_map(found).collect();
-    Some((names, Source::PerfMap(map.path.clone()), map.suspicion(options.written)))
+    Ok(Some((names, Source::PerfMap(map.path.clone()), map.suspicion(options.written))))
 }

@@ -4,6 +4,11 @@
 //! Reads by offset, little at a time, and believes nothing: sizes are bounded, every read checked.
 //! Little-endian 64-bit files only, which is what heaptap profiles.
 
+use crate::cli::open;
+use crate::wire::elf::{
+    self, HEADER_BYTES, Header, PT_DYNAMIC, PT_INTERP, PT_LOAD, PT_NOTE, Refusal, SECTION_BYTES, SEGMENT_BYTES,
+    SHT_SYMTAB, Segment, Segments, Table,
+};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -11,13 +16,6 @@ use std::path::Path;
 
 /// Longest interpreter path or note section that is read.
 const MAX_READ: u64 = 64 * 1024;
-
-const PT_LOAD: u32 = 1;
-const PT_DYNAMIC: u32 = 2;
-const PT_INTERP: u32 = 3;
-const PT_NOTE: u32 = 4;
-const SHT_SYMTAB: u32 = 2;
-const NT_GNU_BUILD_ID: u32 = 3;
 
 /// What kind of machine a file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,14 +33,6 @@ impl Machine {
     pub(crate) const OURS: Machine = if cfg!(target_arch = "aarch64") { Machine::Aarch64 } else { Machine::X86_64 };
 }
 
-/// A loadable segment: file bytes at `offset` stand at `vaddr`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Segment {
-    offset: u64,
-    vaddr: u64,
-    file_size: u64,
-}
-
 /// The facts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Elf {
@@ -58,6 +48,8 @@ pub(crate) struct Elf {
     pub(crate) build_id: Option<String>,
     /// Has a full symbol table, not only exports.
     pub(crate) has_symbol_table: bool,
+    /// A section says where more debug information lies: in which file, by name.
+    pub(crate) names_other_files: bool,
 }
 
 /// Why a file gave no facts.
@@ -85,48 +77,43 @@ impl std::fmt::Display for ElfError {
 }
 
 impl Elf {
-    /// Reads the facts of a regular file.
+    /// Reads the facts of a regular file that the user named.
     pub(crate) fn open(path: &Path) -> Result<Elf, ElfError> {
-        let file = File::open(path).map_err(ElfError::Io)?;
-        let is_file = file.metadata().map_err(ElfError::Io)?.is_file();
-        if is_file { Elf::read(&file) } else { Err(ElfError::NotElf) }
+        Elf::read(&open::regular(path).map_err(ElfError::Io)?)
     }
 
-    fn read(file: &File) -> Result<Elf, ElfError> {
-        let header = read_at(file, 0, 64).ok_or(ElfError::NotElf)?;
-        if header.get(..4) != Some(b"\x7fELF") {
-            return Err(ElfError::NotElf);
-        }
-        if header.get(4..6) != Some(&[2, 1]) {
-            return Err(ElfError::OtherClass);
-        }
+    /// Reads the facts of a file.
+    pub(crate) fn read(file: &File) -> Result<Elf, ElfError> {
+        let header = read_at(file, 0, HEADER_BYTES as u64).ok_or(ElfError::NotElf)?;
+        let header = Header::read(&header).map_err(|refusal| match refusal {
+            Refusal::NotElf => ElfError::NotElf,
+            Refusal::OtherClass => ElfError::OtherClass,
+            Refusal::Damaged => ElfError::Damaged,
+        })?;
         let mut elf = Elf {
-            machine: machine(u16_at(&header, 18).unwrap_or(0)),
+            machine: machine(header.machine),
             segments: Vec::new(),
             interpreter: None,
             is_dynamic: false,
             build_id: None,
             has_symbol_table: false,
+            names_other_files: false,
         };
         elf.program_headers(file, &header).ok_or(ElfError::Damaged)?;
         elf.has_symbol_table = has_symbol_table(file, &header).unwrap_or(false);
+        elf.names_other_files = names_other_files(file, &header).unwrap_or(true);
         Ok(elf)
     }
 
-    fn program_headers(&mut self, file: &File, header: &[u8]) -> Option<()> {
-        let (offset, count) = (u64_at(header, 32)?, u16_at(header, 56)?);
-        let table = read_at(file, offset, u64::from(count) * 56)?;
-        for entry in table.chunks_exact(56) {
-            let (kind, offset, size) = (u32_at(entry, 0)?, u64_at(entry, 8)?, u64_at(entry, 32)?);
-            match kind {
-                PT_LOAD => self.segments.push(Segment { offset, vaddr: u64_at(entry, 16)?, file_size: size }),
+    fn program_headers(&mut self, file: &File, header: &Header) -> Option<()> {
+        let table = entries(file, header.segments, SEGMENT_BYTES)?;
+        for segment in Segments::new(&table).iter() {
+            let bytes = || read_at(file, segment.offset, segment.file_bytes.min(MAX_READ));
+            match segment.kind {
+                PT_LOAD => self.segments.push(segment),
                 PT_DYNAMIC => self.is_dynamic = true,
-                PT_INTERP => {
-                    self.interpreter = read_at(file, offset, size.min(MAX_READ)).and_then(|bytes| text(&bytes))
-                }
-                PT_NOTE if self.build_id.is_none() => {
-                    self.build_id = read_at(file, offset, size.min(MAX_READ)).and_then(|notes| build_id(&notes));
-                }
+                PT_INTERP => self.interpreter = bytes().and_then(|bytes| text(&bytes)),
+                PT_NOTE if self.build_id.is_none() => self.build_id = bytes().and_then(|notes| build_id(&notes)),
                 _ => {}
             }
         }
@@ -139,11 +126,10 @@ impl Elf {
         if self.segments.is_empty() {
             return Some(file_offset);
         }
-        let segment = self
-            .segments
-            .iter()
-            .find(|segment| file_offset.checked_sub(segment.offset).is_some_and(|within| within < segment.file_size))?;
-        segment.vaddr.checked_add(file_offset - segment.offset)
+        let segment = self.segments.iter().find(|segment| {
+            file_offset.checked_sub(segment.offset).is_some_and(|within| within < segment.file_bytes)
+        })?;
+        segment.address.checked_add(file_offset - segment.offset)
     }
 }
 
@@ -155,24 +141,34 @@ fn machine(number: u16) -> Machine {
     }
 }
 
-fn has_symbol_table(file: &File, header: &[u8]) -> Option<bool> {
-    let (offset, count) = (u64_at(header, 40)?, u16_at(header, 60)?);
-    let table = read_at(file, offset, u64::from(count) * 64)?;
-    Some(table.chunks_exact(64).any(|entry| u32_at(entry, 4) == Some(SHT_SYMTAB)))
+fn has_symbol_table(file: &File, header: &Header) -> Option<bool> {
+    let table = entries(file, header.sections, SECTION_BYTES)?;
+    Some(table.chunks_exact(SECTION_BYTES).any(|entry| elf::section_kind(entry) == Some(SHT_SYMTAB)))
 }
 
-/// Walks notes: name size, description size, type, name, description, each padded to 4.
-fn build_id(mut notes: &[u8]) -> Option<String> {
-    loop {
-        let (name_size, size, kind) = (u32_at(notes, 0)?, u32_at(notes, 4)?, u32_at(notes, 8)?);
-        let (name_size, size) = (usize::try_from(name_size).ok()?, usize::try_from(size).ok()?);
-        let name_end = name_size.checked_next_multiple_of(4)?.checked_add(12)?;
-        let end = name_end.checked_add(size)?;
-        if kind == NT_GNU_BUILD_ID && notes.get(12..16) == Some(b"GNU\0") {
-            return Some(notes.get(name_end..end)?.iter().map(|byte| format!("{byte:02x}")).collect());
-        }
-        notes = notes.get(end.checked_next_multiple_of(4)?..)?;
-    }
+/// By the names of its sections; `None` if they cannot be told.
+fn names_other_files(file: &File, header: &Header) -> Option<bool> {
+    const SECTIONS: [&[u8]; 3] = [b".gnu_debuglink", b".gnu_debugaltlink", b".debug_sup"];
+    let table = entries(file, header.sections, SECTION_BYTES)?;
+    let mut entries = table.chunks_exact(SECTION_BYTES);
+    let Some(names) = entries.clone().nth(header.names_section) else { return Some(false) };
+    let (offset, size) = elf::section_place(names)?;
+    let names = read_at(file, offset, size)?;
+    Some(entries.any(|entry| {
+        let name =
+            elf::section_name(entry).and_then(|at| names.get(at..)).and_then(|name| name.split(|b| *b == 0).next());
+        name.is_none_or(|name| SECTIONS.contains(&name))
+    }))
+}
+
+/// The headers of a table.
+pub(super) fn entries(file: &File, table: Table, entry_bytes: usize) -> Option<Vec<u8>> {
+    read_at(file, table.offset, (table.count * entry_bytes) as u64)
+}
+
+/// As lower-case hex.
+fn build_id(notes: &[u8]) -> Option<String> {
+    Some(elf::build_id(notes)?.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn text(bytes: &[u8]) -> Option<String> {
@@ -181,22 +177,10 @@ fn text(bytes: &[u8]) -> Option<String> {
 }
 
 /// Reads exactly `size` bytes; at most what a table of 65,535 entries can need.
-fn read_at(file: &File, offset: u64, size: u64) -> Option<Vec<u8>> {
+pub(super) fn read_at(file: &File, offset: u64, size: u64) -> Option<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(size).ok().filter(|&size| size <= 65_535 * 64)?];
     file.read_exact_at(&mut bytes, offset).ok()?;
     Some(bytes)
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }
 
 #[cfg(test)]
@@ -226,27 +210,7 @@ mod tests {
     #[test]
     fn other_files_are_told_apart() {
         assert!(matches!(Elf::open("/proc/self/maps".as_ref()), Err(ElfError::NotElf)));
-        assert!(matches!(Elf::open("/".as_ref()), Err(ElfError::NotElf)));
+        assert!(matches!(Elf::open("/".as_ref()), Err(ElfError::Io(_))));
         assert!(matches!(Elf::open("/no/such".as_ref()), Err(ElfError::Io(_))));
-    }
-
-    #[test]
-    fn notes_are_walked_and_damage_ends_the_walk() {
-        let note = |kind: u32, name: &[u8], description: &[u8]| {
-            let mut bytes = Vec::new();
-            for word in [name.len() as u32, description.len() as u32, kind] {
-                bytes.extend(word.to_le_bytes());
-            }
-            bytes.extend(name);
-            bytes.extend(description);
-            bytes
-        };
-        let mut notes = note(5, b"GNU\0", &[0; 8]);
-        notes.extend(note(NT_GNU_BUILD_ID, b"GNU\0", &[0xde, 0xad, 0xbe, 0xef]));
-        assert_eq!(build_id(&notes).as_deref(), Some("deadbeef"));
-        for length in 0..notes.len() {
-            assert_eq!(build_id(&notes[..length]), None);
-        }
-        assert_eq!(build_id(&[0xff; 64]), None);
     }
 }

@@ -1,6 +1,7 @@
 //! Java names, as the tap read them when it took the samples.
 
-use super::{FunctionTable, Module, Source};
+use super::function_table::FunctionTable;
+use super::module::{Module, Source};
 use crate::cli::profile::Profile;
 use crate::cli::profile::location::{Function, LocationId, Origin};
 use crate::cli::profile::metadata::JavaName;

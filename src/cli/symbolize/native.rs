@@ -1,16 +1,16 @@
 //! Names of machine code, by blazesym: symbol table first, DWARF only on request.
 //!
-//! blazesym is given *virtual* addresses that we compute from the mapped file's own segments: a
-//! separate debug file has none to compute from. It never searches for debug files itself
-//! (`debug_file` says why), and its errors only cost names.
+//! blazesym (`blaze`) is given *virtual* addresses that we compute from the mapped file's own segments: a
+//! separate debug file has none to compute from.
 
+use super::mapped_file::{MappedFile, Place};
+use super::module::{Module, Source};
 use super::module_file::ModuleFile;
+use super::options::Options;
 use super::recorded::Frames;
-use super::{MappedFile, Module, Options, Place, Source, apart, debug_file, names};
-use crate::cli::profile::location::{Function, LocationId, Origin};
+use super::{blaze, debug_file, subprocess};
+use crate::cli::profile::location::LocationId;
 use crate::cli::profile::mapping::Mapping;
-use blazesym::symbolize::{self, Input, Sym, Symbolized, Symbolizer};
-use std::path::Path;
 
 /// Functions of locations, innermost first, with their source lines.
 pub(super) type Names = Vec<(LocationId, Frames)>;
@@ -50,7 +50,7 @@ fn names_from(file: &ModuleFile, mapped: &MappedFile, options: &Options, module:
     let debug_file = file.elf.build_id.as_deref().filter(|_| wants_debug_file);
     let debug_file = debug_file.and_then(|id| debug_file::find(id, &file.path, options));
     module.source = match (&debug_file, file.elf.has_symbol_table) {
-        (Some(path), _) => Source::DebugFile(path.clone()),
+        (Some((path, _)), _) => Source::DebugFile(path.clone()),
         (None, true) => Source::SymbolTable,
         (None, false) => Source::Exports,
     };
@@ -58,19 +58,19 @@ fn names_from(file: &ModuleFile, mapped: &MappedFile, options: &Options, module:
     let mut open: Vec<(LocationId, u64)> = mapped.places.iter().filter_map(address).collect();
     let mut names = Names::new();
     if options.with_lines {
-        let path = debug_file.as_ref().unwrap_or(&file.path);
+        let (path, file) = debug_file.as_ref().map_or((&file.path, &file.file), |(path, file)| (path, file));
         let numbers: Vec<u64> = open.iter().map(|(_, address)| *address).collect();
-        match apart::ask(path, &numbers) {
+        match subprocess::ask(file, &numbers) {
             Ok(found) => take(&mut open, &mut names, |_, address| found.get(&address).cloned()),
             Err(why) => module.warning = Some(format!("{}: {why}; names without lines are used", path.display())),
         }
     }
-    for path in debug_file.iter().chain([&file.path]) {
+    for file in debug_file.iter().map(|(_, file)| file).chain([&file.file]) {
         if open.is_empty() {
             break;
         }
         let numbers: Vec<u64> = open.iter().map(|(_, address)| *address).collect();
-        let found = ask(path, &numbers, false);
+        let found = blaze::ask(file, &numbers, false);
         take(&mut open, &mut names, |index, _| found.get(index).cloned().flatten());
     }
     let library = Mapping::file_name_of(&mapped.path);
@@ -88,41 +88,6 @@ fn take(open: &mut Vec<(LocationId, u64)>, names: &mut Names, mut named: impl Fn
         names.extend(found.map(|frames| (*location, frames)));
         is_open
     });
-}
-
-/// One question to blazesym about addresses of one file; an answer for each.
-pub(super) fn ask(path: &Path, addresses: &[u64], with_lines: bool) -> Vec<Option<Frames>> {
-    let builder = Symbolizer::builder().enable_auto_reload(false).enable_code_info(with_lines);
-    let symbolizer = builder.enable_inlined_fns(with_lines).set_debug_dirs(Some([] as [&Path; 0])).build();
-    let mut file = symbolize::source::Elf::new(path);
-    file.debug_syms = with_lines;
-    let source = symbolize::source::Source::Elf(file);
-    let Ok(answers) = symbolizer.symbolize(&source, Input::VirtOffset(addresses)) else {
-        return vec![None; addresses.len()];
-    };
-    let frames = |answer: Symbolized<'_>| match answer {
-        Symbolized::Sym(sym) => Some(functions(&sym)),
-        Symbolized::Unknown(_) => None,
-    };
-    answers.into_iter().map(frames).collect()
-}
-
-/// The functions at one address, innermost first. blazesym lists inlined calls from the outside in,
-/// and gives each the place of the call *in* it.
-fn functions(sym: &Sym<'_>) -> Frames {
-    let outer = function(&sym.name, sym.code_info.as_deref());
-    let inlined = sym.inlined.iter().map(|inlined| function(&inlined.name, inlined.code_info.as_ref()));
-    let mut lines: Vec<_> = std::iter::once(outer).chain(inlined).collect();
-    lines.reverse();
-    lines
-}
-
-fn function(name: &str, place: Option<&symbolize::CodeInfo<'_>>) -> (Function, u32) {
-    let short = names::short(name).to_owned();
-    let full_name = if short == name { String::new() } else { name.to_owned() };
-    let file = place.map_or(String::new(), |place| place.to_path().display().to_string());
-    let line = place.and_then(|place| place.line).unwrap_or(0);
-    (Function { name: short, full_name, file, library: String::new(), origin: Origin::Native }, line)
 }
 
 #[cfg(test)]

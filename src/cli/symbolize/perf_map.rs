@@ -8,7 +8,12 @@
 //! dumps hold Java names themselves.
 
 use super::names;
+use super::options::Options;
+use crate::cli::open;
 use crate::cli::profile::location::{Function, Origin};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -35,16 +40,34 @@ pub(super) struct PerfMap {
 }
 
 impl PerfMap {
-    /// The first of the files that can be read and holds names.
-    pub(super) fn open(paths: &[PathBuf]) -> Option<PerfMap> {
-        paths.iter().find_map(|path| PerfMap::read(path))
+    /// The one that the user named, else the first that can be read, holds names, and is owned by somebody who is
+    /// believed: `/tmp` is everybody's. The error names one that is not believed.
+    pub(super) fn open(options: &Options) -> Result<Option<PerfMap>, String> {
+        let given = options.perf_map.iter().find_map(|path| PerfMap::read(path, open::typed(path)));
+        let mut refused = None;
+        for path in options.perf_maps.iter().filter(|_| given.is_none()) {
+            let Ok(file) = open::named(path) else { continue };
+            let owner = file.metadata().map_or(u32::MAX, |meta| meta.uid());
+            if !options.owners.has(owner) {
+                refused.get_or_insert_with(|| {
+                    format!("{} belongs to user {owner}: not believed, unless --perf-map names it", path.display())
+                });
+            } else if let Some(map) = PerfMap::read(path, Ok(file)) {
+                return Ok(Some(map));
+            }
+        }
+        match refused {
+            Some(why) if given.is_none() => Err(why),
+            _ => Ok(given),
+        }
     }
 
-    fn read(path: &Path) -> Option<PerfMap> {
-        let meta = std::fs::metadata(path).ok().filter(|meta| meta.is_file() && meta.len() <= MOST_BYTES)?;
-        let text = std::fs::read(path).ok()?;
+    fn read(path: &Path, file: io::Result<File>) -> Option<PerfMap> {
+        let file = file.ok()?;
+        let text = open::bytes(&file, MOST_BYTES).ok()?;
         let code = parse(&String::from_utf8_lossy(&text));
-        (!code.is_empty()).then(|| PerfMap { path: path.to_owned(), modified: meta.modified().ok(), code })
+        let modified = file.metadata().and_then(|meta| meta.modified()).ok();
+        (!code.is_empty()).then(|| PerfMap { path: path.to_owned(), modified, code })
     }
 
     /// The function at an address.

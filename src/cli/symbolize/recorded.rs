@@ -10,12 +10,22 @@
 
 use crate::cli::profile::Profile;
 use crate::cli::profile::location::{Function, Location, Origin};
-use crate::cli::symbolize::Module;
+use crate::cli::symbolize::module::Module;
 use rustc_hash::FxHashMap;
 use std::io::{self, BufRead, Write};
 
 /// The functions at one place, innermost first, each with its source line.
 pub(crate) type Frames = Vec<(Function, u32)>;
+
+/// A text that is recorded.
+pub(crate) enum Text<'a> {
+    /// Name of a function.
+    Name(&'a str),
+    /// Path of a mapped file or a source file.
+    Path(&'a str),
+    /// Where names came from, in words.
+    Source(&'a str),
+}
 
 /// What is known about one mapped file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,6 +77,25 @@ impl Recorded {
     /// What is known about a file.
     pub(crate) fn module(&self, path: &str, build_id: Option<&str>) -> Option<&RecordedModule> {
         self.modules.get(&(path.to_owned(), build_id.map(str::to_owned)))
+    }
+
+    /// The same with other texts.
+    pub(crate) fn renamed(&self, rename: &mut dyn FnMut(&Text<'_>) -> String) -> Recorded {
+        let mut recorded = Recorded::default();
+        let mut modules: Vec<_> = self.modules.iter().collect();
+        modules.sort_by_key(|(key, _)| *key);
+        for ((path, build_id), module) in modules {
+            let key = (rename(&Text::Path(path)), build_id.clone());
+            let entry = recorded.modules.entry(key).or_default();
+            entry.source = rename(&Text::Source(&module.source));
+            let mut places: Vec<_> = module.places.iter().collect();
+            places.sort_by_key(|(offset, _)| **offset);
+            for (place, frames) in places {
+                let frames = frames.iter().map(|(function, line)| (renamed(function, rename), *line)).collect();
+                entry.places.insert(*place, frames);
+            }
+        }
+        recorded
     }
 
     /// Adds another's names; they win.
@@ -134,6 +163,16 @@ impl Recorded {
             module.places.retain(|_, frames| !frames.is_empty());
             self.modules.insert(key.clone(), module);
         }
+    }
+}
+
+fn renamed(function: &Function, rename: &mut dyn FnMut(&Text<'_>) -> String) -> Function {
+    Function {
+        name: rename(&Text::Name(&function.name)),
+        full_name: rename(&Text::Name(&function.full_name)),
+        file: rename(&Text::Path(&function.file)),
+        library: function.library.clone(),
+        origin: function.origin,
     }
 }
 

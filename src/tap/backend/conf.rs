@@ -1,4 +1,4 @@
-//! The option string of the embedded jemalloc, which reads it at its first call: ours are taken out before.
+//! The option string of the embedded jemalloc, which reads it at its first call. The tap's own options are not in it.
 //!
 //! # Safety
 //! The buffer is written by one thread, before that call, and only read after it.
@@ -61,8 +61,8 @@ impl Conf {
         // SAFETY: `begin`'s caller promised that nobody else uses the buffer now.
         let buffer = unsafe { &mut *heaptap_conf.0.get() };
         for byte in parts.into_iter().flatten() {
-            if let Some(slot) = buffer.get_mut(self.len) {
-                *slot = *byte;
+            if let Some(room) = buffer.get_mut(self.len) {
+                *room = *byte;
                 self.len += 1;
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! The first, the last and the one with the most live bytes stay whatever the bounds. Of the others, that one goes
 //! which leaves the smallest gap in time, so that what remains spans the whole life of the process evenly.
-//! Dumps that somebody asked for count, and stay.
+//! Dumps that were asked for count, and stay.
 
 use std::path::PathBuf;
 
@@ -13,11 +13,11 @@ pub(crate) struct Entry {
     pub(crate) path: PathBuf,
     /// When it was written, nanoseconds.
     pub(crate) at_ns: u64,
-    /// What was live then.
+    /// Bytes that were live then.
     pub(crate) live_bytes: u64,
     /// Size of the file.
     pub(crate) bytes: u64,
-    /// Whether somebody asked for it.
+    /// Whether it was asked for.
     pub(crate) is_asked_for: bool,
 }
 

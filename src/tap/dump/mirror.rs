@@ -3,11 +3,11 @@
 //! Written by the keeper, whole or not at all, if anything was sampled or freed since. It costs at most a fiftieth
 //! of one processor: the more the last one took, the later the next.
 
-use super::place;
+use super::destination;
 use crate::tap::os::tls;
-use crate::wire::life_lock;
 use crate::wire::live::mirror;
 use crate::wire::live::snapshot::Snapshot;
+use crate::wire::liveness::lock;
 use crate::wire::whole_file;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -49,12 +49,12 @@ impl Mirror {
 
     /// Writes one in place of the last.
     pub(super) fn write(&mut self, snapshot: &mut Snapshot, prefix: &Path, floor: u64) -> io::Result<()> {
-        place::check_room(prefix, floor)?;
+        destination::check_room(prefix, floor)?;
         let path = snapshot.life(prefix).mirror();
         // In the program's own descriptor table nothing may stay open.
         let may_lock = tls::thread().has_own_descriptors.get();
         let file = whole_file::replace(&path, &mut |file| {
-            snapshot.is_guarded = may_lock && life_lock::take(file);
+            snapshot.is_guarded = may_lock && lock::take(file);
             let mut out = BufWriter::with_capacity(1 << 16, file);
             mirror::write(snapshot, &mut out)?;
             out.flush()
@@ -64,12 +64,12 @@ impl Mirror {
         Ok(())
     }
 
-    /// Removes it: without its lock it would say that the process is dead.
-    pub(crate) fn remove(&mut self) {
+    /// Removes it: without its lock it would say that the process is dead. The next one is due when it would have been.
+    pub(crate) fn pause(&mut self) {
         if let Some(path) = self.path.take() {
             let _ = fs::remove_file(path);
         }
-        *self = Mirror::default();
+        *self = Mirror { next_ns: self.next_ns, ..Mirror::default() };
     }
 }
 
@@ -77,7 +77,8 @@ impl Mirror {
 mod tests {
     use super::*;
     use crate::tap::stack::StackTrace;
-    use crate::tap::store::{Identity, Region, Sampled, Store};
+    use crate::tap::store::tests::fixture;
+    use crate::tap::store::{Sampled, Store};
     use crate::wire::crc::Crc;
     use crate::wire::heap_v2::{self, Surroundings};
     use crate::wire::live::copy;
@@ -85,8 +86,7 @@ mod tests {
 
     /// A store with 100 samples of 100 stacks in 30 Java methods, half of them freed again.
     fn store() -> Store {
-        let identity = Identity { pid: 7, token: 8, wall_ns: 9, monotonic_ns: 10, period: 1024, pid_namespace: 0 };
-        let store = Store::new(Region::anonymous(MIN_BYTES, &identity).unwrap(), false).unwrap();
+        let store = fixture::store(MIN_BYTES);
         for n in 0..100u64 {
             let mut trace = StackTrace::new(512);
             let method = store.intern_method(b"org/example/A", format!("m{}", n % 30).as_bytes(), n as u32).unwrap();
@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(heap_v2(&mirrored), heap_v2(&snapshot));
     }
 
-    /// Whoever can write the file can write its checksum: what is behind it must be harmless, too.
+    /// A process that can write the file can write its checksum, too: its contents are checked as if there were none.
     #[test]
     fn damaged_mirrors_with_a_right_checksum_are_refused_or_read_but_no_panic() {
         let store = store();

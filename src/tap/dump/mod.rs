@@ -1,28 +1,32 @@
-//! Floor 4: dumps. A snapshot of the store becomes a `heap_v2` file, whole or absent.
+//! Dumps. A snapshot of the store becomes a `heap_v2` file, whole or absent.
 //!
-//! Called by the keeper, and by the exiting thread for the final dump; never by a thread that is inside
-//! malloc. One dump at a time; who waits gives up at a deadline. What a killed process of this user left
+//! On errands only: the keeper's, those of a program that asks (`mallctl`), and that of the exiting thread. One dump at
+//! a time: each wants the turn, and gives up at its errand's deadline. What a killed process of this user left
 //! (`adopt`) goes the same way as what this one holds.
 
 mod about;
 mod adopt;
+mod destination;
 mod ledger;
 mod maps;
 mod mirror;
-mod place;
 
 pub(crate) use about::Occasion;
 pub(crate) use ledger::{Entry, Ledger};
-pub(crate) use maps::resident_bytes;
+#[cfg(not(test))]
+pub(crate) use maps::tell_unwinder;
+pub(crate) use maps::{Resident, executable_path, is_parent_tapped, resident, resident_bytes};
 pub(crate) use mirror::Mirror;
 
-use super::os::{clock, sys};
+use super::errand::{Errand, Turn};
+use super::os::{clock, stderr};
 use super::settings::Settings;
 use super::store::Store;
+use super::unwind;
 use crate::wire::dump_file::{self, Failure};
 use crate::wire::dump_name::{DumpKind, DumpName};
 use crate::wire::heap_v2::{self, Surroundings};
-use crate::wire::life_name::LifeName;
+use crate::wire::identity::Identity;
 use crate::wire::live::counters::Counter;
 use crate::wire::live::snapshot::Snapshot;
 use crate::wire::live::text::Text;
@@ -31,10 +35,7 @@ use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-
-/// Longest wait for another thread's dump to end.
-const PATIENCE_NS: u64 = 2_000_000_000;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Why a dump is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,14 +54,14 @@ pub(crate) enum Reason {
     Trim,
     /// A signal came (`prof_dump_signal`).
     Signal,
-    /// Somebody asked (`heaptap dump`, `prof.dump`).
+    /// A request (`heaptap dump`, `prof.dump`).
     Request,
     /// The process ends (`prof_final`).
     Final,
 }
 
 impl Reason {
-    /// Whether somebody asked for the dump, and knows it.
+    /// Whether the dump was asked for.
     pub(crate) fn is_asked_for(self) -> bool {
         matches!(self, Reason::Request | Reason::Signal)
     }
@@ -83,8 +84,7 @@ impl Reason {
 
 /// Writes the dumps of this process, one at a time, and numbers them.
 pub(crate) struct Dumper {
-    /// Kernel id of the thread whose turn it is, 0: nobody's.
-    busy: AtomicU32,
+    turn: Turn,
     seq: AtomicU64,
     intervals: AtomicU64,
     maxima: AtomicU64,
@@ -95,22 +95,15 @@ pub(crate) struct Dumper {
     mirrored: AtomicBool,
     /// The process ends, and needs no mirror any more.
     closed: AtomicBool,
-}
-
-/// Holds the dumper; no one else writes meanwhile.
-struct Turn<'a>(&'a Dumper);
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.0.busy.store(0, Ordering::Release);
-    }
+    /// Fingerprint of the files that were mapped when the region's text was made last.
+    files: AtomicU64,
 }
 
 impl Dumper {
     /// Nothing written yet.
     pub(crate) const fn new() -> Dumper {
         Dumper {
-            busy: AtomicU32::new(0),
+            turn: Turn::new(),
             seq: AtomicU64::new(0),
             intervals: AtomicU64::new(0),
             maxima: AtomicU64::new(0),
@@ -119,10 +112,11 @@ impl Dumper {
             place_told: AtomicBool::new(false),
             mirrored: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            files: AtomicU64::new(0),
         }
     }
 
-    /// In a fork child: numbers start again, and a turn that a thread of the parent had is nobody's.
+    /// In a fork child: numbers start again, and a turn that a thread of the parent had is free.
     pub(crate) fn restart(&self) {
         self.seq.store(0, Ordering::Relaxed);
         self.intervals.store(0, Ordering::Relaxed);
@@ -130,33 +124,55 @@ impl Dumper {
         self.requests.store(0, Ordering::Relaxed);
         self.mirrored.store(false, Ordering::Relaxed);
         self.closed.store(false, Ordering::Relaxed);
-        self.busy.store(0, Ordering::Release);
+        self.turn.forget();
     }
 
-    /// Ends the turn of this thread, if it has one: its work was given up.
-    pub(crate) fn let_go(&self) {
-        let _ = self.busy.compare_exchange(sys::thread_id(), 0, Ordering::Release, Ordering::Relaxed);
+    /// The process goes on as another user: what lies somewhere is the other life's. Numbers go on, for the pid does.
+    pub(crate) fn change_user(&self) {
+        self.mirrored.store(false, Ordering::Relaxed);
+        self.trouble_told.store(false, Ordering::Relaxed);
     }
 
-    /// Writes a dump and returns its path. Trouble is told once, on stderr, and counted.
+    /// Writes a dump and returns its path, or says why there is none. Trouble is told once on stderr, too, and counted.
     pub(crate) fn write(
-        &self,
+        &'static self,
+        errand: &Errand,
         store: &Store,
         settings: &Settings,
         reason: Reason,
         occasion: &Occasion,
-    ) -> Option<PathBuf> {
-        let _turn = self.turn()?;
+    ) -> Result<PathBuf, String> {
+        let busy = || "another dump was being written, and did not end in time".to_owned();
+        let _turn = errand.take(&self.turn).ok_or_else(busy)?;
         let text = self.note(store, settings, reason.word(), occasion);
         let written = self.write_own(store, settings, reason, &text);
         self.settle(store, settings, written)
     }
 
+    /// Says now where no dump will be written: an hour later it is too late.
+    pub(crate) fn probe(&self, settings: &Settings, pid: u32) {
+        let prefix = Path::new(OsStr::from_bytes(settings.prefix()));
+        let Some(error) = destination::refusal(prefix).filter(|_| !settings.prefix().is_empty()) else { return };
+        let names = |prefix: &Path| PathBuf::from(format!("{}.{pid}.*.heap", prefix.display()));
+        let others = destination::prefixes(prefix, &settings.fallback_directories).skip(1);
+        match { others }.find(|other| destination::refusal(other).is_none()) {
+            Some(other) => self.tell_place(&names(&other)),
+            None => drop(self.tell_trouble(&names(prefix), &error)),
+        }
+    }
+
     /// Writes a dump to a file that the program named, in place of what is there.
-    pub(crate) fn write_to(&self, store: &Store, settings: &Settings, path: &Path, occasion: &Occasion) -> Option<()> {
-        let _turn = self.turn()?;
+    pub(crate) fn write_to(
+        &'static self,
+        errand: &Errand,
+        store: &Store,
+        settings: &Settings,
+        path: &Path,
+        occasion: &Occasion,
+    ) -> Option<()> {
+        let _turn = errand.take(&self.turn)?;
         let text = self.note(store, settings, Reason::Request.word(), occasion);
-        let snapshot = Snapshot::take(store.region()).ok()?;
+        let snapshot = Snapshot::of(store.region()).ok()?;
         let mut bytes = Vec::new();
         let prefix = Path::new(OsStr::from_bytes(settings.prefix()));
         let maps = dump_file::maps_with_sidecar(&snapshot, &text, prefix);
@@ -165,15 +181,15 @@ impl Dumper {
         whole_file::replace(path, &mut |file| file.write_all(&bytes)).ok().map(drop)
     }
 
-    /// Brings the region's text up to date, so that whoever reads the region finds what a dump would say.
-    pub(crate) fn refresh(&self, store: &Store, settings: &Settings, occasion: &Occasion) {
-        if let Some(_turn) = self.turn() {
+    /// Brings the region's text up to date, so that a reader of the region finds what a dump would say.
+    pub(crate) fn refresh(&'static self, errand: &Errand, store: &Store, settings: &Settings, occasion: &Occasion) {
+        if let Some(_turn) = errand.take(&self.turn) {
             self.note(store, settings, "live", occasion);
         }
     }
 
     /// Writes the mirror, if it is time for one.
-    pub(crate) fn mirror(&self, store: &Store, settings: &Settings, mirror: &mut Mirror) {
+    pub(crate) fn mirror(&'static self, errand: &Errand, store: &Store, settings: &Settings, mirror: &mut Mirror) {
         let (options, region) = (&settings.options, store.region());
         let began = clock::monotonic_ns();
         let changes = (region.counter(Counter::Samples), region.counter(Counter::Retired));
@@ -181,9 +197,9 @@ impl Dumper {
         if !is_wanted || !mirror.is_due(began, changes) {
             return;
         }
-        let Some(_turn) = self.turn().filter(|_| !self.closed.load(Ordering::Relaxed)) else { return };
+        let Some(_turn) = errand.take(&self.turn).filter(|_| !self.closed.load(Ordering::Relaxed)) else { return };
         region.beat(began);
-        let written = Snapshot::take(region).ok().and_then(|mut snapshot| {
+        let written = Snapshot::of(region).ok().and_then(|mut snapshot| {
             snapshot.tell("mirror", began);
             snapshot.set("mirror_seconds", &options.prof_mirror_seconds.to_string());
             if let Some(bytes) = maps::resident_bytes() {
@@ -191,7 +207,7 @@ impl Dumper {
             }
             let prefix = Path::new(OsStr::from_bytes(settings.prefix()));
             self.mirrored.store(true, Ordering::Relaxed);
-            place::prefixes(prefix, &settings.fallback_directories)
+            destination::prefixes(prefix, &settings.fallback_directories)
                 .find(|prefix| mirror.write(&mut snapshot, prefix, options.prof_min_free_bytes).is_ok())
         });
         mirror.note(written.map(|_| changes), began, clock::monotonic_ns(), options.prof_mirror_seconds);
@@ -199,36 +215,46 @@ impl Dumper {
 
     /// Removes what is for processes that end without a final dump: region, control file and mirror. Nothing is written
     /// from now on.
-    pub(crate) fn leave_nothing(&self, store: &Store, settings: &Settings) {
+    pub(crate) fn leave_nothing(&'static self, errand: &Errand, store: &Store, settings: &Settings) {
         store.region().remove_files();
         self.closed.store(true, Ordering::Relaxed);
+        if self.mirrored.load(Ordering::Relaxed) {
+            // A dump that is being written now was begun before this.
+            let _turn = errand.take(&self.turn);
+            self.remove_mirrors(store, settings);
+        }
+    }
+
+    /// Removes the mirror, wherever it may lie.
+    pub(crate) fn remove_mirrors(&self, store: &Store, settings: &Settings) {
         if !self.mirrored.load(Ordering::Relaxed) {
             return;
         }
-        // Whoever is writing one now has begun before it was closed.
-        let _turn = self.turn();
         let life = store.region().life();
-        for prefix in place::prefixes(Path::new(OsStr::from_bytes(settings.prefix())), &settings.fallback_directories) {
-            let _ = std::fs::remove_file(LifeName { prefix, ..life.clone() }.mirror());
+        for prefix in
+            destination::prefixes(Path::new(OsStr::from_bytes(settings.prefix())), &settings.fallback_directories)
+        {
+            let _ = std::fs::remove_file(Identity { prefix, ..life.clone() }.mirror());
         }
     }
 
     /// Writes the final dumps of processes of this user that were killed, and removes what they left.
-    /// Ends early when `is_wanted` says that the keeper is.
-    pub(crate) fn adopt(&self, store: &Store, settings: &Settings, is_wanted: impl Fn() -> bool) {
-        for orphan in adopt::orphans(settings) {
+    /// Ends early when `is_wanted` says that the keeper is: it looks before each file.
+    pub(crate) fn adopt(
+        &'static self,
+        errand: &Errand,
+        store: &Store,
+        settings: &Settings,
+        is_wanted: &dyn Fn() -> bool,
+    ) {
+        for orphan in adopt::orphans(settings, is_wanted) {
             // One turn for each: reading them takes long, and the final dump of this process may wait.
-            let Some(_turn) = self.turn().filter(|_| !is_wanted()) else { return };
+            let Some(_turn) = errand.take(&self.turn).filter(|_| !is_wanted()) else { return };
             let floor = settings.options.prof_min_free_bytes;
-            let room = place::check_room(&orphan.prefix, floor).map_err(|error| (orphan.prefix.clone(), error));
+            let room = destination::check_room(&orphan.prefix, floor).map_err(|error| (orphan.prefix.clone(), error));
             let save = || dump_file::save_last(&orphan.snapshot, &orphan.prefix, settings.options.prof_accum);
-            match room.and_then(|()| save()) {
-                Err(_) if !orphan.is_of_own_directory => orphan.give_up(),
-                written => {
-                    if self.settle(store, settings, written).is_some() {
-                        orphan.remove();
-                    }
-                }
+            if self.settle(store, settings, room.and_then(|()| save())).is_ok() {
+                orphan.remove();
             }
         }
     }
@@ -236,54 +262,48 @@ impl Dumper {
     fn note(&self, store: &Store, settings: &Settings, reason: &str, occasion: &Occasion) -> Text {
         store.refresh_threads(maps::thread_name);
         store.region().beat(clock::monotonic_ns());
-        let text = about::text(reason, occasion, settings);
+        let maps = maps::all();
+        let mut text = about::text(reason, occasion, settings, &maps);
+        if maps.is_empty() {
+            about::keep(&mut text, store.region().text());
+        }
+        if !maps.is_empty() {
+            unwind::refresh_objects(&maps);
+        }
+        let files = maps::fingerprint(&text.maps);
+        if self.files.swap(files, Ordering::Relaxed) != files {
+            // glibc closes objects of its own (nss, iconv), and no export of ours sees it.
+            unwind::forget_objects();
+        }
         store.region().set_text(&text.to_bytes());
         text
     }
 
-    fn settle(&self, store: &Store, settings: &Settings, written: Result<PathBuf, Failure>) -> Option<PathBuf> {
+    fn settle(&self, store: &Store, settings: &Settings, written: Result<PathBuf, Failure>) -> Result<PathBuf, String> {
         match written {
             Ok(path) => {
                 store.region().count(Counter::Dumps, 1);
                 if let Some(report) = settings.run_report {
-                    place::append_line(Path::new(OsStr::from_bytes(report)), path.as_os_str().as_bytes());
+                    destination::append_line(Path::new(OsStr::from_bytes(report)), path.as_os_str().as_bytes());
                 }
-                Some(path)
+                Ok(path)
             }
             Err((path, error)) => {
                 store.region().count(Counter::DumpsFailed, 1);
-                if !self.trouble_told.swap(true, Ordering::Relaxed) {
-                    let path = path.display();
-                    let text = format!("heaptap: cannot write {path}: {error}; set prof_prefix or HEAPTAP_DIR");
-                    sys::say(&[text.as_bytes()]);
-                }
-                None
+                Err(self.tell_trouble(&path, &error))
             }
         }
-    }
-
-    /// Waits for others to end, by trying; gives up at the deadline.
-    fn turn(&self) -> Option<Turn<'_>> {
-        let deadline = clock::monotonic_ns() + PATIENCE_NS;
-        let own = sys::thread_id();
-        while self.busy.compare_exchange(0, own, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            if clock::monotonic_ns() > deadline {
-                return None;
-            }
-            clock::sleep_ns(1_000_000);
-        }
-        Some(Turn(self))
     }
 
     /// Writes a dump of the store to the first directory that takes it.
     fn write_own(&self, store: &Store, settings: &Settings, reason: Reason, text: &Text) -> Result<PathBuf, Failure> {
         let prefix = Path::new(OsStr::from_bytes(settings.prefix()));
         let damaged = |error| (prefix.to_path_buf(), io::Error::other(format!("{error}")));
-        let snapshot = Snapshot::take(store.region()).map_err(damaged)?;
+        let snapshot = Snapshot::of(store.region()).map_err(damaged)?;
         let kind = self.kind(reason);
         let mut first_failure = None;
-        for prefix in place::prefixes(prefix, &settings.fallback_directories) {
-            let room = place::check_room(&prefix, settings.options.prof_min_free_bytes);
+        for prefix in destination::prefixes(prefix, &settings.fallback_directories) {
+            let room = destination::check_room(&prefix, settings.options.prof_min_free_bytes);
             let name = DumpName { prefix, pid: snapshot.pid, seq: self.seq.load(Ordering::Relaxed), kind };
             let room = room.map_err(|error| (name.path(), error));
             match room.and_then(|()| dump_file::save(&snapshot, text, name, settings.options.prof_accum)) {
@@ -324,10 +344,19 @@ impl Dumper {
         };
     }
 
+    /// What went wrong, in words; told on stderr, too, the first time.
+    fn tell_trouble(&self, path: &Path, error: &io::Error) -> String {
+        let text = format!("cannot write {}: {error}; set prof_prefix or HEAPTAP_DIR", path.display());
+        if !self.trouble_told.swap(true, Ordering::Relaxed) {
+            stderr::say(&[b"heaptap: ", text.as_bytes()]);
+        }
+        text
+    }
+
     fn tell_place(&self, path: &Path) {
         if !self.place_told.swap(true, Ordering::Relaxed) {
             let text: &[u8] = b"heaptap: the directory of prof_prefix cannot be written; dumps go to ";
-            sys::say(&[text, path.as_os_str().as_bytes()]);
+            stderr::say(&[text, path.as_os_str().as_bytes()]);
         }
     }
 }

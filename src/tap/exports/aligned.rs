@@ -4,25 +4,28 @@
 //! As for the rest of the exports.
 #![allow(unsafe_code)]
 
-use super::entry;
-use super::four::out_of_memory;
+use super::four::entry;
+use crate::tap::backend::next;
 use crate::tap::os::map::page_size;
 use crate::tap::os::sys;
 use crate::tap::profiler::Request;
 use crate::tap::slow;
 use std::ffi::{c_int, c_void};
 use std::ptr;
-use tikv_jemalloc_sys as je;
 
 /// The one way of all aligned allocations; `alignment` is a power of two.
 fn aligned(alignment: usize, size: usize) -> *mut c_void {
-    if slow::is_due(size)
-        && let Some(block) = slow::sample(&Request { size, alignment, zeroed: false, entry: entry(), caller: None })
-    {
-        return block.as_ptr();
-    }
     // SAFETY: the alignment is a power of two; sets errno itself.
-    unsafe { je::aligned_alloc(alignment, size) }
+    let plain = || unsafe { next::memalign(alignment, size) };
+    if slow::is_due(size) {
+        return slow::allocate(&Request { bytes: size, alignment, zeroed: false, entry: entry(), caller: None }, plain);
+    }
+    let block = plain();
+    if block.is_null() {
+        slow::uncount(size);
+        slow::note_refusal(size, entry());
+    }
+    block
 }
 
 /// Allocates aligned memory; an alignment that is no power of two is rounded up, as glibc does, and one that cannot
@@ -73,6 +76,6 @@ pub(super) unsafe extern "C" fn pvalloc(size: usize) -> *mut c_void {
     let page = page_size();
     match size.max(1).checked_next_multiple_of(page) {
         Some(bytes) => aligned(page, bytes),
-        None => out_of_memory(),
+        None => slow::out_of_memory(),
     }
 }

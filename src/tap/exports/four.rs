@@ -1,22 +1,31 @@
-//! `malloc`, `free`, `calloc` and `realloc`: the four that count, and where they go when a branch is taken.
+//! `malloc`, `free`, `calloc` and `realloc`: the four that must be fast, in assembly.
 //!
-//! In assembly: `malloc` is three instructions, the last of which jumps into jemalloc, and `free` two. On the
-//! slow path the caller's frame goes along: unwinding begins there, without frames of ours. (aarch64 has run under
-//! qemu-user only.)
+//! ```text
+//! malloc  bytes_left -= size ── some left ─────────► jemalloc (three instructions)   due ──► slow::allocate
+//! free    block ── not below the range's end ──────► jemalloc (two instructions)     below ► slow::free
+//! ```
+//!
+//! What is labelled `heaptap_plain_…` are the jumps that `prof_allocator:keep` leads to another allocator
+//! (`backend/redirect`): one instruction of fixed length each.
+//!
+//! On the slow path the caller's frame goes along: unwinding begins there, without frames of ours. (aarch64 has run
+//! under qemu-user only.)
 //!
 //! # Safety
 //! As for the rest of the exports.
 #![allow(unsafe_code)]
+// A naked function is there once, and with it its labels: newer Rust knows that.
+#![allow(named_asm_labels)]
 
-use super::entry;
+use crate::tap::backend::next;
+use crate::tap::code_address::ReturnAddress;
 use crate::tap::os::range::LIMIT;
-use crate::tap::os::sys;
 use crate::tap::profiler::Request;
 use crate::tap::slow;
 use crate::tap::stack::Registers;
 use std::arch::naked_asm;
 use std::ffi::c_void;
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 use tikv_jemalloc_sys as je;
 
 /// Allocates `size` bytes.
@@ -27,6 +36,9 @@ pub(super) unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
     naked_asm!(
         "mov rax, qword ptr [rip + heaptap_thread@GOTTPOFF]",
         "sub qword ptr fs:[rax], rdi",
+        ".globl heaptap_plain_malloc",
+        ".hidden heaptap_plain_malloc",
+        "heaptap_plain_malloc:",
         "ja {plain}",
         // The caller's frame: unwinding begins there, without our own frames.
         "mov rsi, qword ptr [rsp]",
@@ -47,6 +59,9 @@ pub(super) unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
         "subs x10, x10, x0",
         "str x10, [x8, x9]",
         "b.ls 2f",
+        ".globl heaptap_plain_malloc",
+        ".hidden heaptap_plain_malloc",
+        "heaptap_plain_malloc:",
         "b {plain}",
         // The caller's frame: unwinding begins there, without our own frames.
         "2: mov x1, x30",
@@ -65,6 +80,9 @@ pub(super) unsafe extern "C" fn free(block: *mut c_void) {
     #[cfg(target_arch = "x86_64")]
     naked_asm!(
         "cmp rdi, qword ptr [rip + {limit}]",
+        ".globl heaptap_plain_free",
+        ".hidden heaptap_plain_free",
+        "heaptap_plain_free:",
         "jae {plain}",
         "test rdi, rdi",
         "jne {slow}",
@@ -80,6 +98,9 @@ pub(super) unsafe extern "C" fn free(block: *mut c_void) {
         "ldr x8, [x8, :lo12:{limit}]",
         "cmp x0, x8",
         "b.lo 2f",
+        ".globl heaptap_plain_free",
+        ".hidden heaptap_plain_free",
+        "heaptap_plain_free:",
         "b {plain}",
         "2: cbz x0, 3f",
         "b {slow}",
@@ -99,9 +120,15 @@ pub(super) unsafe extern "C" fn calloc(count: usize, size: usize) -> *mut c_void
         "mov rax, rdi",
         "mul rsi",
         // Too much for an address space: jemalloc says so.
+        ".globl heaptap_plain_calloc_overflow",
+        ".hidden heaptap_plain_calloc_overflow",
+        "heaptap_plain_calloc_overflow:",
         "jo {plain}",
         "mov rcx, qword ptr [rip + heaptap_thread@GOTTPOFF]",
         "sub qword ptr fs:[rcx], rax",
+        ".globl heaptap_plain_calloc",
+        ".hidden heaptap_plain_calloc",
+        "heaptap_plain_calloc:",
         "ja {plain}",
         "mov rdx, qword ptr [rsp]",
         "lea rcx, [rsp + 8]",
@@ -130,8 +157,14 @@ pub(super) unsafe extern "C" fn realloc(block: *mut c_void, size: usize) -> *mut
         "sub qword ptr fs:[rax], rsi",
         "jbe 2f",
         "cmp rdi, qword ptr [rip + {limit}]",
+        ".globl heaptap_plain_realloc",
+        ".hidden heaptap_plain_realloc",
+        "heaptap_plain_realloc:",
         "jae {plain}",
         "test rdi, rdi",
+        ".globl heaptap_plain_realloc_null",
+        ".hidden heaptap_plain_realloc_null",
+        "heaptap_plain_realloc_null:",
         "je {plain}",
         "xor r9d, r9d",
         "jmp 3f",
@@ -160,7 +193,7 @@ unsafe extern "C" fn any_calloc(count: usize, size: usize, pc: usize, sp: usize,
     match count.checked_mul(size) {
         Some(bytes) if slow::is_due(bytes) => slow_calloc(count, size, pc, sp, fp),
         // SAFETY: any sizes may be asked for.
-        _ => unsafe { je::calloc(count, size) },
+        _ => unsafe { next::calloc(count, size) },
     }
 }
 
@@ -169,19 +202,23 @@ unsafe extern "C" fn any_realloc(block: *mut c_void, size: usize, pc: usize, sp:
     let due = slow::is_due(size);
     if !due && !slow::is_sampled(block) {
         // SAFETY: passed on to the caller.
-        return unsafe { je::realloc(block, size) };
+        return unsafe { next::realloc(block, size) };
     }
     // SAFETY: passed on to the caller.
     unsafe { slow_realloc(block, size, pc, sp, fp, due) }
 }
 
+/// The code address that begins every stack: inside `malloc`, whichever export was called. jeprof takes
+/// `malloc` off the stacks by name; in the exports that are written in Rust it would find inlined helpers.
+pub(super) fn entry() -> usize {
+    malloc as *const () as usize
+}
+
 extern "C" fn slow_malloc(size: usize, pc: usize, sp: usize, fp: usize) -> *mut c_void {
-    let caller = Some(Registers { pc, sp, fp });
-    match slow::sample(&Request { size, alignment: 1, zeroed: false, entry: entry(), caller }) {
-        Some(block) => block.as_ptr(),
-        // SAFETY: any size may be asked for.
-        None => unsafe { je::malloc(size) },
-    }
+    let caller = Some(Registers { pc: ReturnAddress::new(pc), sp, fp });
+    let request = Request { bytes: size, alignment: 1, zeroed: false, entry: entry(), caller };
+    // SAFETY: any size may be asked for.
+    slow::allocate(&request, || unsafe { next::malloc(size) })
 }
 
 unsafe extern "C" fn slow_free(block: *mut c_void) {
@@ -191,13 +228,11 @@ unsafe extern "C" fn slow_free(block: *mut c_void) {
 
 /// The product of `count` and `size` does not overflow.
 extern "C" fn slow_calloc(count: usize, size: usize, pc: usize, sp: usize, fp: usize) -> *mut c_void {
-    let caller = Some(Registers { pc, sp, fp });
+    let caller = Some(Registers { pc: ReturnAddress::new(pc), sp, fp });
     let bytes = count.saturating_mul(size);
-    match slow::sample(&Request { size: bytes, alignment: 1, zeroed: true, entry: entry(), caller }) {
-        Some(block) => block.as_ptr(),
-        // SAFETY: any sizes may be asked for.
-        None => unsafe { je::calloc(count, size) },
-    }
+    let request = Request { bytes, alignment: 1, zeroed: true, entry: entry(), caller };
+    // SAFETY: any sizes may be asked for.
+    slow::allocate(&request, || unsafe { next::calloc(count, size) })
 }
 
 unsafe extern "C" fn slow_realloc(
@@ -208,19 +243,15 @@ unsafe extern "C" fn slow_realloc(
     fp: usize,
     due: bool,
 ) -> *mut c_void {
-    let caller = Some(Registers { pc, sp, fp });
-    let request = Request { size, alignment: 1, zeroed: false, entry: entry(), caller };
+    let caller = Some(Registers { pc: ReturnAddress::new(pc), sp, fp });
+    let request = Request { bytes: size, alignment: 1, zeroed: false, entry: entry(), caller };
     match NonNull::new(block) {
-        None => match due.then(|| slow::sample(&request)).flatten() {
-            Some(fresh) => fresh.as_ptr(),
-            // SAFETY: any size may be asked for.
-            None => unsafe { je::malloc(size) },
-        },
-        Some(_) if size == 0 => {
-            // SAFETY: passed on to the caller. As glibc and jemalloc do: free, and return null.
-            unsafe { slow::free(block) };
-            ptr::null_mut()
-        }
+        // SAFETY: any size may be asked for.
+        None if !due => unsafe { next::malloc(size) },
+        // SAFETY: as above.
+        None => slow::allocate(&request, || unsafe { next::malloc(size) }),
+        // SAFETY: passed on to the caller.
+        Some(old) if size == 0 => unsafe { slow::reallocate_to_nothing(old, &request) },
         // SAFETY: passed on to the caller.
         Some(old) => unsafe { slow::reallocate(old, &request, due) },
     }
@@ -232,11 +263,6 @@ unsafe extern "C" fn reallocarray(block: *mut c_void, count: usize, size: usize)
     match count.checked_mul(size) {
         // SAFETY: passed on to the caller.
         Some(bytes) => unsafe { realloc(block, bytes) },
-        None => out_of_memory(),
+        None => slow::out_of_memory(),
     }
-}
-
-pub(super) fn out_of_memory() -> *mut c_void {
-    sys::set_errno(libc::ENOMEM);
-    ptr::null_mut()
 }

@@ -1,9 +1,12 @@
 //! `setrlimit`, `prlimit` and `mlockall`: what counts address space, in which the tap has reserved a range.
 //!
 //! A reservation costs no memory, but a limit counts it. Limits that the process was born with are heeded when the
-//! range is reserved; under one that comes later the program's next allocation would fail, so the range's
-//! unused part is given back before. `mlockall` fails under a limit on locked memory for the same reason, and is
-//! tried again without that part.
+//! range is reserved; under one that comes later the program's next allocation would fail, so the range's unused part
+//! is given back. The kernel is asked first: a call that it refuses changes nothing here, and the caller's pointers are
+//! the kernel's to look at; what is in force afterwards is read back from it.
+//!
+//! `mlockall` fails under a limit on locked memory that counts the reservation. It is tried again without that, and
+//! where it fails all the same the reservation is put back. Where it succeeds the range grows by what each block needs.
 //!
 //! # Safety
 //! The calls are libc's own, passed on to the kernel as they are.
@@ -11,38 +14,24 @@
 
 use crate::tap::os::{map, sys};
 use crate::tap::profiler::PROFILER;
-use crate::tap::{backend, lifecycle};
 use std::ffi::{c_int, c_long};
 use std::ptr;
 
-/// Room for samples that remains under `mlockall`: each locked byte counts.
-const KEPT_IF_LOCKED: usize = 1 << 20;
-
-/// Gives the range's unused part back if this is a limit on address space for this process. A vfork child shares
-/// its parent's memory, not its limits.
-///
-/// # Safety
-/// `limit` is null or what a caller of setrlimit(2) passes.
-unsafe fn heed(pid: c_int, resource: c_int, limit: *const libc::rlimit) {
-    // SAFETY: passed on to the caller.
-    let Some(limit) = (unsafe { limit.as_ref() }) else { return };
-    if resource != libc::RLIMIT_AS as c_int || limit.rlim_cur == libc::RLIM_INFINITY {
-        return;
-    }
-    lifecycle::ensure_started();
-    let own = sys::process_id();
-    if own == PROFILER.pid() && (pid == 0 || pid as u32 == own) {
-        backend::stop_retaining();
-        PROFILER.heap.give_back(map::most_reserved(Some(limit.rlim_cur as usize), None));
-    }
-}
-
-/// prlimit(2).
+/// prlimit(2). A vfork child shares its parent's memory, not its limits.
 unsafe fn set(pid: c_int, resource: c_int, new: *const libc::rlimit, old: *mut libc::rlimit) -> c_int {
-    // SAFETY: passed on to the caller.
-    unsafe { heed(pid, resource, new) };
-    // SAFETY: the same.
-    unsafe { libc::syscall(libc::SYS_prlimit64, c_long::from(pid), c_long::from(resource), new, old) as c_int }
+    // SAFETY: passed on to the kernel, which checks the pointers.
+    let result =
+        unsafe { libc::syscall(libc::SYS_prlimit64, c_long::from(pid), c_long::from(resource), new, old) as c_int };
+    // Where `old` is wild the kernel says EFAULT, and has set the limit.
+    if resource == libc::RLIMIT_AS as c_int && !new.is_null() {
+        sys::keep_errno(|| {
+            let own = sys::process_id();
+            if own == PROFILER.pid() && (pid == 0 || pid as u32 == own) {
+                PROFILER.heed_limits();
+            }
+        });
+    }
+    result
 }
 
 /// Sets a limit (setrlimit(2)).
@@ -80,10 +69,17 @@ extern "C" fn mlockall(flags: c_int) -> c_int {
     let lock = || unsafe { libc::syscall(libc::SYS_mlockall, c_long::from(flags)) as c_int };
     let before = sys::errno();
     let result = lock();
-    if result == 0 || sys::errno() != libc::ENOMEM {
+    if result == 0 || sys::errno() != libc::ENOMEM || sys::keep_errno(map::locked_memory_limit).is_none() {
         return result;
     }
-    PROFILER.heap.give_back(KEPT_IF_LOCKED);
+    let given_back = sys::keep_errno(|| PROFILER.heap.give_back(0));
+    if given_back == 0 {
+        return result;
+    }
     sys::set_errno(before);
-    lock()
+    let again = lock();
+    if again != 0 {
+        sys::keep_errno(|| PROFILER.heap.restore(given_back));
+    }
+    again
 }

@@ -1,4 +1,4 @@
-//! `dlopen` and `dlclose`, which must not go unnoticed.
+//! `dlopen` and `dlclose`: libraries are counted as they open, and unwind rules forgotten as they close.
 //!
 //! A library opened with RTLD_DEEPBIND binds to libc's malloc, whatever is preloaded: what it allocates with one
 //! and frees with the other ends the program (Debian's PHP opens all its extensions so). The flag is taken
@@ -9,30 +9,19 @@
 //! The real functions are found once, by name, behind this library.
 #![allow(unsafe_code)]
 
+use super::real::real;
 use crate::tap::lifecycle;
-use crate::tap::os::loads::OPENED;
+use crate::tap::os::dlopen_count::OPENED;
 use crate::tap::profiler::PROFILER;
 use crate::tap::unwind;
 use std::arch::naked_asm;
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 static REAL_DLOPEN: AtomicUsize = AtomicUsize::new(0);
 static REAL_DLCLOSE: AtomicUsize = AtomicUsize::new(0);
 /// The flags that are passed on: all but RTLD_DEEPBIND. Known before `REAL_DLOPEN` is.
 static KEPT_FLAGS: AtomicU32 = AtomicU32::new(!(libc::RTLD_DEEPBIND as u32));
-
-fn real(place: &AtomicUsize, name: &CStr) -> usize {
-    match place.load(Ordering::Relaxed) {
-        0 => {
-            // SAFETY: looks a NUL-terminated name up in the libraries behind this one.
-            let found = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) } as usize;
-            place.store(found, Ordering::Release);
-            found
-        }
-        known => known,
-    }
-}
 
 extern "C" fn find_dlopen() {
     lifecycle::ensure_started();

@@ -1,18 +1,20 @@
-//! `mallctl` and its kin: controls of the profiler are answered here, all others by jemalloc.
+//! `mallctl` and its kin: controls of the profiler go to `prof_controls`, all others to jemalloc.
 //!
-//! The guard is held across jemalloc's own: it starts threads with its locks held (`background_thread`), and
-//! what pthread_create allocates must not come back to it.
+//! The guard is held across jemalloc's own controls: jemalloc starts threads with its locks held (`background_thread`),
+//! and what pthread_create allocates must not come back to it.
 //!
 //! # Safety
 //! As for the rest of the exports.
 #![allow(unsafe_code)]
 
+use crate::tap::backend::{keep, next};
 use crate::tap::guard::Guard;
 use crate::tap::lifecycle;
-use crate::tap::mallctl::{self, Exchange};
+use crate::tap::prof_controls::{self, Exchange};
+use crate::tap::profiler::PROFILER;
+use crate::tap::slow;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
-use tikv_jemalloc_sys as je;
 
 /// First part of the numbers of our controls; jemalloc's are small.
 const OURS: usize = usize::MAX / 7;
@@ -26,7 +28,27 @@ unsafe fn ours(name: *const c_char) -> Option<usize> {
         return None;
     }
     // SAFETY: passed on to the caller.
-    mallctl::find(unsafe { CStr::from_ptr(name) }.to_bytes())
+    prof_controls::find(unsafe { CStr::from_ptr(name) }.to_bytes())
+}
+
+/// A value that was written may be this thread's arena (`thread.arena`), and that one of sampled blocks.
+fn keep_out(new: *const c_void) {
+    if !new.is_null() {
+        PROFILER.heap.send_away();
+    }
+}
+
+/// Whether another jemalloc that is kept is asked for the arena of a sampled block, of which it knows nothing: it would
+/// follow the pointer.
+///
+/// # Safety
+/// `name` is null or a C string; `new` null, or of the type that the control takes.
+unsafe fn asks_for_foreign(name: *const c_char, new: *const c_void) -> bool {
+    if !keep::is_next_kept() || name.is_null() || new.is_null() {
+        return false;
+    }
+    // SAFETY: the caller's name; this control takes a pointer.
+    unsafe { CStr::from_ptr(name) == c"arenas.lookup" && slow::is_sampled(new.cast::<*const c_void>().read()) }
 }
 
 /// Reads or writes a control.
@@ -40,12 +62,18 @@ unsafe extern "C" fn mallctl(
 ) -> c_int {
     // SAFETY: the caller's name.
     if let Some(number) = unsafe { ours(name) } {
-        return mallctl::call(number, &Exchange { old, old_len, new, new_len });
+        return prof_controls::call(number, &Exchange { old, old_len, new, new_len });
     }
     lifecycle::ensure_started();
+    // SAFETY: the caller's name and value.
+    if unsafe { asks_for_foreign(name, new) } {
+        return libc::EINVAL;
+    }
     let _guard = Guard::enter();
     // SAFETY: passed on to the caller.
-    unsafe { je::mallctl(name, old, old_len, new, new_len) }
+    let result = unsafe { next::mallctl(name, old, old_len, new, new_len) };
+    keep_out(new);
+    result
 }
 
 /// Looks a control's number up: as many words as its name has parts.
@@ -56,9 +84,9 @@ unsafe extern "C" fn mallctlnametomib(name: *const c_char, mib: *mut usize, len:
     let Some(number) = (unsafe { ours(name) }) else {
         let _guard = Guard::enter();
         // SAFETY: passed on to the caller.
-        return unsafe { je::mallctlnametomib(name, mib, len) };
+        return unsafe { next::mallctlnametomib(name, mib, len) };
     };
-    let depth = mallctl::depth(number);
+    let depth = prof_controls::depth(number);
     // SAFETY: the caller's place for a length.
     let room = unsafe { len.read() };
     if room < 2 {
@@ -86,9 +114,11 @@ unsafe extern "C" fn mallctlbymib(
     if len >= 2 && unsafe { mib.read() } == OURS {
         // SAFETY: as above.
         let number = unsafe { mib.add(1).read() };
-        return mallctl::call(number, &Exchange { old, old_len, new, new_len });
+        return prof_controls::call(number, &Exchange { old, old_len, new, new_len });
     }
     let _guard = Guard::enter();
     // SAFETY: passed on to the caller.
-    unsafe { je::mallctlbymib(mib, len, old, old_len, new, new_len) }
+    let result = unsafe { next::mallctlbymib(mib, len, old, old_len, new, new_len) };
+    keep_out(new);
+    result
 }

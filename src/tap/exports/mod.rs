@@ -1,4 +1,4 @@
-//! Floor 7: the exported functions. Each is a line or a few: forward to jemalloc, or take the slow path.
+//! The exported functions. Each is a line or a few: forward to jemalloc, or take the slow path.
 //!
 //! The four that count ([`four`]) are written in assembly, and so is what must leave the caller's frame as it is
 //! (`dlopen`, `syscall`). Contracts: malloc(3), posix_memalign(3), POSIX.1-2024, C23 7.24.3.
@@ -7,19 +7,19 @@
 //! The callers are C programs: pointers are live blocks of ours or null, by the contracts above.
 
 mod aligned;
+mod credentials;
 mod end;
+mod exec;
 mod extended;
 mod four;
 mod limits;
 mod loader;
 mod mallctl;
+mod mappings;
 mod names;
 mod namespaces;
+mod real;
+mod serving;
 mod statistics;
 mod syscalls;
-
-/// The code address that begins every stack: inside `malloc`, whichever export was called. jeprof takes
-/// `malloc` off the stacks by name; in the exports that are written in Rust it would find inlined helpers.
-fn entry() -> usize {
-    four::malloc as *const () as usize
-}
+mod threads;

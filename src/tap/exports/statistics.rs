@@ -1,14 +1,16 @@
 //! Questions about the heap that programs and HotSpot ask, and how to make it smaller: `mallinfo` and its like.
 //!
-//! Left to glibc they would describe a heap that nobody uses. The embedded jemalloc keeps no statistics of
-//! its own (they would cost instructions in every call); what it knows all the same is its pages: those that
-//! blocks lie in and those that are free. So what these functions say is never less than what the program has, and
-//! is right to a page for each size class; sampled blocks of more than 16 KiB may count a quarter more.
+//! Where the process keeps its allocator (`prof_allocator:keep`), that one answers, and the pages of sampled blocks are
+//! added. Else: left to glibc they would describe a heap that the program does not use. The embedded jemalloc keeps no
+//! statistics of its own (they would cost instructions in every call); what it knows all the same is its pages: those
+//! that blocks lie in and those that are free. So what these functions say is never less than what the program has, and
+//! is right to a page for each size class; a sampled block of more than 16 KiB may count a page more.
 //!
 //! # Safety
 //! As for the rest of the exports.
 #![allow(unsafe_code)]
 
+use crate::tap::backend::next::{self, Mallinfo, Mallinfo2};
 use crate::tap::guard::Guard;
 use crate::tap::os::sys;
 use crate::tap::{backend, keeper, lifecycle, slow};
@@ -16,38 +18,6 @@ use std::ffi::{c_int, c_void};
 use std::io::Write;
 use std::ptr;
 use tikv_jemalloc_sys as je;
-
-/// `struct mallinfo2` of glibc's malloc.h.
-#[repr(C)]
-#[derive(Default)]
-struct Mallinfo2 {
-    arena: usize,
-    ordblks: usize,
-    smblks: usize,
-    hblks: usize,
-    hblkhd: usize,
-    usmblks: usize,
-    fsmblks: usize,
-    uordblks: usize,
-    fordblks: usize,
-    keepcost: usize,
-}
-
-/// The same with ints, which wrap around (mallinfo(3), BUGS).
-#[repr(C)]
-#[derive(Default)]
-struct Mallinfo {
-    arena: c_int,
-    ordblks: c_int,
-    smblks: c_int,
-    hblks: c_int,
-    hblkhd: c_int,
-    usmblks: c_int,
-    fsmblks: c_int,
-    uordblks: c_int,
-    fordblks: c_int,
-    keepcost: c_int,
-}
 
 /// Bytes in use and free bytes that are kept, in whole pages.
 fn page_bytes() -> [usize; 2] {
@@ -62,28 +32,48 @@ fn page_bytes() -> [usize; 2] {
 #[unsafe(no_mangle)]
 extern "C" fn mallinfo2() -> Mallinfo2 {
     let [used, kept] = page_bytes();
-    Mallinfo2 { arena: used + kept, uordblks: used, fordblks: kept, keepcost: kept, ..Mallinfo2::default() }
+    match next::mallinfo2() {
+        None => {
+            Mallinfo2 { arena: used + kept, uordblks: used, fordblks: kept, keepcost: kept, ..Mallinfo2::default() }
+        }
+        Some(of_next) => {
+            let next = of_next();
+            let (arena, uordblks, fordblks) = (next.arena + used + kept, next.uordblks + used, next.fordblks + kept);
+            Mallinfo2 { arena, uordblks, fordblks, ..next }
+        }
+    }
 }
 
 /// Bytes in use and kept, as ints.
 #[unsafe(no_mangle)]
 extern "C" fn mallinfo() -> Mallinfo {
     let [used, kept] = page_bytes().map(|bytes| bytes as c_int);
-    let arena = used.wrapping_add(kept);
-    Mallinfo { arena, uordblks: used, fordblks: kept, keepcost: kept, ..Mallinfo::default() }
+    let sum = used.wrapping_add(kept);
+    match next::mallinfo() {
+        None => Mallinfo { arena: sum, uordblks: used, fordblks: kept, keepcost: kept, ..Mallinfo::default() },
+        Some(of_next) => {
+            let next = of_next();
+            let (uordblks, fordblks) = (next.uordblks.wrapping_add(used), next.fordblks.wrapping_add(kept));
+            Mallinfo { arena: next.arena.wrapping_add(sum), uordblks, fordblks, ..next }
+        }
+    }
 }
 
-/// Sets a parameter of glibc's malloc: none of them exists here, and none is refused.
+/// Sets a parameter of glibc's malloc: where that does not serve, none of them exists, and none is refused.
 #[unsafe(no_mangle)]
-extern "C" fn mallopt(_parameter: c_int, _value: c_int) -> c_int {
-    1
+extern "C" fn mallopt(parameter: c_int, value: c_int) -> c_int {
+    lifecycle::ensure_started();
+    next::mallopt().map_or(1, |of_next| of_next(parameter, value))
 }
 
-/// Prints jemalloc's view of itself on stderr.
+/// Prints the allocator's view of itself on stderr.
 #[unsafe(no_mangle)]
 extern "C" fn malloc_stats() {
-    // SAFETY: without a function it writes to stderr; no options.
-    unsafe { je::malloc_stats_print(None, ptr::null_mut(), ptr::null()) }
+    match next::malloc_stats() {
+        Some(of_next) => of_next(),
+        // SAFETY: without a function it writes to stderr; no options.
+        None => unsafe { je::malloc_stats_print(None, ptr::null_mut(), ptr::null()) },
+    }
 }
 
 /// Writes an XML document (malloc_info(3)): 0, or -1 with EINVAL where options are given.
@@ -92,6 +82,10 @@ extern "C" fn malloc_stats() {
 /// `stream` is an open stream.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn malloc_info(options: c_int, stream: *mut libc::FILE) -> c_int {
+    if let Some(of_next) = next::malloc_info() {
+        // SAFETY: passed on to the caller.
+        return unsafe { of_next(options, stream) };
+    }
     if options != 0 || stream.is_null() {
         sys::set_errno(libc::EINVAL);
         return -1;
@@ -122,12 +116,12 @@ unsafe extern "C" fn malloc_usable_size(block: *mut c_void) -> usize {
 /// Gives unused memory back to the system; `jcmd System.trim_native_heap` comes here. Always 1: something
 /// may have been given back.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn malloc_trim(_pad: usize) -> c_int {
+unsafe extern "C" fn malloc_trim(pad: usize) -> c_int {
     sys::keep_errno(|| {
         lifecycle::ensure_started();
         let _guard = Guard::enter();
-        backend::purge();
+        let result = backend::next_stats::trim(pad);
         keeper::trimmed();
-    });
-    1
+        result
+    })
 }

@@ -1,4 +1,4 @@
-//! What earlier samples found out: fake pcs of known (method, bytecode index) pairs, and whole compiled frames.
+//! The walker's cache: fake pcs of known (method, bytecode index) pairs, and whole compiled frames.
 //!
 //! Two set-associative tables in mapped memory, without locks. Any thread reads and overwrites any entry at any time:
 //! each entry carries a proof of all that it holds and was found under, so that a torn, stale or foreign entry is a
@@ -10,32 +10,30 @@
 //! frames    an entry is one cache line: pc, blob, sizes, proof, 4 fake pcs; a table of its own holds up to 24 more
 //! ```
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use super::hash::Hash;
+use super::cache_size::{FRAME_SETS, METHOD_SETS};
 use super::memory;
+use crate::tap::code_address::ReturnAddress;
+use crate::tap::hash::Hash;
+use crate::tap::os::atomic::{AtomicU64, Ordering};
 use crate::tap::stack::StackTrace;
 
 /// Entries that a key may stand in.
 const WAYS: usize = 4;
 /// Words of a set of methods, a quarter of them unused.
 const METHOD_SET: usize = 4 * WAYS;
-/// 64 K methods: 2 MiB once all are in use, 4 KiB for the first.
-const METHOD_SETS: usize = 16 * 1024;
 /// Words of a frame's entry, and of those the first that is a fake pc.
 const HEAD: usize = 8;
 const FIRST_PC: usize = 4;
 /// Words of what does not fit.
 const TAIL: usize = 24;
-/// 16 K compiled frames: 1 MiB once all are in use, and 3 MiB if all are deep.
-const FRAME_SETS: usize = 4 * 1024;
 /// Methods that a cached compiled frame can hold; deeper inlining is decoded each time.
 const MANY: usize = HEAD - FIRST_PC + TAIL;
 
-/// Odd factors, one for each word of a frame: a sum of products, unlike a chain, does not make one word wait for another.
+/// Odd factors, one for each word of a frame: a sum of products, unlike a chain, does not make one word wait for
+/// another.
 const FACTORS: [u64; FIRST_PC + MANY] = factors();
 
-/// What the table knows of a method at a bytecode index.
+/// The cache's answer about a method at a bytecode index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Known {
     /// Its fake pc.
@@ -85,7 +83,7 @@ impl CompiledFrame {
     }
 }
 
-/// What came of looking a frame up.
+/// The outcome of looking a frame up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pushed {
     /// So many methods were pushed; the frame has so many bytes.
@@ -150,12 +148,12 @@ impl Cache {
         self.methods.get(first..)?.first_chunk()
     }
 
-    /// Pushes the methods of the compiled frame that returns to `pc`, if it is known and `is_current` says that its owner
-    /// has not given its place to another one.
+    /// Pushes the methods of the compiled frame that returns to `pc`, if it is known and `is_current` says that its
+    /// owner has not given its place to another one.
     #[inline]
     pub(super) fn push_frame(
         &self,
-        pc: usize,
+        pc: ReturnAddress,
         generation: u32,
         trace: &mut StackTrace,
         is_current: impl FnOnce(Owner) -> bool,
@@ -182,11 +180,11 @@ impl Cache {
     }
 
     /// Remembers a compiled frame.
-    pub(super) fn insert_frame(&self, pc: usize, generation: u32, frame: &CompiledFrame) {
+    pub(super) fn insert_frame(&self, pc: ReturnAddress, generation: u32, frame: &CompiledFrame) {
         let set = set_of(pc);
         let free = || (set..set + WAYS).find(|&entry| self.head(entry).is_some_and(|head| load(head, 0) == 0));
         let known = self.entry_of(pc).map(|(entry, _)| entry);
-        let entry = known.or_else(free).unwrap_or(set + (frame.owner.compile_id as usize ^ pc) % WAYS);
+        let entry = known.or_else(free).unwrap_or(set + (frame.owner.compile_id as usize ^ pc.address()) % WAYS);
         let Some(head) = self.head(entry) else { return };
         let blob = frame.owner.blob as u64;
         let products =
@@ -196,15 +194,18 @@ impl Cache {
         for (word, pc) in head.iter().skip(FIRST_PC).chain(self.tail(entry)).zip(frame.pcs()) {
             word.store(*pc, Ordering::Relaxed);
         }
-        [pc as u64, blob, frame.sizes(), proof].iter().enumerate().for_each(|(word, value)| store(head, word, *value));
+        [pc.address() as u64, blob, frame.sizes(), proof]
+            .iter()
+            .enumerate()
+            .for_each(|(word, value)| store(head, word, *value));
     }
 
     /// The entry that this pc stands in.
     #[inline]
-    fn entry_of(&self, pc: usize) -> Option<(usize, &[AtomicU64; HEAD])> {
+    fn entry_of(&self, pc: ReturnAddress) -> Option<(usize, &[AtomicU64; HEAD])> {
         let set = set_of(pc);
         let mut entries = (set..set + WAYS).filter_map(|entry| Some((entry, self.head(entry)?)));
-        entries.find(|(_, head)| load(head, 0) == pc as u64)
+        entries.find(|(_, head)| load(head, 0) == pc.address() as u64)
     }
 
     #[inline]
@@ -219,16 +220,16 @@ impl Cache {
 
 /// The first entry that a pc may stand in.
 #[inline]
-fn set_of(pc: usize) -> usize {
-    Hash::new().with(pc as u64).finish() as usize % FRAME_SETS * WAYS
+fn set_of(pc: ReturnAddress) -> usize {
+    Hash::new().with(pc.address() as u64).finish() as usize % FRAME_SETS * WAYS
 }
 
-/// What proves all words of a frame but its fake pcs.
+/// The proof of all words of a frame but its fake pcs.
 #[inline]
-fn frame_proof(pc: usize, blob: u64, sizes: u64, generation: u32) -> u64 {
+fn frame_proof(pc: ReturnAddress, blob: u64, sizes: u64, generation: u32) -> u64 {
     // One factor for each word: no index can be out of range.
     let [first, second, third, fourth, ..] = FACTORS;
-    let sum = (pc as u64).wrapping_mul(first).wrapping_add(blob.wrapping_mul(second));
+    let sum = (pc.address() as u64).wrapping_mul(first).wrapping_add(blob.wrapping_mul(second));
     // Added once more, so that an entry of zeros proves nothing.
     sum.wrapping_add(sizes.wrapping_mul(third)).wrapping_add((u64::from(generation) + 1).wrapping_mul(fourth))
 }
@@ -270,7 +271,7 @@ fn store<const N: usize>(words: &[AtomicU64; N], index: usize, value: u64) {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
@@ -309,7 +310,7 @@ mod tests {
     }
 
     /// What is pushed for a pc.
-    fn pushed(cache: &Cache, pc: usize, generation: u32) -> Option<Vec<u64>> {
+    fn pushed(cache: &Cache, pc: ReturnAddress, generation: u32) -> Option<Vec<u64>> {
         let mut trace = StackTrace::new(512);
         assert!(trace.push(1));
         match cache.push_frame(pc, generation, &mut trace, |owner| owner == OWNER) {
@@ -330,10 +331,10 @@ mod tests {
         let cache = Cache::new().unwrap();
         for depth in 0..=MANY {
             let pcs: Vec<u64> = (0..depth as u64).map(|pc| 1 << 47 | pc << 17 | 77).collect();
-            let pc = 0x7f00_0000_0000 + 16 * depth;
+            let pc = ReturnAddress::new(0x7f00_0000_0000 + 16 * depth);
             cache.insert_frame(pc, 3, &frame_of(pcs.iter().copied()));
             assert_eq!(pushed(&cache, pc, 3), Some(pcs));
-            assert_eq!((pushed(&cache, pc, 4), pushed(&cache, pc + 1, 3)), (None, None));
+            assert_eq!((pushed(&cache, pc, 4), pushed(&cache, ReturnAddress::new(pc.address() + 1), 3)), (None, None));
             let mut trace = StackTrace::new(depth);
             assert!(depth == 0 || trace.push(1));
             let full = cache.push_frame(pc, 3, &mut trace, |_| true);
@@ -346,17 +347,21 @@ mod tests {
     #[test]
     fn a_torn_frame_is_a_miss() {
         let cache = Cache::new().unwrap();
-        cache.insert_frame(42, 0, &frame_of([9, 10, 11, 12, 13, 14]));
-        let (entry, head) = cache.entry_of(42).unwrap();
+        cache.insert_frame(ReturnAddress::new(42), 0, &frame_of([9, 10, 11, 12, 13, 14]));
+        let (entry, head) = cache.entry_of(ReturnAddress::new(42)).unwrap();
         let words: Vec<&AtomicU64> = head.iter().chain(cache.tail(entry)).take(FIRST_PC + 6).collect();
         for (n, word) in words.iter().enumerate() {
             let sound = word.load(Ordering::Relaxed);
             for (other, value) in words.iter().enumerate().map(|(n, word)| (n, word.load(Ordering::Relaxed))) {
                 word.store(value, Ordering::Relaxed);
-                assert_eq!(pushed(&cache, 42, 0).is_some(), n == other, "word {other} in the place of word {n}");
+                assert_eq!(
+                    pushed(&cache, ReturnAddress::new(42), 0).is_some(),
+                    n == other,
+                    "word {other} in the place of word {n}"
+                );
                 word.store(sound, Ordering::Relaxed);
             }
         }
-        assert_eq!(pushed(&cache, 0, 0), None, "an empty entry is no frame");
+        assert_eq!(pushed(&cache, ReturnAddress::ZERO, 0), None, "an empty entry is no frame");
     }
 }

@@ -1,18 +1,19 @@
 //! Virtual threads: where the frames of one that is mounted end, and those of its carrier begin.
 //!
-//! A virtual thread runs on the stack of a carrier thread, above the frame of `Continuation.enterSpecial`, the native method by
-//! which the carrier entered it. When it is resumed, only its innermost frames are copied back ("thawed"); the oldest
-//! of them returns to a stub that thaws more. What is frozen lies in the heap and cannot be read safely; but the oldest
-//! thawed frame lies directly on top of the frame of `enterSpecial`, so that the walk can go on there. Where its
-//! code returns to is learned from the first stack that is mounted whole. (The frame pointer is of no use: the
+//! A virtual thread runs on the stack of a carrier thread, above the frame of `Continuation.enterSpecial`, the native
+//! method by which the carrier entered it. When it is resumed, only its innermost frames are copied back ("thawed");
+//! the oldest of them returns to a stub that thaws more. What is frozen lies in the heap and cannot be read safely; but
+//! the oldest thawed frame lies directly on top of the frame of `enterSpecial`, so that the walk can go on there. Where
+//! its code returns to is learned from the first stack that is mounted whole. (The frame pointer is of no use: the
 //! oldest thawed frame restores the one of an earlier mount, perhaps on another carrier.)
 
+use crate::tap::code_address::ReturnAddress;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Words between the oldest thawed frame and `enterSpecial`'s: alignment, and arguments passed on the stack.
 const GAP_WORDS: usize = 6;
 
-/// What has been learned about the entry of virtual threads. Relaxed: each word stands for itself.
+/// Facts learned about the entry of virtual threads. Relaxed: each word stands for itself.
 #[derive(Debug)]
 pub(super) struct Continuations {
     /// The `Method*` of `Continuation.enterSpecial`; 0: not seen.
@@ -35,15 +36,15 @@ impl Continuations {
 
     /// Takes note of the frame of a native method.
     #[inline]
-    pub(super) fn note_frame(&self, method: usize, pc: usize) {
+    pub(super) fn note_frame(&self, method: usize, pc: ReturnAddress) {
         if method == self.method.load(Ordering::Relaxed) {
-            self.return_pc.store(pc, Ordering::Relaxed);
+            self.return_pc.store(pc.address(), Ordering::Relaxed);
         }
     }
 
     /// Where `enterSpecial`'s call returns to, if that is known.
-    pub(super) fn return_pc(&self) -> Option<usize> {
-        Some(self.return_pc.load(Ordering::Relaxed)).filter(|&pc| pc != 0)
+    pub(super) fn return_pc(&self) -> Option<ReturnAddress> {
+        Some(ReturnAddress::new(self.return_pc.load(Ordering::Relaxed))).filter(|pc| !pc.is_zero())
     }
 
     /// Where the stack pointer of `enterSpecial`'s frame may be, given where the oldest thawed frame ends.
@@ -60,12 +61,12 @@ mod tests {
     fn the_entry_is_known_once_its_frame_was_seen() {
         let continuations = Continuations::new();
         continuations.note_method(b"jdk/internal/vm/Continuation", b"run", 64);
-        continuations.note_frame(64, 4096);
+        continuations.note_frame(64, ReturnAddress::new(4096));
         assert_eq!(continuations.return_pc(), None);
         continuations.note_method(b"jdk/internal/vm/Continuation", b"enterSpecial", 128);
-        continuations.note_frame(64, 4096);
+        continuations.note_frame(64, ReturnAddress::new(4096));
         assert_eq!(continuations.return_pc(), None);
-        continuations.note_frame(128, 8192);
-        assert_eq!(continuations.return_pc(), Some(8192));
+        continuations.note_frame(128, ReturnAddress::new(8192));
+        assert_eq!(continuations.return_pc(), Some(ReturnAddress::new(8192)));
     }
 }

@@ -1,4 +1,4 @@
-//! How the walks of Java stacks ended, and what they cost beyond the ordinary.
+//! Counters of the walks of Java stacks: how they ended, and the ones that cost more than usual.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};

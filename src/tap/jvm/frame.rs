@@ -1,13 +1,14 @@
 //! A Java frame as the walk hands it on, and the trait by which the live region takes it.
 //!
-//! The one interface between `jvm`, which reads names out of the virtual machine, and `store`, which keeps them. Plain data.
+//! The one interface between `jvm`, which reads names out of the virtual machine, and `store`, which keeps them. Plain
+//! data.
 
 /// Longest class name that is kept; what is longer is cut at the end.
 pub(crate) const MAX_CLASS: usize = 512;
 /// Longest method name that is kept.
 pub(crate) const MAX_METHOD: usize = 256;
 
-/// What ran in a Java frame.
+/// The kind of a Java frame.
 ///
 /// Interpreted, compiled and inlined runs of a method are one kind on purpose: the compiler moves a hot method through
 /// all three, and a leak must not look like three stacks.
@@ -21,7 +22,7 @@ pub(crate) enum FrameKind {
     Mark,
 }
 
-/// What the walk notes in a trace beside methods.
+/// A note of the walk in a trace, beside methods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Mark {
@@ -53,7 +54,7 @@ pub(crate) struct JavaFrame<'a> {
     pub(crate) method: &'a [u8],
     /// Source line; 0: unknown.
     pub(crate) line: u32,
-    /// What ran.
+    /// Its kind.
     pub(crate) kind: FrameKind,
 }
 

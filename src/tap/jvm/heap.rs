@@ -7,11 +7,12 @@
 //!
 //! # Safety
 //!
-//! Heaps are reserved once and stay. Only the committed part, asked anew each time, is read.
+//! Heaps are reserved once and stay. Only the committed part, which the kernel has found readable, is read.
 #![allow(unsafe_code)]
 
-use super::memory::{Block, Plain};
+use super::memory::{Block, Pages, Plain};
 use super::vmstructs::VmStructs;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// JDK 9 and later: non-nmethod, profiled, non-profiled; one more in some builds.
 const MANY: usize = 8;
@@ -55,12 +56,15 @@ impl HeapLayout {
 }
 
 /// One code heap.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct CodeHeap {
-    object: Block,
+    object: usize,
     low: usize,
     segments: usize,
     log2_segment_size: u32,
+    /// Up to where the heap, and the map of that part, was found readable: neither is given back. Relaxed: a number
+    /// that stands for itself.
+    proven: AtomicUsize,
 }
 
 /// All code heaps of the virtual machine.
@@ -77,7 +81,7 @@ impl CodeHeaps {
     pub(super) fn find(tables: &VmStructs, vm: Block) -> Option<CodeHeaps> {
         let layout = HeapLayout::derive(tables)?;
         let (objects, count) = heap_objects(tables, vm)?;
-        let mut heaps = [None; MANY];
+        let mut heaps = [const { None }; MANY];
         for (index, slot) in heaps.iter_mut().enumerate().take(count) {
             *slot = Some(CodeHeap::open(objects.read::<usize>(8 * index)?, &layout)?);
         }
@@ -93,6 +97,16 @@ impl CodeHeaps {
     #[inline]
     pub(super) fn contains(&self, pc: usize) -> bool {
         self.low <= pc && pc < self.high
+    }
+
+    /// The addresses that it is reserved in, and those of the segment maps, as far as they are in use.
+    pub(super) fn ranges(&self) -> Vec<std::ops::Range<usize>> {
+        let map = |heap: &CodeHeap| {
+            let high = Pages::new().block(heap.object, self.layout.extent())?.read::<usize>(self.layout.high)?;
+            let bytes = high.checked_sub(heap.low)? >> heap.log2_segment_size;
+            Some(heap.segments..heap.segments.checked_add(bytes)?.checked_next_multiple_of(4096)?)
+        };
+        std::iter::once(self.low..self.high).chain(self.heaps.iter().flatten().filter_map(map)).collect()
     }
 
     /// Whether the block of a blob that [`blob_at`](Self::blob_at) once found is in use: then no other one lies there.
@@ -116,32 +130,50 @@ impl CodeHeaps {
 }
 
 impl CodeHeap {
-    fn open(object: usize, layout: &HeapLayout) -> Option<CodeHeap> {
-        if object == 0 || !object.is_multiple_of(8) {
-            return None;
-        }
-        // SAFETY: a CodeHeap is created at start and never deleted; the machine's own list names this one.
-        let object = unsafe { Block::vouched(object, layout.extent()) };
+    fn open(address: usize, layout: &HeapLayout) -> Option<CodeHeap> {
+        let object = Pages::new().block(address, layout.extent())?;
         let log2_segment_size = object.read::<u32>(layout.log2_segment_size)?;
+        let low = object.read(layout.low)?;
         // 32 bytes to 64 KiB; HotSpot's own values are 64 and 128 bytes.
-        (5..=16).contains(&log2_segment_size).then_some(CodeHeap {
-            object,
-            low: object.read(layout.low)?,
+        (address.is_multiple_of(8) && (5..=16).contains(&log2_segment_size)).then_some(CodeHeap {
+            object: address,
+            low,
             segments: object.read(layout.segments)?,
             log2_segment_size,
+            proven: AtomicUsize::new(low),
         })
+    }
+
+    /// Where the part ends that holds `pc` and can be read, the map of it included. The heap object is looked at again
+    /// only when the heap has grown.
+    #[inline]
+    fn committed_to(&self, pc: usize, layout: &HeapLayout) -> Option<usize> {
+        let proven = self.proven.load(Ordering::Relaxed);
+        if pc < proven { Some(proven) } else { self.grow(proven, pc, layout) }
+    }
+
+    #[cold]
+    fn grow(&self, proven: usize, pc: usize, layout: &HeapLayout) -> Option<usize> {
+        let pages = Pages::new();
+        let high = pages.block(self.object, layout.extent())?.read::<usize>(layout.high)?;
+        if pc >= high {
+            return None;
+        }
+        pages.block(proven, high - proven)?;
+        pages.block(self.segments, (high.checked_sub(self.low)? >> self.log2_segment_size).max(1))?;
+        self.proven.fetch_max(high, Ordering::Relaxed);
+        Some(high)
     }
 
     #[inline]
     fn blob_at(&self, pc: usize, layout: &HeapLayout) -> Option<Block> {
-        let high = self.object.read::<usize>(layout.high)?;
-        if pc < self.low || pc >= high {
+        if pc < self.low {
             return None;
         }
-        let size = high - self.low;
-        // SAFETY: the machine has committed the map of every committed segment, and never gives it back.
+        let size = self.committed_to(pc, layout)?.checked_sub(self.low)?;
+        // SAFETY: found readable by `grow`; the machine never gives the map of a committed segment back.
         let map = unsafe { Block::vouched(self.segments, size >> self.log2_segment_size) };
-        // SAFETY: the machine has committed `low..high` and never gives it back.
+        // SAFETY: found readable by `grow`; the machine never gives `low..high` back.
         let memory = unsafe { Block::vouched(self.low, size) };
         let mut index = (pc - self.low) >> self.log2_segment_size;
         loop {
@@ -156,8 +188,13 @@ impl CodeHeap {
             true => memory.read::<u32>(start + layout.block_length)? as usize,
             false => memory.read::<usize>(start + layout.block_length)?,
         };
-        let bytes = length.checked_mul(1 << self.log2_segment_size)?.checked_sub(layout.block_header)?;
-        let blob = memory.part(start + layout.block_header, bytes)?;
+        let bytes = length.checked_mul(1 << self.log2_segment_size)?;
+        let last = self.low.checked_add(start)?.checked_add(bytes.checked_sub(1)?)?;
+        // A block may begin in the part that is known, and end in what was committed later.
+        let size = self.committed_to(last, layout)?.checked_sub(self.low)?;
+        // SAFETY: as above.
+        let memory = unsafe { Block::vouched(self.low, size) };
+        let blob = memory.part(start + layout.block_header, bytes.checked_sub(layout.block_header)?)?;
         (memory.read::<u8>(start + layout.block_used)? == 1 && blob.contains(pc)).then_some(blob)
     }
 }
@@ -174,11 +211,11 @@ fn heap_objects(tables: &VmStructs, vm: Block) -> Option<(Block, usize)> {
     let length =
         tables.offset("GrowableArrayBase", "_len").or_else(|| tables.offset("GenericGrowableArray", "_len"))?;
     let data = tables.offset("GrowableArray<int>", "_data")?;
-    // SAFETY: the machine's own pointer to its list of heaps, which it never replaces.
-    let array = unsafe { Block::vouched(array, data.max(length) + 8) };
+    // The machine's own pointer to its list of heaps, which it never replaces.
+    let pages = Pages::new();
+    let array = pages.block(array, data.max(length) + 8)?;
     let count = usize::try_from(array.read::<i32>(length)?).ok()?.min(MANY);
-    // SAFETY: the list's own storage holds `count` pointers.
-    Some((unsafe { Block::vouched(array.read(data)?, 8 * count) }, count))
+    Some((pages.block(array.read(data)?, 8 * count)?, count))
 }
 
 /// JDK 8 exports no bounds of the code cache: they are those of its reserved heaps.
@@ -187,7 +224,8 @@ fn boundaries<'a>(tables: &VmStructs, heaps: impl Iterator<Item = &'a CodeHeap>)
     let low = memory + tables.offset("VirtualSpace", "_low_boundary")?;
     let high = memory + tables.offset("VirtualSpace", "_high_boundary")?;
     heaps.into_iter().try_fold((usize::MAX, 0), |(lowest, highest), heap| {
-        Some((lowest.min(heap.object.read(low)?), highest.max(heap.object.read(high)?)))
+        let object = Pages::new().block(heap.object, low.max(high) + 8)?;
+        Some((lowest.min(object.read(low)?), highest.max(object.read(high)?)))
     })
 }
 
@@ -222,5 +260,21 @@ mod tests {
         assert_eq!([0, 15].map(blob), [None; 2], "the header is no code");
         assert_eq!([192, 256, 383, 384, 447].map(blob), [None; 5]);
         assert!(heap.blob_at(low - 1, &LAYOUT).is_none());
+    }
+
+    #[test]
+    fn a_block_may_end_in_what_was_committed_after_its_beginning_was_seen() {
+        // Segments 0-1: a used block, 2-5: another one; the heap ends after segment 3 at first.
+        let mut memory = vec![0_u64; 6 * 8];
+        (memory[0], memory[1]) = (2, 1);
+        (memory[2 * 8], memory[2 * 8 + 1]) = (4, 1);
+        let map = [0_u8, 1, 0, 1, 2, 3];
+        let low = memory.as_ptr().expose_provenance();
+        let object = [low, low + 4 * 64, map.as_ptr().expose_provenance(), 6].map(AtomicUsize::new);
+        let heap = CodeHeap::open(object.as_ptr().expose_provenance(), &LAYOUT).unwrap();
+        let blob = |offset: usize| heap.blob_at(low + offset, &LAYOUT).map(|blob| blob.start() - low);
+        assert_eq!([64, 200].map(blob), [Some(16), None], "the second block is not committed to its end");
+        object[1].store(low + 6 * 64, Ordering::Relaxed);
+        assert_eq!([200, 383].map(blob), [Some(2 * 64 + 16); 2]);
     }
 }

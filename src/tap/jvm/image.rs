@@ -1,8 +1,9 @@
-//! The loaded `libjvm.so`: where it lies, and the addresses of the symbols it exports.
+//! The loaded `libjvm.so`: where it lies, its build id, and the addresses of the symbols it exports.
 //!
 //! Used once, when the first pc without an ELF object is met. The sample may come from inside `dlopen`, so no
-//! call into the dynamic linker is possible: the object is found in `/proc/self/maps` by raw system calls, and
-//! its own `.dynsym` is searched through DT_GNU_HASH or DT_HASH (some builds have only the latter). Nothing allocates or locks.
+//! call into the dynamic linker is possible: the object is found among the mappings, by raw system calls on an errand,
+//! and its own `.dynsym` is searched through DT_GNU_HASH or DT_HASH (some builds have only the latter). Nothing
+//! allocates or locks.
 //!
 //! # Safety
 //!
@@ -10,21 +11,25 @@
 //! unloads itself (its `JNI_DestroyJavaVM` leaves the library loaded).
 #![allow(unsafe_code)]
 
-use super::memory::Block;
+use super::memory::{Block, Bytes};
+use crate::tap::errand::Errand;
+use crate::tap::os::file::File;
+use crate::wire::elf;
+use crate::wire::maps_line::MapsLine;
 
 /// Bytes of `/proc/self/maps` looked at in one go; a longer line than this is none of ours.
 const CHUNK: usize = 4096;
 /// The file name that every HotSpot has; OpenJ9 uses it too, but exports no tables.
 const FILE_NAME: &[u8] = b"/libjvm.so";
 
-const PT_LOAD: u32 = 1;
-const PT_DYNAMIC: u32 = 2;
 const DT_HASH: u64 = 4;
 const DT_STRTAB: u64 = 5;
 const DT_SYMTAB: u64 = 6;
 const DT_GNU_HASH: u64 = 0x6fff_fef5;
-/// Entries that a dynamic section or a program header table may have before we call it damaged.
+/// Entries that a dynamic section may have before we call it damaged.
 const MANY: usize = 256;
+/// Bytes of a segment of notes that are looked at; a build id and what may stand before it take a hundred.
+const NOTES_BYTES: usize = 256;
 /// Size of an Elf64_Sym, and where its value stands.
 const SYMBOL_SIZE: usize = 24;
 const SYMBOL_VALUE: usize = 8;
@@ -48,7 +53,7 @@ struct Symbols {
 
 impl Image {
     /// Finds `libjvm.so` among the mappings of this process.
-    pub(super) fn find() -> Option<Image> {
+    pub(super) fn find(_: &Errand) -> Option<Image> {
         let base = base_of_libjvm()?;
         // SAFETY: the kernel lists a mapping of the file's first page at `base`; an ELF header and its program
         // headers lie in the first page of every linker's output.
@@ -56,23 +61,19 @@ impl Image {
         Image::at(base, head)
     }
 
-    /// Reads the program headers and the dynamic section of the object whose first page is `head`.
+    /// Reads the program headers and the dynamic section of the object whose first page is `head`: what the loader has
+    /// mapped the object by.
     fn at(base: usize, head: Block) -> Option<Image> {
-        if head.read::<u32>(0)? != u32::from_le_bytes(*b"\x7fELF") {
-            return None;
-        }
-        let table = usize::try_from(head.read::<u64>(32)?).ok()?;
-        let (entry_size, count) = (head.read::<u16>(54)?, head.read::<u16>(56)?);
         let (mut first, mut end, mut dynamic) = (None::<usize>, 0, None);
-        for index in 0..usize::from(count).min(MANY) {
-            let entry = table + index * usize::from(entry_size);
-            let (address, size) = (head.read::<usize>(entry + 16)?, head.read::<usize>(entry + 40)?);
-            match head.read::<u32>(entry)? {
-                PT_LOAD => {
+        for segment in segments(head)? {
+            let segment = segment?;
+            let (address, size) = (segment.address as usize, segment.memory_bytes as usize);
+            match segment.kind {
+                elf::PT_LOAD => {
                     first = Some(first.map_or(address, |lowest| lowest.min(address)));
                     end = end.max(address.checked_add(size)?);
                 }
-                PT_DYNAMIC => dynamic = Some((address, size)),
+                elf::PT_DYNAMIC => dynamic = Some((address, size)),
                 _ => {}
             }
         }
@@ -88,6 +89,27 @@ impl Image {
     /// The object's bytes, `.bss` included.
     pub(super) fn memory(&self) -> Block {
         self.memory
+    }
+
+    /// What is added to the object's own addresses.
+    pub(super) fn bias(&self) -> usize {
+        self.bias
+    }
+
+    /// The linker's name for this build, from the notes of the object.
+    pub(super) fn build_id(&self) -> Option<BuildId> {
+        let notes = segments(self.memory)?.flatten().filter(|segment| segment.kind == elf::PT_NOTE);
+        notes
+            .filter_map(|segment| {
+                let start = self.bias.wrapping_add(segment.address as usize).wrapping_sub(self.memory.start());
+                let notes = self.memory.part(start, segment.memory_bytes as usize)?;
+                let mut bytes = [0; NOTES_BYTES];
+                for (byte, value) in bytes.iter_mut().zip(Bytes::new(notes, 0)) {
+                    *byte = value;
+                }
+                BuildId::of(elf::build_id(&bytes)?)
+            })
+            .next()
     }
 
     /// The address of an exported symbol.
@@ -149,6 +171,37 @@ impl Image {
     }
 }
 
+/// The program headers of an object that begins with `head`; they lie in its first page.
+fn segments(head: Block) -> Option<impl Iterator<Item = Option<elf::Segment>>> {
+    let header = elf::Header::read(&head.bytes::<{ elf::HEADER_BYTES }>(0)?).ok()?;
+    let table = usize::try_from(header.segments.offset).ok()?;
+    Some((0..header.segments.count).map(move |index| {
+        elf::Segment::read(&head.bytes::<{ elf::SEGMENT_BYTES }>(table.checked_add(index * elf::SEGMENT_BYTES)?)?)
+    }))
+}
+
+/// A build id: 20 bytes, as linkers make it by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BuildId {
+    bytes: [u8; Self::MOST],
+    len: usize,
+}
+
+impl BuildId {
+    const MOST: usize = 32;
+
+    /// `None`: it is longer than any that we know.
+    pub(super) fn of(id: &[u8]) -> Option<BuildId> {
+        let mut bytes = [0; Self::MOST];
+        bytes.get_mut(..id.len())?.copy_from_slice(id);
+        Some(BuildId { bytes, len: id.len() })
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
 impl Symbols {
     /// Picks the addresses out of the dynamic section, which the linker may or may not have relocated in place.
     fn from_dynamic(section: Block, memory: Block, bias: usize) -> Option<Symbols> {
@@ -172,7 +225,7 @@ impl Symbols {
 
 /// Where the kernel has mapped the first page of a `libjvm.so`.
 fn base_of_libjvm() -> Option<usize> {
-    let maps = Descriptor::open(c"/proc/self/maps")?;
+    let maps = File::own_maps()?;
     let mut buffer = [0_u8; CHUNK];
     let mut filled = 0;
     loop {
@@ -192,48 +245,10 @@ fn base_of_libjvm() -> Option<usize> {
     }
 }
 
-/// The start of a mapping at file offset 0 of our file name: `lo-hi perm offset dev inode   path`.
+/// The start of a mapping at file offset 0 of our file name.
 fn base_in_line(line: &[u8]) -> Option<usize> {
-    let path = line.strip_suffix(b" (deleted)").unwrap_or(line);
-    if !path.ends_with(FILE_NAME) {
-        return None;
-    }
-    let mut fields = line.split(|&byte| byte == b' ');
-    let range = fields.next()?;
-    let offset = fields.nth(1)?;
-    let low = range.split(|&byte| byte == b'-').next()?;
-    (hex(offset)? == 0).then(|| hex(low)).flatten()
-}
-
-fn hex(digits: &[u8]) -> Option<usize> {
-    digits.iter().try_fold(0_usize, |number, &digit| {
-        let value = char::from(digit).to_digit(16)?;
-        number.checked_mul(16)?.checked_add(value as usize)
-    })
-}
-
-/// An open file descriptor, closed when dropped.
-struct Descriptor(i32);
-
-impl Descriptor {
-    fn open(path: &std::ffi::CStr) -> Option<Descriptor> {
-        // SAFETY: `path` is NUL-terminated and outlives the call.
-        let number = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
-        (number >= 0).then_some(Descriptor(number))
-    }
-
-    fn read(&self, into: &mut [u8]) -> Option<usize> {
-        // SAFETY: `into` is an exclusive buffer of exactly that length.
-        let count = unsafe { libc::read(self.0, into.as_mut_ptr().cast(), into.len()) };
-        usize::try_from(count).ok()
-    }
-}
-
-impl Drop for Descriptor {
-    fn drop(&mut self) {
-        // SAFETY: we opened it and nobody else knows its number.
-        unsafe { libc::close(self.0) };
-    }
+    let line = MapsLine::read(line).filter(|line| line.offset == 0 && line.path.ends_with(FILE_NAME))?;
+    usize::try_from(line.start).ok()
 }
 
 #[cfg(test)]
@@ -256,11 +271,12 @@ mod tests {
         let expected = libc::getpid as *const () as usize;
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         let line = maps.lines().find(|line| line.ends_with("/libc.so.6")).expect("the test runs on glibc");
-        let base = hex(line.split('-').next().unwrap().as_bytes()).unwrap();
+        let base = MapsLine::read(line.as_bytes()).unwrap().start as usize;
         // SAFETY: the line names a mapping of libc's first page, which stays.
         let image = Image::at(base, unsafe { Block::vouched(base, CHUNK) }).unwrap();
         assert_eq!(image.symbol(b"getpid"), Some(expected));
         assert_eq!(image.symbol(b"no_such_symbol_here"), None);
         assert!(image.memory().contains(expected));
+        assert_eq!(image.build_id().map(|id| id.bytes().len()), Some(20), "SHA-1");
     }
 }

@@ -5,15 +5,11 @@
 //! ```
 //!
 //! (`cpu/x86/frame_x86.hpp`, `cpu/aarch64/frame_aarch64.hpp`.) Nothing here allocates or locks.
-//!
-//! # Safety
-//!
-//! The queue of interpreter code is made once at start and named by the machine's own pointer.
-#![allow(unsafe_code)]
 
-use super::memory::Block;
+use super::memory::{Block, Pages};
 use super::quirks::{METHOD_SLOT, Quirks, SENDER_SP_SLOT};
 use super::vmstructs::VmStructs;
+use crate::tap::code_address::ReturnAddress;
 use crate::tap::stack::Registers;
 
 /// Bytecode indices are smaller (JVM specification 4.7.3), and no address is.
@@ -45,8 +41,8 @@ impl Interpreter {
         let queue = vm.read_at::<usize>(tables.address("AbstractInterpreter", "_code")?).filter(|&queue| queue != 0)?;
         let (buffer, limit) =
             (tables.offset("StubQueue", "_stub_buffer")?, tables.offset("StubQueue", "_buffer_limit")?);
-        // SAFETY: the machine's own pointer to the queue object, which it never deletes.
-        let queue = unsafe { Block::vouched(queue, buffer.max(limit) + 8) };
+        // The machine's own pointer to the queue object, which it never deletes.
+        let queue = Pages::new().block(queue, buffer.max(limit) + 8)?;
         let low = queue.read::<usize>(buffer)?;
         let high = low.checked_add(usize::try_from(queue.read::<i32>(limit)?).ok()?)?;
         (low != 0).then_some(Interpreter {
@@ -75,7 +71,7 @@ impl Interpreter {
         }
         Some(InterpreterFrame {
             method: slot(METHOD_SLOT)?,
-            sender: Registers { pc: slot(1)?, sp: sender_sp, fp: slot(0)? },
+            sender: Registers { pc: ReturnAddress::from_stack(slot(1)?), sp: sender_sp, fp: slot(0)? },
             bcp: slot(self.bcp_slot)?,
             bcp_may_be_index: self.bcp_may_be_index,
         })
@@ -83,7 +79,8 @@ impl Interpreter {
 }
 
 impl InterpreterFrame {
-    /// The bytecode index, given where the method's bytecodes begin and how many there are. `None`: it is not in the method.
+    /// The bytecode index, given where the method's bytecodes begin and how many there are. `None`: it is not in the
+    /// method.
     #[inline]
     pub(super) fn bci(&self, (bytecodes, count): (usize, u16)) -> Option<i32> {
         let index =

@@ -1,8 +1,8 @@
 //! The compressed line table of a method: bytecode index to source line.
 //!
-//! Pairs of differences, one byte each where they are small (five bits of index, three of line), else an escape byte and two
-//! signed UNSIGNED5 numbers; a zero byte ends the table (`share/code/compressedStream`, `oops/method.cpp`). It is
-//! read once for each new pair of method and bytecode index.
+//! Pairs of differences, one byte each where they are small (five bits of index, three of line), else an escape byte
+//! and two signed UNSIGNED5 numbers; a zero byte ends the table (`share/code/compressedStream`, `oops/method.cpp`). It
+//! is read once for each new pair of method and bytecode index.
 
 use super::unsigned5::Unsigned5;
 

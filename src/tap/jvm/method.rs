@@ -1,22 +1,18 @@
 //! Java methods: the names and the line of a `Method*`, and an identity that tells when its memory is used anew.
 //!
 //! `Method` → `ConstMethod` → `ConstantPool` → holder `Klass` → `Symbol`. A `Method*` of an exactly unwound frame is
-//! alive, but nothing proves that it *is* a `Method*` when it is met for the first time: it is then read through the kernel
-//! ([`Trust::Checked`]), later by plain loads. Nothing here allocates or locks.
-//!
-//! # Safety
-//!
-//! Plain reads are made only of methods that were described before and are on the running stack again.
-#![allow(unsafe_code)]
+//! alive, but nothing proves that it *is* a `Method*` when it is met for the first time: it is then read through the
+//! kernel ([`Trust::Checked`]), later by plain loads of pages that the kernel finds readable. Nothing here allocates or
+//! locks.
 
 use super::frame::{FrameKind, JavaFrame, MAX_CLASS, MAX_METHOD};
-use super::hash::Hash;
 use super::lines;
-use super::memory::{self, Block, Copied, Plain};
+use super::memory::{self, Block, Copied, Pages, Plain};
 use super::names;
 use super::nmethod::Scope;
 use super::unsigned5::Unsigned5;
 use super::vmstructs::VmStructs;
+use crate::tap::hash::Hash;
 
 /// Bytecode index of a method of which only the name is wanted.
 pub(super) const NO_BCI: i32 = i32::MIN;
@@ -54,7 +50,9 @@ pub(super) struct MethodLayout {
 pub(super) enum Trust {
     /// Through the kernel, 0.5-2.5 µs a value: nothing is known of it.
     Checked,
-    /// By plain loads: it belongs to a method that was described before.
+    /// The same, and nothing where the kernel refuses: a guess has led to it.
+    Guessed,
+    /// By plain loads of pages that can be read: it belongs to a method that was described before.
     Proven,
 }
 
@@ -102,8 +100,14 @@ impl MethodLayout {
     }
 
     /// Reads the names and the line of a method. `None`: it is no method, or `bci` is not in it.
-    pub(super) fn describe<'a>(&self, scope: Scope, trust: Trust, buffer: &'a mut NameBuffer) -> Option<JavaFrame<'a>> {
-        let memory = Memory { trust, tested: self.tested };
+    pub(super) fn describe<'a>(
+        &self,
+        scope: Scope,
+        trust: Trust,
+        pages: &Pages,
+        buffer: &'a mut NameBuffer,
+    ) -> Option<JavaFrame<'a>> {
+        let memory = Memory { trust, tested: self.tested, pages };
         let const_method = memory.read::<usize>(scope.method, self.const_method)?;
         let native = memory.read::<u16>(scope.method, self.access_flags)? & ACC_NATIVE != 0;
         let code_size = memory.read::<u16>(const_method, self.code_size)?;
@@ -128,7 +132,8 @@ impl MethodLayout {
 
     /// A number that changes when the method's memory holds another method: read plainly, for methods described before.
     #[inline]
-    pub(super) fn identity(&self, method: usize) -> Option<u64> {
+    pub(super) fn identity(&self, method: usize, pages: &Pages) -> Option<u64> {
+        let vouched = |start: usize, len: usize| pages.block(start, len);
         let method = vouched(method, self.size)?;
         let const_method = vouched(method.read(self.const_method)?, self.const_size)?;
         let name_index = usize::from(const_method.read::<u16>(self.name_index)?);
@@ -150,17 +155,17 @@ impl MethodLayout {
 
     /// Where a method's bytecodes begin, and how many there are.
     #[inline]
-    pub(super) fn bytecodes(&self, method: usize, trust: Trust) -> Option<(usize, u16)> {
-        let memory = Memory { trust, tested: self.tested };
+    pub(super) fn bytecodes(&self, method: usize, trust: Trust, pages: &Pages) -> Option<(usize, u16)> {
+        let memory = Memory { trust, tested: self.tested, pages };
         let const_method = memory.read::<usize>(method, self.const_method)?;
-        Some((const_method + self.const_size, memory.read::<u16>(const_method, self.code_size)?))
+        Some((const_method.wrapping_add(self.const_size), memory.read::<u16>(const_method, self.code_size)?))
     }
 
-    fn line(&self, memory: Memory, const_method: usize, code_size: u16, bci: i32) -> u32 {
+    fn line(&self, memory: Memory<'_>, const_method: usize, code_size: u16, bci: i32) -> u32 {
         let flags = memory.read::<u16>(const_method, self.const_flags).unwrap_or(0);
         let words = memory.read::<i32>(const_method, self.const_words).and_then(|words| usize::try_from(words).ok());
-        let first = const_method + self.const_size + usize::from(code_size);
-        let end = const_method + 8 * words.unwrap_or(0);
+        let first = const_method.wrapping_add(self.const_size).wrapping_add(code_size.into());
+        let end = const_method.wrapping_add(8 * words.unwrap_or(0));
         if bci == NO_BCI || flags & self.has_lines == 0 || end <= first {
             return 0;
         }
@@ -169,7 +174,7 @@ impl MethodLayout {
     }
 
     /// Copies a symbol's text, cut to the buffer.
-    fn text<'a>(&self, memory: Memory, symbol: usize, into: &'a mut [u8]) -> Option<&'a [u8]> {
+    fn text<'a>(&self, memory: Memory<'_>, symbol: usize, into: &'a mut [u8]) -> Option<&'a [u8]> {
         let length = usize::from(memory.read::<u16>(symbol, self.symbol_length)?).min(into.len());
         let into = into.get_mut(..length)?;
         memory.copy(symbol.wrapping_add(self.symbol_body), into).then_some(&*into)
@@ -178,57 +183,49 @@ impl MethodLayout {
 
 /// The machine's metadata, of methods on the running stack.
 #[derive(Clone, Copy, Debug)]
-struct Memory {
+struct Memory<'a> {
     trust: Trust,
-    /// Whether plain loads will do where the kernel refuses to check: on releases that we have tested.
+    pages: &'a Pages,
+    /// Whether plain loads will do where the kernel refuses to copy: on releases that we have tested.
     tested: bool,
 }
 
-impl Memory {
+impl Memory<'_> {
     #[inline]
     fn read<T: Plain>(self, base: usize, offset: usize) -> Option<T> {
         let address = base.wrapping_add(offset);
-        if self.trust == Trust::Checked {
+        if self.trust != Trust::Proven {
             match memory::copy_value(address) {
-                Err(Copied::Refused) if self.tested => {}
+                Err(Copied::Refused) if self.tested && self.trust == Trust::Checked => {}
                 checked => return checked.ok(),
             }
         }
-        vouched(address, size_of::<T>())?.read(0)
+        self.pages.block(address, size_of::<T>())?.read(0)
     }
 
     fn copy(self, address: usize, into: &mut [u8]) -> bool {
-        if self.trust == Trust::Checked {
+        if self.trust != Trust::Proven {
             match memory::copy(address, into) {
-                Copied::Refused if self.tested => {}
+                Copied::Refused if self.tested && self.trust == Trust::Checked => {}
                 checked => return checked == Copied::Whole,
             }
         }
-        let Some(block) = vouched(address, into.len()) else { return false };
+        let Some(block) = self.pages.block(address, into.len()) else { return false };
         into.iter_mut().zip(memory::Bytes::new(block, 0)).for_each(|(into, byte)| *into = byte);
         true
     }
 }
 
-/// Metadata of a live method. Addresses of the first page and beyond user space are never metadata.
-#[inline]
-fn vouched(start: usize, len: usize) -> Option<Block> {
-    let plausible = (4096..1 << 48).contains(&start);
-    // SAFETY: the method is on the running stack, so it and what it points to are alive; it has been proven to be a
-    // method by a checked read, or the kernel refuses checks and the release is one that we have tested.
-    plausible.then(|| unsafe { Block::vouched(start, len) })
-}
-
 /// Bytes that are fetched in chunks.
-struct Fetched {
-    memory: Memory,
+struct Fetched<'a> {
+    memory: Memory<'a>,
     next: usize,
     end: usize,
     chunk: [u8; LINE_CHUNK],
     at: usize,
 }
 
-impl Iterator for Fetched {
+impl Iterator for Fetched<'_> {
     type Item = u8;
 
     fn next(&mut self) -> Option<u8> {

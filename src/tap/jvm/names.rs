@@ -1,8 +1,8 @@
-//! Class names without what makes hidden and generated classes unique.
+//! Class names without the suffixes that make hidden and generated classes unique.
 //!
-//! A lambda, a method handle form or a reflection stub is spun again and again under a new number or address; with these
-//! kept, a server that runs for weeks would fill every table with names of the same code, and no two samples would
-//! share a stack. All of it stands at the end of a name, so that a folded name is a prefix of the true one.
+//! A lambda, a method handle form or a reflection stub is spun again and again under a new number or address; with
+//! these kept, a server that runs for weeks would fill every table with names of the same code, and no two samples
+//! would share a stack. All of it stands at the end of a name, so that a folded name is a prefix of the true one.
 
 /// Generated classes that are numbered throughout the life of a process.
 const NUMBERED: [&[u8]; 6] = [

@@ -1,18 +1,15 @@
 //! Compiled methods: from an exact return address to the Java methods that were compiled into it.
 //!
-//! For each call the compiler leaves a `PcDesc` (sorted by pc) that points into a stream of scopes: the innermost inlined
-//! method with its bytecode index, then its caller, and so on (`share/code/pcDesc.hpp`, `scopeDesc.cpp`). Only an
-//! *exact* pc counts: what a compiler says of a neighbouring pc is another point of the program.
-//! Nothing here allocates or locks; all is read from the method on the running stack, which cannot be freed.
-//!
-//! # Safety
-//!
-//! The side tables (JDK 23 and later keep them outside the code cache) belong to the nmethod and live as long as it.
-#![allow(unsafe_code)]
+//! For each call the compiler leaves a `PcDesc` (sorted by pc) that points into a stream of scopes: the innermost
+//! inlined method with its bytecode index, then its caller, and so on (`share/code/pcDesc.hpp`, `scopeDesc.cpp`). Only
+//! an *exact* pc counts: what a compiler says of a neighbouring pc is another point of the program. Nothing here
+//! allocates or locks; all is read from the method on the running stack, which cannot be freed, nor can its side tables
+//! (JDK 23 and later keep them outside the code cache).
 
-use super::memory::{Block, Bytes};
+use super::memory::{Block, Bytes, Pages};
 use super::unsigned5::Unsigned5;
 use super::vmstructs::VmStructs;
+use crate::tap::code_address::ReturnAddress;
 
 /// Bytecode indices are stored one higher, so that "before the first bytecode" is not negative.
 const INVOCATION_ENTRY_BCI: i32 = -1;
@@ -21,7 +18,7 @@ const MANY_SCOPES: usize = 128;
 
 /// Where a table of an nmethod begins.
 #[derive(Clone, Copy, Debug)]
-enum Place {
+enum PartStart {
     /// At an offset (stored in the field) from the blob.
     InBlob(usize),
     /// At the pointer stored in the field, into the blob.
@@ -40,13 +37,13 @@ pub(super) struct NmethodLayout {
     method: usize,
     /// Where, from its blob on, the number of a compilation stands.
     pub(super) compile_id: usize,
-    pcs: Place,
-    pcs_end: Place,
-    scopes: Place,
-    metadata: Place,
+    pcs: PartStart,
+    pcs_end: PartStart,
+    scopes: PartStart,
+    metadata: PartStart,
     immutable: Option<(usize, usize)>,
     mutable: Option<(usize, usize)>,
-    deopt_handlers: [Option<Place>; 2],
+    deopt_handlers: [Option<PartStart>; 2],
     orig_pc: usize,
     pc_desc_size: usize,
     pc_desc_pc: usize,
@@ -61,9 +58,9 @@ impl NmethodLayout {
         let pair = |object, first, second| tables.offset(object, first).zip(tables.offset(object, second));
         let immutable = pair("nmethod", "_immutable_data", "_immutable_data_size");
         let mutable = pair("CodeBlob", "_mutable_data", "_mutable_data_size");
-        let side = |field| if immutable.is_some() { Place::InImmutable(field) } else { Place::InBlob(field) };
+        let side = |field| if immutable.is_some() { PartStart::InImmutable(field) } else { PartStart::InBlob(field) };
         let scopes = match own_or_compiled("_scopes_data_begin") {
-            Some(field) => Place::Pointer(field),
+            Some(field) => PartStart::Pointer(field),
             None => side(own("_scopes_data_offset")?),
         };
         let pcs_end = if immutable.is_some() { "_scopes_data_offset" } else { "_dependencies_offset" };
@@ -86,21 +83,21 @@ impl NmethodLayout {
     }
 }
 
-fn metadata_place(tables: &VmStructs, mutable: bool) -> Option<Place> {
+fn metadata_place(tables: &VmStructs, mutable: bool) -> Option<PartStart> {
     if mutable {
-        return tables.offset("CodeBlob", "_relocation_size").map(Place::InMutable);
+        return tables.offset("CodeBlob", "_relocation_size").map(PartStart::InMutable);
     }
     let field = tables.offset("nmethod", "_metadata_offset")?;
     Some(match tables.is_of_type("nmethod", "_metadata_offset", "u2") {
-        true => Place::InData(tables.offset("CodeBlob", "_data_offset")?, field),
-        false => Place::InBlob(field),
+        true => PartStart::InData(tables.offset("CodeBlob", "_data_offset")?, field),
+        false => PartStart::InBlob(field),
     })
 }
 
 /// The handlers that return addresses of deoptimised frames are patched to: plain calls, method handle calls.
-fn deopt_handlers(tables: &VmStructs) -> [Option<Place>; 2] {
-    let offset = |field| tables.offset("nmethod", field).map(Place::InBlob);
-    let pointer = |field| tables.offset("CompiledMethod", field).map(Place::Pointer);
+fn deopt_handlers(tables: &VmStructs) -> [Option<PartStart>; 2] {
+    let offset = |field| tables.offset("nmethod", field).map(PartStart::InBlob);
+    let pointer = |field| tables.offset("CompiledMethod", field).map(PartStart::Pointer);
     [
         pointer("_deopt_handler_begin")
             .or_else(|| offset("_deopt_handler_offset"))
@@ -153,16 +150,17 @@ impl<'a> Nmethod<'a> {
 
     /// Whether `pc` is what the machine writes over the return address of a frame that it has deoptimised.
     #[inline]
-    pub(super) fn is_deopt_handler(&self, pc: usize) -> bool {
+    pub(super) fn is_deopt_handler(&self, pc: ReturnAddress) -> bool {
+        let pc = pc.address();
         let [plain, method_handle] = self.layout.deopt_handlers;
         self.begins_at(plain, pc) || self.begins_at(method_handle, pc)
     }
 
     #[inline]
-    fn begins_at(&self, place: Option<Place>, pc: usize) -> bool {
+    fn begins_at(&self, place: Option<PartStart>, pc: usize) -> bool {
         match place {
-            Some(Place::Pointer(field)) => self.blob.read::<usize>(field) == Some(pc),
-            Some(Place::InBlob(field)) => {
+            Some(PartStart::Pointer(field)) => self.blob.read::<usize>(field) == Some(pc),
+            Some(PartStart::InBlob(field)) => {
                 let offset = self.blob.read::<i32>(field).and_then(|offset| usize::try_from(offset).ok());
                 offset.is_some_and(|offset| offset != 0 && self.blob.start() + offset == pc)
             }
@@ -176,11 +174,11 @@ impl<'a> Nmethod<'a> {
     }
 
     /// The debug record of exactly this return address.
-    pub(super) fn scopes_at(&self, pc: usize) -> Option<ScopesAt> {
+    pub(super) fn scopes_at(&self, pc: ReturnAddress, pages: &Pages) -> Option<ScopesAt> {
         let layout = self.layout;
-        let table = self.place(layout.pcs)?;
-        let bytes = self.place(layout.pcs_end)?.start().checked_sub(table.start())?;
-        let wanted = i32::try_from(pc.checked_sub(self.code_begin)?).ok()?;
+        let table = self.place(layout.pcs, pages)?;
+        let bytes = self.place(layout.pcs_end, pages)?.start().checked_sub(table.start())?;
+        let wanted = i32::try_from(pc.address().checked_sub(self.code_begin)?).ok()?;
         let (mut low, mut high) = (0, bytes / layout.pc_desc_size);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -199,10 +197,10 @@ impl<'a> Nmethod<'a> {
     }
 
     /// The methods at a debug record, innermost first. `None` items: a damaged stream.
-    pub(super) fn scopes(&self, at: ScopesAt) -> Option<Scopes> {
+    pub(super) fn scopes(&self, at: ScopesAt, pages: &Pages) -> Option<Scopes> {
         Some(Scopes {
-            stream: self.place(self.layout.scopes)?,
-            metadata: self.place(self.layout.metadata)?,
+            stream: self.place(self.layout.scopes, pages)?,
+            metadata: self.place(self.layout.metadata, pages)?,
             next: at.0,
             left: MANY_SCOPES,
             numbers: self.layout.numbers,
@@ -210,28 +208,30 @@ impl<'a> Nmethod<'a> {
     }
 
     /// The bytes from a table's begin to the end of what holds it.
-    fn place(&self, place: Place) -> Option<Block> {
+    fn place(&self, place: PartStart, pages: &Pages) -> Option<Block> {
         match place {
-            Place::InBlob(field) => self.blob.rest(self.blob.read::<u32>(field)? as usize),
-            Place::Pointer(field) => self.blob.rest(self.blob.read::<usize>(field)?.checked_sub(self.blob.start())?),
-            Place::InImmutable(field) => {
-                self.side_data(self.layout.immutable?)?.rest(self.blob.read::<u32>(field)? as usize)
+            PartStart::InBlob(field) => self.blob.rest(self.blob.read::<u32>(field)? as usize),
+            PartStart::Pointer(field) => {
+                self.blob.rest(self.blob.read::<usize>(field)?.checked_sub(self.blob.start())?)
             }
-            Place::InData(data, field) => {
+            PartStart::InImmutable(field) => {
+                self.side_data(self.layout.immutable?, pages)?.rest(self.blob.read::<u32>(field)? as usize)
+            }
+            PartStart::InData(data, field) => {
                 let data = self.blob.read::<u32>(data)? as usize;
                 self.blob.rest(data + usize::from(self.blob.read::<u16>(field)?))
             }
-            Place::InMutable(field) => {
-                self.side_data(self.layout.mutable?)?.rest(self.blob.read::<u32>(field)? as usize)
+            PartStart::InMutable(field) => {
+                self.side_data(self.layout.mutable?, pages)?.rest(self.blob.read::<u32>(field)? as usize)
             }
         }
     }
 
-    fn side_data(&self, (pointer, size): (usize, usize)) -> Option<Block> {
+    fn side_data(&self, (pointer, size): (usize, usize), pages: &Pages) -> Option<Block> {
         let start = self.blob.read::<usize>(pointer).filter(|&start| start != 0)?;
         let size = usize::try_from(self.blob.read::<i32>(size)?).ok()?;
-        // SAFETY: the nmethod owns these bytes, and it is on the running stack, so it is not freed.
-        Some(unsafe { Block::vouched(start, size) })
+        // The nmethod owns these bytes, and it is on the running stack, so it is not freed.
+        pages.block(start, size)
     }
 }
 
@@ -271,6 +271,7 @@ impl Iterator for Scopes {
 }
 
 #[cfg(test)]
+#[allow(unsafe_code, reason = "blocks over the tests' own words")]
 mod tests {
     use super::*;
 
@@ -297,13 +298,13 @@ mod tests {
     const LAYOUT: NmethodLayout = NmethodLayout {
         method: 0,
         compile_id: 8,
-        pcs: Place::InBlob(16),
-        pcs_end: Place::InBlob(24),
-        scopes: Place::InBlob(16),
-        metadata: Place::InBlob(16),
+        pcs: PartStart::InBlob(16),
+        pcs_end: PartStart::InBlob(24),
+        scopes: PartStart::InBlob(16),
+        metadata: PartStart::InBlob(16),
         immutable: None,
         mutable: None,
-        deopt_handlers: [Some(Place::InBlob(32)), None],
+        deopt_handlers: [Some(PartStart::InBlob(32)), None],
         orig_pc: 40,
         pc_desc_size: 16,
         pc_desc_pc: 0,
@@ -319,11 +320,12 @@ mod tests {
         // SAFETY: the words outlive the block.
         let blob = unsafe { Block::vouched(words.as_ptr().expose_provenance(), 8 * words.len()) };
         let nmethod = Nmethod::new(blob, blob.start() + 48, &LAYOUT);
-        let at = |offset: usize| nmethod.scopes_at(blob.start() + 48 + offset);
+        let at = |offset: usize| nmethod.scopes_at(ReturnAddress::new(blob.start() + 48 + offset), &Pages::new());
         assert_eq!([5, 40].map(at), [Some(ScopesAt(11)), Some(ScopesAt(12))]);
         assert_eq!([0, 4, 6, 39, 41, 4096].map(at), [None; 6]);
-        assert_eq!(nmethod.scopes_at(blob.start()), None, "before the code");
+        assert_eq!(nmethod.scopes_at(ReturnAddress::new(blob.start()), &Pages::new()), None, "before the code");
         assert_eq!((nmethod.method(), nmethod.compile_id()), (Some(0x1000), Some(7)));
-        assert!(nmethod.is_deopt_handler(blob.start() + 200) && !nmethod.is_deopt_handler(blob.start()));
+        let is_handler = |offset: usize| nmethod.is_deopt_handler(ReturnAddress::new(blob.start() + offset));
+        assert!(is_handler(200) && !is_handler(0));
     }
 }

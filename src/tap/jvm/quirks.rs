@@ -1,4 +1,4 @@
-//! What differs between JDK versions and processors and is *not* in the exported tables: one table.
+//! Differences between JDK versions and processors that are *not* in the exported tables: one table.
 //!
 //! Everything that `gHotSpotVM*` exports is taken from there; here stand only the facts that HotSpot keeps to itself,
 //! each with the source file that states it.

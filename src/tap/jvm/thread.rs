@@ -1,15 +1,18 @@
 //! The machine's own record of a thread: where its last Java frame is, and what a compiler thread compiles.
 //!
-//! Used only when native unwinding got lost, or for compiler threads. The `JavaThread` of the running thread is the value of
-//! the pthread key that HotSpot made for it: the one whose object begins with a pointer into `libjvm.so` and whose `OSThread` names this
-//! thread. Everything is read through the kernel; nothing here allocates, locks or calls the machine.
+//! Used only when native unwinding got lost, or for compiler threads. The `JavaThread` of the running thread is the
+//! value of the pthread key that HotSpot made for it: the one whose object begins with a pointer into `libjvm.so` and
+//! whose `OSThread` names this thread. Everything is read through the kernel; nothing here allocates, locks or calls
+//! the machine.
 //!
 //! # Safety
 //!
-//! Only calls of libc that concern the running thread: `pthread_self`, `pthread_getspecific` and `prctl(PR_GET_NAME)` have
-//! no preconditions but a buffer of 16 bytes, and take no locks.
+//! Only calls of libc that concern the running thread: `pthread_self`, `pthread_getspecific` and `prctl(PR_GET_NAME)`
+//! have no preconditions but a buffer of 16 bytes, and take no locks.
 #![allow(unsafe_code)]
 
+use crate::tap::code_address::ReturnAddress;
+use crate::tap::os::libc_names::is_glibc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::memory::{self, Block};
@@ -18,6 +21,8 @@ use crate::tap::stack::Registers;
 
 /// Thread-specific keys that are looked through (glibc's PTHREAD_KEYS_MAX); HotSpot's is among the first.
 const MANY_KEYS: u32 = 1024;
+/// The same of musl, whose `pthread_getspecific` does not look whether there is such a key.
+const MUSLS_KEYS: u32 = 128;
 
 /// Where a frame anchor's words stand within their object.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +35,8 @@ struct AnchorLayout {
 /// Where the fields of a thread stand.
 #[derive(Debug)]
 pub(super) struct ThreadLayout {
-    /// The key that HotSpot made, once it was found: no other key is asked then. Relaxed: a number that stands for itself.
+    /// The key that HotSpot made, once it was found: no other key is asked then. Relaxed: a number that stands for
+    /// itself.
     key: AtomicU32,
     osthread: usize,
     pthread_id: usize,
@@ -76,7 +82,8 @@ impl ThreadLayout {
         if known < MANY_KEYS {
             return thread_under(known);
         }
-        let (key, thread) = (0..MANY_KEYS).find_map(|key| Some((key, thread_under(key)?)))?;
+        let (key, thread) =
+            (0..if is_glibc() { MANY_KEYS } else { MUSLS_KEYS }).find_map(|key| Some((key, thread_under(key)?)))?;
         self.key.store(key, Ordering::Relaxed);
         Some(thread)
     }
@@ -96,7 +103,8 @@ impl ThreadLayout {
         frame_of_anchor(fetch(self.anchor.sp)?, fetch(self.anchor.pc)?, fetch(self.anchor.fp)?, stack)
     }
 
-    /// The Java frame from which native code was called that now calls Java: `fp` is that of the stub by which C++ calls Java.
+    /// The Java frame from which native code was called that now calls Java: `fp` is that of the stub by which C++
+    /// calls Java.
     pub(super) fn outer_java_frame(&self, fp: usize, stack: Block) -> Option<Registers> {
         let wrapper = stack.read_at::<usize>(fp.wrapping_add_signed(8 * self.call_wrapper_slot))?;
         let word = |offset: usize| stack.read_at::<usize>(wrapper.wrapping_add(offset));
@@ -130,5 +138,5 @@ fn frame_of_anchor(sp: usize, pc: usize, fp: usize, stack: Block) -> Option<Regi
         return None;
     }
     let pc = if pc == 0 { stack.read_at::<usize>(sp - 8)? } else { pc };
-    Some(Registers { pc, sp, fp: if fp == 0 { sp } else { fp } })
+    Some(Registers { pc: ReturnAddress::from_stack(pc), sp, fp: if fp == 0 { sp } else { fp } })
 }

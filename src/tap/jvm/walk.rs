@@ -1,8 +1,8 @@
 //! The walk: from a pc in the code cache, frame by frame, to the native code that called Java.
 //!
 //! Each step asks which code owns the pc, pushes the Java methods that stand there, and computes the caller's
-//! registers from that code's own rule. Every value is checked before it is used; the first that is not plausible ends
-//! the trace with its reason. Nothing here allocates, locks or guesses.
+//! registers from that code's own rule. Every value is checked before it is used; the first implausible one
+//! ends the trace with its reason. Nothing here allocates, locks or guesses.
 
 use super::blob::Kind;
 use super::cache::{CompiledFrame, Known, Owner, Pushed};
@@ -10,16 +10,17 @@ use super::continuation::Continuations;
 use super::counters::Counters;
 use super::frame::{FrameKind, JavaFrame, JavaFrames, Mark};
 use super::machine::Machine;
-use super::memory::Block;
+use super::memory::{Block, Pages};
 use super::method::{NO_BCI, NameBuffer, Trust};
 use super::nmethod::{Nmethod, Scope};
+use crate::tap::code_address::ReturnAddress;
 use crate::tap::stack::{Registers, StackTrace};
 use crate::wire::stack_end::StackEnd;
 
 /// Marks, in the place of a bytecode index, that a `Method*` has been proven.
 const PROVEN: u16 = 0xfffd;
 
-/// Addresses beyond are not user space; aarch64 signs return addresses there.
+/// Addresses beyond are not user space.
 const ADDRESS_BITS: u32 = 48;
 
 /// Why a walk goes no further.
@@ -33,7 +34,7 @@ pub(super) enum Stop {
 
 /// What the stub of entry barriers pushes, to be overwritten with a stack pointer when the method must not be entered
 /// (`stubGenerator_x86_64.cpp`, `generate_method_entry_barrier`).
-const ENTRY_BARRIER_COOKIE: usize = usize::MAX;
+const ENTRY_BARRIER_COOKIE: ReturnAddress = ReturnAddress::new(usize::MAX);
 
 const IMPLAUSIBLE: Stop = Stop::End(StackEnd::JavaImplausible);
 
@@ -43,12 +44,15 @@ pub(super) struct Walk<'a, N> {
     counters: &'a Counters,
     names: &'a N,
     stack: Block,
+    pages: Pages,
     trace: &'a mut StackTrace,
     generation: u32,
     /// Java methods pushed in this walk.
     pushed: usize,
     /// The next frame has just been entered: it is complete, but its pc has no debug record.
     entering: bool,
+    /// Only exact steps have led here: a `Method*` on the stack is alive.
+    is_exact: bool,
     /// Where Java was left for the native code that called the last Java frames.
     outer: Option<Registers>,
 }
@@ -62,7 +66,26 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
         trace: &'a mut StackTrace,
     ) -> Walk<'a, N> {
         let generation = names.generation();
-        Walk { machine, counters, names, stack, trace, generation, pushed: 0, entering: false, outer: None }
+        Walk {
+            machine,
+            counters,
+            names,
+            stack,
+            pages: Pages::new(),
+            trace,
+            generation,
+            pushed: 0,
+            entering: false,
+            is_exact: true,
+            outer: None,
+        }
+    }
+
+    /// Whether methods that were described before are believed to be there still; if not, everything is read through
+    /// the kernel.
+    pub(super) fn trusting(&mut self, is_exact: bool) -> &mut Self {
+        self.is_exact = is_exact;
+        self
     }
 
     /// Walks until native code calls. `at` is left at that native frame, or where the walk stopped.
@@ -83,7 +106,7 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
                 return Err(Stop::End(StackEnd::BadStack));
             }
             *at = next;
-            if !self.machine.code.contains(at.pc) {
+            if !self.machine.code.contains(at.pc.address()) {
                 return if may_be_native { Ok(()) } else { Err(IMPLAUSIBLE) };
             }
         }
@@ -92,7 +115,7 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
     /// Pushes what stands at `at`, and finds the caller; and whether that may be native code.
     fn step(&mut self, at: Registers) -> Result<(Registers, bool), Stop> {
         let machine = self.machine;
-        if machine.interpreter.contains(at.pc) {
+        if machine.interpreter.contains(at.pc.address()) {
             return Ok((self.interpreted(at)?, false));
         }
         if at.pc == machine.call_stub_return {
@@ -104,7 +127,7 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
         {
             return Ok((sender?, false));
         }
-        let blob = machine.code.blob_at(at.pc).ok_or(Stop::End(StackEnd::JavaUnknownBlob))?;
+        let blob = machine.code.blob_at(at.pc.address()).ok_or(Stop::End(StackEnd::JavaUnknownBlob))?;
         let entering = std::mem::take(&mut self.entering);
         match machine.blobs.kind(blob).ok_or(IMPLAUSIBLE)? {
             Kind::Compiled if entering => Ok((self.entered(at, blob)?, false)),
@@ -122,7 +145,7 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
         match self.interpreter_scope(at) {
             Some((scope, sender)) => {
                 self.push_method(scope)?;
-                Ok(Registers { pc: without_signature(sender.pc), ..sender })
+                Ok(sender)
             }
             // Entries of intrinsic methods call a barrier before there is a frame.
             None if self.pushed == 0 => self.barrier(None),
@@ -133,7 +156,7 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
     /// The method and the caller of an interpreter frame, if it is plausible.
     fn interpreter_scope(&self, at: Registers) -> Option<(Scope, Registers)> {
         let frame = self.machine.interpreter.frame(&at, self.stack)?;
-        let code = self.machine.methods.bytecodes(frame.method, self.trust(frame.method))?;
+        let code = self.machine.methods.bytecodes(frame.method, self.trust(frame.method), &self.pages)?;
         // While a loop migrates to compiled code (`SharedRuntime::OSR_migration_begin` allocates), the bytecode
         // pointer's register holds the compiled method, and its slot with it.
         let migrating = || self.machine.code.contains(frame.bcp).then_some(NO_BCI);
@@ -163,7 +186,7 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
         let code_begin = machine.blobs.code_begin(blob).ok_or(IMPLAUSIBLE)?;
         let nmethod = Nmethod::new(blob, code_begin, &machine.nmethods);
         if nmethod.is_deopt_handler(at.pc) {
-            at.pc = self.pc_before_deopt(at, nmethod).filter(|&pc| blob.contains(pc)).ok_or(IMPLAUSIBLE)?;
+            at.pc = self.pc_before_deopt(at, nmethod).filter(|pc| blob.contains(pc.address())).ok_or(IMPLAUSIBLE)?;
             if let Some(sender) = self.remembered(at) {
                 return sender;
             }
@@ -181,21 +204,21 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
     }
 
     /// The pc that a deoptimised frame had.
-    fn pc_before_deopt(&self, at: Registers, nmethod: Nmethod<'_>) -> Option<usize> {
-        self.stack.read_at::<usize>(at.sp.checked_add(nmethod.orig_pc_offset()?)?)
+    fn pc_before_deopt(&self, at: Registers, nmethod: Nmethod<'_>) -> Option<ReturnAddress> {
+        self.stack.read_at::<usize>(at.sp.checked_add(nmethod.orig_pc_offset()?)?).map(ReturnAddress::new)
     }
 
     /// Reads the debug record of a compiled frame, pushes its methods, and remembers them. Returns the frame's size.
     #[cold]
-    fn decode(&mut self, pc: usize, blob: Block, nmethod: Nmethod<'_>) -> Result<usize, Stop> {
+    fn decode(&mut self, pc: ReturnAddress, blob: Block, nmethod: Nmethod<'_>) -> Result<usize, Stop> {
         self.counters.decoded.add(1);
-        let Some(record) = nmethod.scopes_at(pc) else {
+        let Some(record) = nmethod.scopes_at(pc, &self.pages) else {
             return if self.pushed == 0 { self.barrier(nmethod.method()) } else { Err(IMPLAUSIBLE) };
         };
         let bytes = self.machine.blobs.frame_bytes(blob).ok_or(IMPLAUSIBLE)?;
         let mut frame = CompiledFrame::new(owner(blob, nmethod)?, bytes);
         let mut lasting = true;
-        for scope in nmethod.scopes(record).ok_or(IMPLAUSIBLE)? {
+        for scope in nmethod.scopes(record, &self.pages).ok_or(IMPLAUSIBLE)? {
             let (fake, named) = self.pc_of(scope.ok_or(IMPLAUSIBLE)?)?;
             lasting &= frame.push(fake) && named;
             self.push(fake)?;
@@ -227,7 +250,7 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
     /// writing the interpreter frames that it returns to: what they hold now is rubbish.
     fn sized_stub(&mut self, at: Registers, blob: Block) -> Result<Registers, Stop> {
         let sender = self.sender_by_size(at, self.machine.blobs.frame_bytes(blob).ok_or(IMPLAUSIBLE)?)?;
-        let unfinished = self.machine.interpreter.contains(sender.pc) && self.machine.blobs.deoptimises(blob);
+        let unfinished = self.machine.interpreter.contains(sender.pc.address()) && self.machine.blobs.deoptimises(blob);
         if unfinished { Err(IMPLAUSIBLE) } else { Ok(sender) }
     }
 
@@ -246,7 +269,7 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
         let at_work = self.pushed == 0;
         self.push_mark(Mark::Frozen)?;
         let pc = self.machine.continuations.return_pc().ok_or(Stop::End(StackEnd::JavaFrozen))?;
-        let blob = self.machine.code.blob_at(pc).ok_or(IMPLAUSIBLE)?;
+        let blob = self.machine.code.blob_at(pc.address()).ok_or(IMPLAUSIBLE)?;
         let bytes = self.machine.blobs.frame_bytes(blob).ok_or(IMPLAUSIBLE)?;
         let end = if at_work { at.fp.wrapping_add(16).wrapping_sub(bytes) } else { at.sp };
         let gap = Continuations::candidates(end).take(if at_work { 1 } else { usize::MAX });
@@ -263,21 +286,22 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
         let is_call = |blob: Block| {
             let nmethod = Nmethod::new(blob, machine.blobs.code_begin(blob)?, &machine.nmethods);
             let compiled = machine.blobs.kind(blob)? == Kind::Compiled;
-            Some(compiled && (nmethod.is_deopt_handler(pc) || nmethod.scopes_at(pc).is_some()))
+            Some(compiled && (nmethod.is_deopt_handler(pc) || nmethod.scopes_at(pc, &self.pages).is_some()))
         };
-        machine.interpreter.contains(pc) || machine.code.blob_at(pc).and_then(is_call) == Some(true)
+        machine.interpreter.contains(pc.address()) || machine.code.blob_at(pc.address()).and_then(is_call) == Some(true)
     }
 
-    /// A collector wants a compiled method to be looked at when it is entered. The method calls a stub for that when its frame
-    /// is complete, and the stub has pushed a word between its frame pointer and its return address.
+    /// A collector wants a compiled method to be looked at when it is entered. The method calls a stub for that when
+    /// its frame is complete, and the stub has pushed a word between its frame pointer and its return address.
     fn entry_barrier(&mut self, above: Registers) -> Result<Registers, Stop> {
         let pc = self.stack.read_at::<usize>(above.sp).ok_or(Stop::End(StackEnd::BadStack))?;
         self.entering = true;
         self.push_mark(Mark::Barrier)?;
-        Ok(Registers { pc: without_signature(pc), sp: above.sp.wrapping_add(8), ..above })
+        Ok(Registers { pc: ReturnAddress::from_stack(pc), sp: above.sp.wrapping_add(8), ..above })
     }
 
-    /// The innermost Java frame called the collector from a point without a debug record: name its method, if it is known, and stop.
+    /// The innermost Java frame called the collector from a point without a debug record: name its method, if it is
+    /// known, and stop.
     fn barrier<T>(&mut self, method: Option<usize>) -> Result<T, Stop> {
         self.push_mark(Mark::Barrier)?;
         if let Some(method) = method {
@@ -289,14 +313,14 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
     fn sender_by_fp(&self, at: Registers) -> Result<Registers, Stop> {
         let word = |address: usize| self.stack.read_at::<usize>(address).ok_or(Stop::End(StackEnd::BadStack));
         let (fp, pc) = (word(at.fp)?, word(at.fp.wrapping_add(8))?);
-        Ok(Registers { pc: without_signature(pc), sp: at.fp.wrapping_add(16), fp })
+        Ok(Registers { pc: ReturnAddress::from_stack(pc), sp: at.fp.wrapping_add(16), fp })
     }
 
     fn sender_by_size(&self, at: Registers, bytes: usize) -> Result<Registers, Stop> {
         let sp = at.sp.wrapping_add(bytes);
         let word = |address: usize| self.stack.read_at::<usize>(address).ok_or(Stop::End(StackEnd::BadStack));
         let (fp, pc) = (word(sp.wrapping_sub(16))?, word(sp.wrapping_sub(8))?);
-        Ok(Registers { pc: without_signature(pc), sp, fp })
+        Ok(Registers { pc: ReturnAddress::from_stack(pc), sp, fp })
     }
 
     fn push_method(&mut self, scope: Scope) -> Result<(), Stop> {
@@ -327,7 +351,10 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
     fn pc_of(&self, scope: Scope) -> Result<(u64, bool), Stop> {
         let key = method_key(scope.method, bci_code(scope.bci)).ok_or(IMPLAUSIBLE)?;
         let methods = &self.machine.methods;
-        match self.machine.cache.method(key, self.generation, || methods.identity(scope.method)) {
+        if !self.is_exact {
+            return self.unsure_pc_of(scope);
+        }
+        match self.machine.cache.method(key, self.generation, || methods.identity(scope.method, &self.pages)) {
             Known::Pc(fake) => Ok((fake, true)),
             Known::Changed | Known::Nothing => self.new_pc_of(scope, key),
         }
@@ -337,19 +364,35 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
     #[inline]
     fn trust(&self, method: usize) -> Trust {
         let proven = method_key(method, PROVEN).is_some_and(|key| self.machine.cache.has_method(key));
+        if !self.is_exact {
+            return Trust::Guessed;
+        }
         if proven { Trust::Proven } else { Trust::Checked }
+    }
+
+    /// The same for a method that may be gone: nothing is remembered of it.
+    #[cold]
+    #[inline(never)]
+    fn unsure_pc_of(&self, scope: Scope) -> Result<(u64, bool), Stop> {
+        let mut buffer = NameBuffer::new();
+        let frame =
+            self.machine.methods.describe(scope, Trust::Guessed, &self.pages, &mut buffer).ok_or(IMPLAUSIBLE)?;
+        self.counters.named.add(1);
+        let fake = self.names.intern(&frame);
+        Ok((fake.unwrap_or_else(|| self.names.unnamed()), false))
     }
 
     #[cold]
     #[inline(never)]
     fn new_pc_of(&self, scope: Scope, key: u64) -> Result<(u64, bool), Stop> {
         let mut buffer = NameBuffer::new();
-        let frame = self.machine.methods.describe(scope, self.trust(scope.method), &mut buffer).ok_or(IMPLAUSIBLE)?;
+        let (methods, trust) = (&self.machine.methods, self.trust(scope.method));
+        let frame = methods.describe(scope, trust, &self.pages, &mut buffer).ok_or(IMPLAUSIBLE)?;
         self.counters.named.add(1);
         if frame.kind == FrameKind::NativeMethod {
             self.machine.continuations.note_method(frame.class, frame.method, scope.method);
         }
-        let identity = self.machine.methods.identity(scope.method).ok_or(IMPLAUSIBLE)?;
+        let identity = methods.identity(scope.method, &self.pages).ok_or(IMPLAUSIBLE)?;
         let Some(fake) = self.names.intern(&frame) else {
             self.counters.unnamed.add(1);
             return Ok((self.names.unnamed(), false));
@@ -379,11 +422,6 @@ fn bci_code(bci: i32) -> u16 {
 fn method_key(method: usize, bci: u16) -> Option<u64> {
     let plausible = method.is_multiple_of(8) && (4096..1 << ADDRESS_BITS).contains(&method);
     plausible.then(|| (method as u64) << 16 | u64::from(bci))
-}
-
-/// A return address without the signature that aarch64 puts into its unused bits.
-fn without_signature(pc: usize) -> usize {
-    if cfg!(target_arch = "aarch64") { pc & ((1 << ADDRESS_BITS) - 1) } else { pc }
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 //!
 //! From `atexit`, registered so early that it runs after nearly everybody else's handlers (an interposed
 //! `exit` would call static objects leaks), from `quick_exit`'s handlers, and from the `_exit` family. At
-//! most once. `exit` may come from a signal handler that interrupted this thread anywhere: inside jemalloc,
-//! so the dump allocates elsewhere (`own_memory`); inside the profiler, whose data a reader may see at any
-//! instant; inside a dump that this thread was writing, which then does not end within two seconds and
-//! is the last. Signals wait meanwhile, and those that writing raises are taken away.
+//! most once. It is the last errand: `exit` may come from a signal handler that interrupted this thread anywhere, or
+//! while other threads are stopped for good, holding any lock: so it allocates elsewhere than in jemalloc, asks
+//! neither the loader nor stdio, and waits for a dump that is being written, two seconds at most. A second thread that
+//! calls `_exit` meanwhile waits as long, or it would cut the dump off.
 //!
 //! # Safety
 //! Registers handlers that live as long as the process.
@@ -13,48 +13,32 @@
 
 use super::leak;
 use crate::tap::dump::Reason;
-use crate::tap::guard::Guard;
-use crate::tap::keeper;
-use crate::tap::os::sys;
-use crate::tap::own_memory;
+use crate::tap::errand::{self, Errand};
+use crate::tap::os::deadline::Deadline;
+use crate::tap::os::{clock, handlers, sys};
 use crate::tap::profiler::PROFILER;
 use crate::wire::live::layout::Head;
 use std::ffi::{c_int, c_void};
 use std::ptr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 unsafe extern "C" {
     fn __cxa_atexit(handler: unsafe extern "C" fn(*mut c_void), argument: *mut c_void, library: *mut c_void) -> c_int;
-    fn __cxa_at_quick_exit(handler: unsafe extern "C" fn(*mut c_void), library: *mut c_void) -> c_int;
-    fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
 }
 
-/// `PTHREAD_CANCEL_DISABLE` of glibc's pthread.h.
-const CANCEL_DISABLE: c_int = 1;
+/// The process that has begun its last errand (its pid), and the thread that is on it; 0: it is done.
+static FINISHED: AtomicU64 = AtomicU64::new(0);
 
-/// Pid of the process that has written its final dump.
-static FINISHED: AtomicU32 = AtomicU32::new(0);
-
-/// Registers the handlers, and the one that ends the keeper with the main thread.
+/// Registers the handlers.
 pub(crate) fn register() {
     // SAFETY: see the head.
     unsafe { __cxa_atexit(at_exit, ptr::null_mut(), ptr::null_mut()) };
     // SAFETY: see the head.
-    unsafe { __cxa_at_quick_exit(at_exit, ptr::null_mut()) };
-    let mut key = 0;
-    // SAFETY: the destructor lives as long as the process.
-    if unsafe { libc::pthread_key_create(&raw mut key, Some(main_thread_ends)) } == 0 {
-        // SAFETY: the constructor runs on the main thread. The value is never followed.
-        unsafe { libc::pthread_setspecific(key, ptr::dangling()) };
-    }
+    unsafe { handlers::at_quick_exit(at_exit) };
 }
 
 unsafe extern "C" fn at_exit(_: *mut c_void) {
     finish();
-}
-
-unsafe extern "C" fn main_thread_ends(_: *mut c_void) {
-    keeper::stop();
 }
 
 /// The last thing that is done: the final dump, if one is wanted and this process is worth it. Then the region goes,
@@ -63,30 +47,51 @@ pub(crate) fn finish() {
     if PROFILER.may_not_open() {
         return; // what this process leaves, its region, is adopted by the next one
     }
-    let pid = sys::process_id();
+    let (pid, thread) = (sys::process_id(), sys::thread_id());
     // A vfork child shares our memory and must not act for its parent.
-    if pid != PROFILER.pid() || FINISHED.swap(pid, Ordering::Relaxed) == pid {
+    if pid != PROFILER.pid() {
         return;
     }
-    let _guard = Guard::enter();
-    if !wants_final_dump() {
-        return own_memory::without_jemalloc(|| PROFILER.leave_nothing());
-    }
-    let mut before = 0;
-    // SAFETY: writing files is a cancellation point, and this thread may have been cancelled.
-    unsafe { pthread_setcancelstate(CANCEL_DISABLE, &raw mut before) };
-    mark_ending();
-    own_memory::without_jemalloc(|| {
-        if PROFILER.dump(Reason::Final).is_some() {
-            PROFILER.leave_nothing();
-        }
-        leak::report();
+    let of = |thread: u32| u64::from(pid) << 32 | u64::from(thread);
+    let begun = FINISHED.fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
+        (state >> 32 != u64::from(pid)).then_some(of(thread))
     });
-    // SAFETY: puts back what was found.
-    unsafe { pthread_setcancelstate(before, ptr::null_mut()) };
+    match begun {
+        Ok(_) => end(),
+        Err(state) => return wait_for(pid, state as u32),
+    }
+    FINISHED.store(of(0), Ordering::Release);
 }
 
-/// Whoever finds the region knows that the process ended by itself.
+fn end() {
+    let began_ns = clock::monotonic_ns();
+    if !wants_final_dump() {
+        // Most processes end here, within a millisecond and without a store: there is nothing to leave or to tell.
+        if PROFILER.store().is_some() {
+            Errand::last(began_ns, |errand| {
+                PROFILER.leave_nothing(errand);
+                PROFILER.tell_why_none(errand);
+            });
+        }
+        return;
+    }
+    mark_ending();
+    if Errand::last(began_ns, |errand| PROFILER.dump_on(errand, Reason::Final)).is_some_and(|written| written.is_ok()) {
+        Errand::last(began_ns, |errand| PROFILER.leave_nothing(errand));
+    }
+    Errand::last(began_ns, leak::report);
+}
+
+/// Waits for the thread that is on the last errand, as long as an errand waits, unless that is the caller: a handler
+/// has interrupted it.
+fn wait_for(process: u32, thread: u32) {
+    if thread != 0 && thread != sys::thread_id() {
+        let is_done = || FINISHED.load(Ordering::Acquire) as u32 != thread || sys::has_ended(process, thread);
+        let _ = Deadline::after(clock::monotonic_ns(), errand::PATIENCE_NS).wait_until(is_done);
+    }
+}
+
+/// Marks the region: a process that finds it knows that this one ended by itself.
 fn mark_ending() {
     if let Some(store) = PROFILER.store() {
         store.region().set_flag(Head::Ending, true);

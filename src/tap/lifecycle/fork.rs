@@ -1,53 +1,59 @@
-//! fork: no deadlock, and a child that knows what it is.
+//! fork: it does not deadlock, and its child begins a life of its own.
 //!
 //! glibc's fork runs the prepare handlers first and takes stdio's list lock afterwards, while another thread
 //! may hold a stream and wait for a malloc that waits for jemalloc's fork locks: stock jemalloc hangs
 //! here. Handlers run in reverse order of registration, so one registered after jemalloc's that takes
 //! stdio's lock first puts the order right. The lock is recursive; glibc exports it since 2.2.5.
 //!
+//! musl's fork has the same order, and keeps its lock to itself. There a fork waits for ever if at that moment one
+//! thread is in `fflush(NULL)`, waits there for a stream, and that stream's thread is in `getline` and allocates.
+//!
 //! # Safety
 //! The functions are glibc's own, called around fork as glibc itself calls them.
 #![allow(unsafe_code)]
 
-use crate::tap::os::loader_list;
+use crate::tap::keeper;
+use crate::tap::os::handlers;
+use crate::tap::os::libc_names::weak_address;
 use crate::tap::profiler::PROFILER;
-use std::ffi::{c_int, c_void};
-use std::ptr;
-
-unsafe extern "C" {
-    fn _IO_list_lock();
-    fn _IO_list_unlock();
-    fn _IO_list_resetlock();
-    fn __register_atfork(
-        prepare: Option<unsafe extern "C" fn()>,
-        parent: Option<unsafe extern "C" fn()>,
-        child: Option<unsafe extern "C" fn()>,
-        library: *mut c_void,
-    ) -> c_int;
-}
+use std::mem;
 
 /// Registers the handlers. Must follow jemalloc's boot.
 pub(crate) fn register() {
-    // SAFETY: the handlers live as long as the process; a null library means that none unregisters them.
-    unsafe { __register_atfork(Some(prepare), Some(parent), Some(child), ptr::null_mut()) };
+    // SAFETY: the handlers live as long as the process.
+    unsafe { handlers::at_fork(Some(prepare), Some(parent), Some(child)) };
+}
+
+/// Calls one of glibc's functions around stdio's list.
+///
+/// # Safety
+/// In the order in which glibc's fork calls them.
+unsafe fn call(function: usize) {
+    if function != 0 {
+        // SAFETY: glibc's three take nothing and return nothing.
+        let function = unsafe { mem::transmute::<usize, unsafe extern "C" fn()>(function) };
+        // SAFETY: passed on to the caller.
+        unsafe { function() };
+    }
 }
 
 unsafe extern "C" fn prepare() {
-    // Before any lock is taken: who is waited for here may allocate.
-    loader_list::before_fork();
+    let function = weak_address!("_IO_list_lock");
     // SAFETY: see the head.
-    unsafe { _IO_list_lock() };
+    unsafe { call(function) };
 }
 
 unsafe extern "C" fn parent() {
+    let function = weak_address!("_IO_list_unlock");
     // SAFETY: taken by `prepare`.
-    unsafe { _IO_list_unlock() };
-    loader_list::after_fork();
+    unsafe { call(function) };
+    keeper::stay();
 }
 
 unsafe extern "C" fn child() {
+    let function = weak_address!("_IO_list_resetlock");
     // SAFETY: the lock was taken by `prepare` in the parent; the child has one thread.
-    unsafe { _IO_list_resetlock() };
-    loader_list::begin_anew();
+    unsafe { call(function) };
     PROFILER.begin_life();
+    keeper::forked();
 }

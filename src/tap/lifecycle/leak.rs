@@ -1,16 +1,17 @@
 //! The leak summary at the end (`prof_leak`), worded as jemalloc words it (`src/prof_data.c`, `prof_leakcheck`):
 //! scripts look for it.
 
+use crate::tap::errand::Errand;
 use crate::tap::os::{stderr, sys};
 use crate::tap::profiler::PROFILER;
 
 /// Says what is live, if that is wanted. With `prof_leak_error` the process ends with 1 if anything is.
-pub(super) fn report() {
+pub(super) fn report(errand: &Errand) {
     let Some(options) = PROFILER.settings().map(|settings| &settings.options).filter(|options| options.prof_leak)
     else {
         return;
     };
-    let Some((bytes, objects, contexts)) = PROFILER.live_totals().filter(|totals| totals.0 > 0) else { return };
+    let Some((bytes, objects, contexts)) = PROFILER.live_totals(errand).filter(|totals| totals.0 > 0) else { return };
     let plural = |count: u64| if count == 1 { "" } else { "s" };
     let text = format!(
         "<jemalloc>: Leak approximation summary: ~{bytes} byte{}, ~{objects} object{}, >= {contexts} context{}\n\

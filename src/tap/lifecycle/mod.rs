@@ -1,19 +1,24 @@
-//! Floor 6: the life of the process: its first call, fork, and its end.
+//! The life of the process: its first call, fork, and its end.
 
+pub(crate) mod credentials;
 #[cfg(not(test))]
 mod exec;
 pub(crate) mod exit;
 mod first_call;
+#[cfg(not(test))]
+mod foreign_malloc;
 mod fork;
 mod leak;
 #[cfg(not(test))]
-mod rival;
-pub(crate) mod sandbox;
+mod linked_jemalloc;
+pub(crate) mod mapping_calls;
+pub(crate) mod new_image;
 #[cfg(not(test))]
-mod sibling;
+mod next_allocator;
+pub(crate) mod sandbox;
 mod signal;
 
-pub(crate) use first_call::ensure_started;
+pub(crate) use first_call::{ensure_started, is_starting};
 
 /// Runs when the loader initialises this library. Nothing relies on it but what needs an initialised
 /// libc: handlers for the end of the process and for fork.
@@ -22,12 +27,26 @@ extern "C" fn constructor() {
     ensure_started();
     // jemalloc registers its fork handlers when it boots; ours must be registered after them.
     super::backend::boot();
+    crate::tap::os::find_libcs();
+    new_image::find_all();
+    mapping_calls::find_all();
     fork::register();
     exit::register();
-    rival::yield_to();
+    super::keeper::register();
+    foreign_malloc::yield_to();
     exec::leave_children_alone();
     signal::register();
-    sibling::silence();
+    find_objects();
+    linked_jemalloc::silence();
+}
+
+/// The first samples come before the keeper looks at the mappings.
+#[cfg(not(test))]
+fn find_objects() {
+    let is_profiled = super::profiler::PROFILER.settings().is_some_and(|settings| settings.options.prof);
+    if is_profiled && !super::unwind::loader_finds_objects() {
+        super::errand::Errand::run(super::dump::tell_unwinder);
+    }
 }
 
 #[cfg(not(test))]
@@ -40,4 +59,4 @@ static CONSTRUCTOR: extern "C" fn() = constructor;
 #[used]
 #[unsafe(link_section = ".fini_array")]
 #[allow(unsafe_code)]
-static DESTRUCTOR: extern "C" fn() = sibling::hush;
+static DESTRUCTOR: extern "C" fn() = linked_jemalloc::hush;

@@ -1,5 +1,5 @@
-//! `prof_dump_signal`: a signal that makes the keeper write a dump. Off unless it is asked for, and never one that a Java
-//! VM uses (`wire::options` refuses those).
+//! `prof_dump_signal`: a signal that makes the keeper write a dump. Off unless it is asked for, and never one that a
+//! Java VM uses (`wire::options` refuses those).
 //!
 //! Taken only where the program has not taken it, before the program runs; a program that takes it later has it.
 //!
@@ -7,9 +7,9 @@
 //! The handler does what is allowed in one: an atomic store and a futex wake-up.
 #![allow(unsafe_code)]
 
+use crate::tap::keeper;
 use crate::tap::os::sys;
 use crate::tap::profiler::PROFILER;
-use crate::tap::{keeper, rounds};
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -35,5 +35,5 @@ pub(super) fn register() {
 }
 
 extern "C" fn on_signal(_signal: c_int) {
-    sys::keep_errno(|| keeper::ask(rounds::SIGNAL));
+    sys::keep_errno(|| keeper::ask(keeper::SIGNAL));
 }

@@ -1,18 +1,14 @@
 //! The environment as the kernel put it on the stack, readable before libc is initialised.
 //!
-//! A `malloc` from `.preinit_array` runs before `environ` is set; the loader's `__libc_stack_end`
-//! points at argc, argv, envp and the auxiliary vector from the very start. Programs may overwrite
-//! these strings later (process titles), so whoever needs one copies it at once.
+//! A `malloc` from `.preinit_array` runs before glibc sets `environ`, so the arrays are found by the stack's start.
+//! Programs may overwrite these strings later (process titles), so callers copy what they need at once.
 //!
 //! # Safety
 //! Reads the initial stack, whose shape the System V ABI fixes, once, during the first call.
 #![allow(unsafe_code)]
 
+use super::initial_stack;
 use std::ffi::{CStr, c_char};
-
-unsafe extern "C" {
-    static __libc_stack_end: *const usize;
-}
 
 /// The strings that the process was started with, and what the kernel told it.
 #[derive(Clone, Copy)]
@@ -25,8 +21,7 @@ pub(crate) struct Environment {
 impl Environment {
     /// Finds it. `None` if the loader left no trace of it.
     pub(crate) fn initial() -> Option<Environment> {
-        // SAFETY: the loader sets this variable before it runs any code of a library.
-        let stack = unsafe { __libc_stack_end };
+        let stack = initial_stack::start();
         if stack.is_null() {
             return None;
         }

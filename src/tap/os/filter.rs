@@ -1,17 +1,24 @@
-//! Asks a seccomp filter, before the kernel gets it, what it will do to us.
+//! seccomp filters: what a filter will do to the tap's system calls, found out before the kernel gets it.
 //!
-//! A program may give up system calls on pain of death. What the tap does in its name must then stop: a dump
-//! that opens a file would end the program. There is no safe way to ask the kernel (the question is a system call,
-//! too), so the filter is run here, as the kernel will: a filter is a program of classic BPF that reads a
-//! `seccomp_data` and returns an action (seccomp(2), linux/bpf_common.h).
+//! A program may give up system calls on pain of death. What the tap does in its name must then stop: a dump that opens
+//! a file would end the program. A probe cannot tell: the kernel answers a forbidden call by ending the process, and a
+//! fork child that tries in our place would run the host's atfork handlers and be seen by its `wait`. So the filter is
+//! run here, as the kernel will run it: a filter is a program of classic BPF that reads a `seccomp_data` and returns an
+//! action (seccomp(2), linux/bpf_common.h).
+//!
+//! Before the kernel has accepted the call its pointers are anything: the filter is then read by a checked copy
+//! (`examine`). Where no copy can be had, it is read after the kernel has (`examine_accepted`).
 //!
 //! # Safety
-//! The filter is read as the kernel is about to read it: a counted array, by the contract of seccomp(2).
+//! What is read plainly is our own copy, or what the kernel has just read: a counted array, by the contract of
+//! seccomp(2).
 #![allow(unsafe_code)]
 
+use super::checked::{self, Copied};
+use super::map;
 use libc::{c_long, sock_filter, sock_fprog};
 
-/// Instructions that are run at most: the kernel allows 4096, and jumps go forward only.
+/// Instructions that a filter has at most (BPF_MAXINSNS); jumps go forward only.
 const MOST: usize = 4096;
 /// `seccomp_data` in words: number, architecture, instruction pointer, six arguments of two words.
 const DATA_WORDS: usize = 16;
@@ -23,18 +30,30 @@ const ARCHITECTURE: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
 const ARCHITECTURE: u32 = 0xc000_00b7;
 
-/// What sampling calls for: see DESIGN, law 7.
+/// System calls of a visit (`tap/visit.rs`).
 const SAMPLING: &[c_long] = &[
     libc::SYS_mmap,
     libc::SYS_munmap,
     libc::SYS_madvise,
+    libc::SYS_mprotect,
     libc::SYS_gettid,
     libc::SYS_getpid,
     libc::SYS_prctl,
     libc::SYS_rt_sigprocmask,
 ];
-/// What opening the region, writing a dump and the keeper call for, besides. A filter that refuses some of these, with an
-/// error, does no harm.
+/// System calls of checked reads.
+const CHECKED: &[c_long] = &[libc::SYS_process_vm_readv];
+/// System calls of a line on stderr.
+const SPEECH: &[c_long] = &[
+    libc::SYS_write,
+    libc::SYS_fstat,
+    libc::SYS_newfstatat,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigpending,
+    libc::SYS_rt_sigtimedwait,
+];
+/// Further system calls of errands: opening the region, writing a dump, the keeper. A filter that refuses some of
+/// these, with an error, does no harm.
 const FILES: &[c_long] = &[
     libc::SYS_openat,
     libc::SYS_close,
@@ -55,15 +74,28 @@ const FILES: &[c_long] = &[
     libc::SYS_fchmod,
     libc::SYS_getdents64,
     libc::SYS_geteuid,
+    libc::SYS_getresuid,
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_flock,
     libc::SYS_prlimit64,
     libc::SYS_rt_sigpending,
+    libc::SYS_rt_sigtimedwait,
     libc::SYS_futex,
+    libc::SYS_nanosleep,
+    libc::SYS_tgkill,
+    libc::SYS_ppoll,
     // The keeper's.
     libc::SYS_clone3,
     libc::SYS_close_range,
     libc::SYS_pidfd_open,
     libc::SYS_pidfd_getfd,
     libc::SYS_set_robust_list,
+    libc::SYS_sched_getscheduler,
+    libc::SYS_sched_setscheduler,
+    libc::SYS_sched_setaffinity,
+    libc::SYS_getpriority,
+    libc::SYS_setpriority,
 ];
 /// Older forms of some, which libc uses on x86-64.
 #[cfg(target_arch = "x86_64")]
@@ -72,37 +104,87 @@ const OLD_FORMS: &[c_long] =
 #[cfg(not(target_arch = "x86_64"))]
 const OLD_FORMS: &[c_long] = &[];
 
-/// What is deadly from now on.
+/// The work that is deadly from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Deadly {
     /// Taking samples.
     pub(crate) sampling: bool,
     /// Opening files, and so the region, dumps, and the keeper.
     pub(crate) files: bool,
+    /// Reading through the kernel what may not be there.
+    pub(crate) checked: bool,
+    /// Writing a line to stderr.
+    pub(crate) speech: bool,
 }
 
 impl Deadly {
     /// Nothing is.
-    const NOTHING: Deadly = Deadly { sampling: false, files: false };
+    pub(crate) const NOTHING: Deadly = Deadly { sampling: false, files: false, checked: false, speech: false };
     /// Everything is: what the strict mode leaves is read, write and the end.
-    pub(crate) const EVERYTHING: Deadly = Deadly { sampling: true, files: true };
+    pub(crate) const EVERYTHING: Deadly = Deadly { sampling: true, files: true, checked: true, speech: true };
 }
 
-/// What this filter makes deadly.
+/// The filter that the kernel is asked to install, as far as that can be told before it looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filter {
+    /// It makes this deadly.
+    Kills(Deadly),
+    /// The kernel will refuse it: nothing readable, or no instructions, or too many.
+    Refused,
+    /// It cannot be read without trusting the pointer.
+    Unknown,
+}
+
+/// Looks at a filter that the kernel has not accepted yet. Changes `errno`.
+pub(crate) fn examine(program: *const sock_fprog) -> Filter {
+    let mut head = [0; size_of::<sock_fprog>()];
+    match checked::copy_argument(program.expose_provenance(), &mut head) {
+        Copied::Whole => {}
+        Copied::Fault => return Filter::Refused,
+        Copied::Refused => return Filter::Unknown,
+    }
+    // SAFETY: as many bytes as the structure has; a number and a pointer take any.
+    let program = unsafe { head.as_ptr().cast::<sock_fprog>().read_unaligned() };
+    let bytes = usize::from(program.len) * size_of::<sock_filter>();
+    if bytes == 0 || usize::from(program.len) > MOST {
+        return Filter::Refused;
+    }
+    let Some(place) = map::anonymous(bytes) else { return Filter::Unknown };
+    // SAFETY: fresh zeroed memory of that size, which nobody else knows.
+    let copy = unsafe { std::slice::from_raw_parts_mut(place.as_ptr(), bytes) };
+    let copied = checked::copy_argument(program.filter.expose_provenance(), copy);
+    // SAFETY: page-aligned, as many instructions as there are bytes for, and any bits are one.
+    let code = unsafe { std::slice::from_raw_parts(place.as_ptr().cast::<sock_filter>(), usize::from(program.len)) };
+    let filter = match copied {
+        Copied::Whole => Filter::Kills(judge(code)),
+        Copied::Fault => Filter::Refused,
+        Copied::Refused => Filter::Unknown,
+    };
+    // SAFETY: mapped above, and not used any more.
+    unsafe { map::unmap(place.as_ptr(), bytes) };
+    filter
+}
+
+/// The work that a filter makes deadly which the kernel has accepted. Makes no system call.
 ///
 /// # Safety
-/// `program` is null or what a caller of seccomp(2) passes.
-pub(crate) unsafe fn examine(program: *const sock_fprog) -> Deadly {
+/// seccomp(2) has just succeeded with this program.
+pub(crate) unsafe fn examine_accepted(program: *const sock_fprog) -> Deadly {
     // SAFETY: passed on to the caller.
     let Some(program) = (unsafe { program.as_ref() }) else { return Deadly::NOTHING };
     if program.filter.is_null() {
         return Deadly::NOTHING;
     }
-    // SAFETY: the program has that many instructions, by its own count.
-    let code = unsafe { std::slice::from_raw_parts(program.filter, usize::from(program.len)) };
+    // SAFETY: the kernel has read that many instructions there.
+    judge(unsafe { std::slice::from_raw_parts(program.filter, usize::from(program.len)) })
+}
+
+/// The work that this filter makes deadly.
+fn judge(code: &[sock_filter]) -> Deadly {
     let any = |calls: &[c_long]| calls.iter().any(|&call| kills(code, call));
     let sampling = any(SAMPLING);
-    Deadly { sampling, files: sampling || any(FILES) || any(OLD_FORMS) }
+    let files = sampling || any(FILES) || any(OLD_FORMS);
+    Deadly { sampling, files, checked: sampling || any(CHECKED), speech: any(SPEECH) }
 }
 
 /// Whether the filter kills, or sends a signal, for this system call with arguments of zero. A filter that
@@ -191,8 +273,9 @@ impl Machine {
             0x30 => a.checked_div(b)?,
             0x40 => a | b,
             0x50 => a & b,
-            0x60 => a.checked_shl(b).unwrap_or(0),
-            0x70 => a.checked_shr(b).unwrap_or(0),
+            // A constant of 32 and more is refused by the kernel; from the index register it takes five bits.
+            0x60 => a.wrapping_shl(b),
+            0x70 => a.wrapping_shr(b),
             0x80 => a.wrapping_neg(),
             0x90 => a.checked_rem(b)?,
             0xa0 => a ^ b,
@@ -232,10 +315,27 @@ mod tests {
     const KILL: sock_filter = statement(0x06, 0x8000_0000);
     const ALLOW: sock_filter = statement(0x06, SECCOMP_ALLOW);
 
-    fn deadly(code: &[sock_filter]) -> Deadly {
+    /// What is deadly for sampling and for files, which a copy must tell like the program itself.
+    fn deadly(code: &[sock_filter]) -> [bool; 2] {
+        let deadly = judge(code);
         let program = sock_fprog { len: code.len() as u16, filter: code.as_ptr().cast_mut() };
-        // SAFETY: a program of that many instructions.
-        unsafe { examine(&raw const program) }
+        match examine(&raw const program) {
+            Filter::Kills(copied) => assert_eq!(copied, deadly),
+            Filter::Refused => assert!(code.is_empty()),
+            Filter::Unknown => {}
+        }
+        [deadly.sampling, deadly.files]
+    }
+
+    #[test]
+    fn wild_pointers_are_left_to_the_kernel() {
+        let program = |filter: usize, len| sock_fprog { len, filter: std::ptr::with_exposed_provenance_mut(filter) };
+        let wild = [program(16, 4), program(0, 4), program(0, 0)];
+        let programs =
+            wild.iter().map(std::ptr::from_ref).chain([std::ptr::with_exposed_provenance(16), std::ptr::null()]);
+        for program in programs {
+            assert!(matches!(examine(program), Filter::Refused | Filter::Unknown));
+        }
     }
 
     #[test]
@@ -253,7 +353,7 @@ mod tests {
             ALLOW,
             statement(0x06, SECCOMP_ERRNO | 13),
         ];
-        assert_eq!(deadly(&code), Deadly { sampling: false, files: false });
+        assert_eq!(deadly(&code), [false, false]);
     }
 
     #[test]
@@ -263,15 +363,15 @@ mod tests {
             code.extend([jump(0x15, call as u32, 0, 1), ALLOW]);
         }
         code.push(KILL);
-        assert_eq!(deadly(&code), Deadly { sampling: false, files: true });
-        assert_eq!(deadly(&[LOAD_NUMBER, jump(0x15, 1, 1, 0), KILL, ALLOW]), Deadly { sampling: true, files: true });
-        assert_eq!(deadly(&[ALLOW]), Deadly { sampling: false, files: false });
+        assert_eq!(deadly(&code), [false, true]);
+        assert_eq!(deadly(&[LOAD_NUMBER, jump(0x15, 1, 1, 0), KILL, ALLOW]), [true, true]);
+        assert_eq!(deadly(&[ALLOW]), [false, false]);
     }
 
     #[test]
     fn programs_that_cannot_be_followed_are_deadly() {
         for code in [&[][..], &[statement(0x20, 3)], &[jump(0x05, 9, 0, 0)], &[statement(0x34, 0)]] {
-            assert_eq!(deadly(code), Deadly { sampling: true, files: true });
+            assert_eq!(deadly(code), [true, true]);
         }
         // a = 2; m[0] = a; x = m[0]; a = a * x + 4; a == 8 ? allow : kill
         let code = [
@@ -284,6 +384,6 @@ mod tests {
             KILL,
             ALLOW,
         ];
-        assert_eq!(deadly(&code), Deadly { sampling: false, files: false });
+        assert_eq!(deadly(&code), [false, false]);
     }
 }

@@ -1,4 +1,4 @@
-//! What lies in a folder. Not `std::fs::read_dir`: that panics where `closedir` fails, and a seccomp filter that the
+//! The names in a folder. Not `std::fs::read_dir`: that panics where `closedir` fails, and a seccomp filter that the
 //! program installs while we look makes it fail.
 //!
 //! # Safety
@@ -6,7 +6,7 @@
 //! (getdents(2)), each length checked.
 #![allow(unsafe_code)]
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CString, OsStr, OsString, c_long};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -25,15 +25,31 @@ pub(crate) fn entries(folder: &Path) -> Vec<PathBuf> {
     if fd < 0 {
         return found;
     }
+    found.extend(names_in(fd).into_iter().map(|name| folder.join(name)));
+    // SAFETY: opened above, given to nobody. Whether it can be closed is not our trouble.
+    unsafe { libc::syscall(libc::SYS_close, fd) };
+    found
+}
+
+/// Why this user cannot make files in a folder: it is missing, not his, on a read-only mount. `None`: he can.
+pub(crate) fn refusal(folder: &Path) -> Option<std::io::Error> {
+    let path = CString::new(folder.as_os_str().as_bytes()).ok()?;
+    // SAFETY: a NUL-terminated path.
+    let result = unsafe { libc::syscall(libc::SYS_faccessat, libc::AT_FDCWD, path.as_ptr(), libc::W_OK | libc::X_OK) };
+    (result != 0).then(std::io::Error::last_os_error)
+}
+
+/// The names in an open folder, from where it was read last.
+pub(crate) fn names_in(fd: c_long) -> Vec<OsString> {
+    let mut found = Vec::new();
     let mut buffer = [0u8; 4096];
     loop {
         // SAFETY: the kernel writes at most the buffer's length.
         let length = unsafe { libc::syscall(libc::SYS_getdents64, fd, buffer.as_mut_ptr(), buffer.len()) };
         let Some(bytes) = usize::try_from(length).ok().filter(|&length| length > 0) else { break };
-        names(buffer.get(..bytes).unwrap_or_default(), &mut |name| found.push(folder.join(OsStr::from_bytes(name))));
+        let name = &mut |name: &[u8]| found.push(OsStr::from_bytes(name).to_os_string());
+        names(buffer.get(..bytes).unwrap_or_default(), name);
     }
-    // SAFETY: opened above, given to nobody. Whether it can be closed is not our trouble.
-    unsafe { libc::syscall(libc::SYS_close, fd) };
     found
 }
 

@@ -1,25 +1,26 @@
-//! Memory straight from the kernel.
+//! Mappings: memory straight from the kernel.
 //!
 //! # Safety
-//! Fresh anonymous mappings belong to whoever asked for them. The calls that act on given addresses
+//! A fresh anonymous mapping belongs to its caller. The calls that act on given addresses
 //! are `unsafe` and say what must hold.
 #![allow(unsafe_code)]
 
+#[cfg(not(test))]
+pub(crate) use super::entries::memory::{mmap as raw_mmap, mremap as raw_mremap, munmap as raw_munmap};
+
+use super::sys;
 use std::ptr::{self, NonNull};
 
 /// Page size of the running kernel.
 pub(crate) fn page_size() -> usize {
-    // SAFETY: reads a constant that libc got from the auxiliary vector.
-    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    usize::try_from(size).unwrap_or(4096)
+    // SAFETY: reads a constant that the kernel gave the process.
+    let size = unsafe { libc::getauxval(libc::AT_PAGESZ) };
+    usize::try_from(size).ok().filter(|&size| size > 0).unwrap_or(4096)
 }
 
 /// A finite limit of the process.
-fn limit(of: libc::__rlimit_resource_t) -> Option<usize> {
-    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: writes one rlimit; on failure it stays infinite.
-    unsafe { libc::getrlimit(of, &raw mut limit) };
-    (limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur as usize)
+fn limit(resource: libc::__rlimit_resource_t) -> Option<usize> {
+    sys::limit(resource).filter(|&limit| limit != libc::RLIM_INFINITY).map(|limit| limit as usize)
 }
 
 /// Address space that the process may have in all (RLIMIT_AS), `None` without a limit.
@@ -32,13 +33,14 @@ pub(crate) fn locked_memory_limit() -> Option<usize> {
     limit(libc::RLIMIT_MEMLOCK)
 }
 
-/// Address space that may be reserved under these limits. `mlockall` counts all that is mapped, without memory or
-/// not, so a large limit on locked memory counts like one on address space. A small one (8 MiB is usual) is no
-/// sign of a program that locks itself: it could not.
+/// Address space that may be reserved ahead under these limits. `mlockall` counts all that is mapped, without memory or
+/// not, so a limit on locked memory counts like one on address space. A small one (8 MiB is usual) is no sign of a
+/// program that locks itself: it could not.
 pub(crate) fn most_reserved(address_space: Option<usize>, locked: Option<usize>) -> usize {
-    const LARGE: usize = 1 << 30;
+    const LARGE: usize = 64 << 20;
+    const LEAST: usize = 4 << 20;
     let smallest = [address_space, locked.filter(|&limit| limit >= LARGE)].into_iter().flatten().min();
-    smallest.map_or(usize::MAX, |limit| limit / 16)
+    smallest.map_or(usize::MAX, |limit| (limit / 16).max(LEAST))
 }
 
 fn map(at: *mut u8, bytes: usize, protection: i32, flags: i32) -> Option<NonNull<u8>> {
@@ -80,6 +82,43 @@ pub(crate) unsafe fn renew(at: *mut u8, bytes: usize) -> bool {
     map(at, bytes, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_FIXED).is_some()
 }
 
+/// The same without memory: nothing there may be touched until it is [`allow`]ed.
+///
+/// # Safety
+/// As for [`renew`].
+pub(crate) unsafe fn renew_reserved(at: *mut u8, bytes: usize) -> bool {
+    map(at, bytes, libc::PROT_NONE, libc::MAP_FIXED).is_some()
+}
+
+/// Lets memory be touched, or not: what may not be touched is not made resident by `mlockall` either. `false`: nothing
+/// changed.
+///
+/// # Safety
+/// As for [`renew`]; nobody touches memory that may not be touched.
+pub(crate) unsafe fn allow(at: *mut u8, bytes: usize, touch: bool) -> bool {
+    let protection = if touch { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_NONE };
+    // SAFETY: passed on to the caller.
+    unsafe { libc::mprotect(at.cast(), bytes, protection) == 0 }
+}
+
+/// Lets code be written to while it may still be executed. `false`: nothing changed.
+///
+/// # Safety
+/// Whole pages of our own library's code.
+pub(crate) unsafe fn make_code_writable(at: *mut u8, bytes: usize) -> bool {
+    // SAFETY: passed on to the caller.
+    unsafe { libc::mprotect(at.cast(), bytes, libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC) == 0 }
+}
+
+/// Lets nobody write to it any more.
+///
+/// # Safety
+/// As for [`make_code_writable`].
+pub(crate) unsafe fn make_code_fixed(at: *mut u8, bytes: usize) {
+    // SAFETY: passed on to the caller.
+    unsafe { libc::mprotect(at.cast(), bytes, libc::PROT_READ | libc::PROT_EXEC) };
+}
+
 /// Gives address space back.
 ///
 /// # Safety
@@ -118,6 +157,8 @@ mod tests {
         assert_eq!(most_reserved(None, None), usize::MAX);
         assert_eq!(most_reserved(None, Some(8 << 20)), usize::MAX);
         assert_eq!(most_reserved(None, Some(64 << 30)), 4 << 30);
+        assert_eq!(most_reserved(None, Some(160 << 20)), 10 << 20);
+        assert_eq!(most_reserved(Some(1 << 20), None), 4 << 20);
         assert_eq!(most_reserved(Some(16 << 30), Some(64 << 30)), 1 << 30);
     }
 }

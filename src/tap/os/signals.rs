@@ -1,6 +1,6 @@
 //! Signals that our own work must not raise, and that must not interrupt it.
 //!
-//! A write of ours may raise SIGPIPE (stderr is a pipe that nobody reads) or SIGXFSZ (RLIMIT_FSIZE), whose
+//! A write of ours may raise SIGPIPE (stderr is a pipe without a reader) or SIGXFSZ (RLIMIT_FSIZE), whose
 //! default is the end of the program. They are blocked meanwhile, and what our work made pending is taken
 //! away before the mask is put back.
 //!
@@ -8,6 +8,7 @@
 //! System calls on sets that live in this frame; raw ones, so that nothing is a cancellation point.
 #![allow(unsafe_code)]
 
+use super::libc_names::is_glibc;
 use std::ptr;
 
 /// The kernel's signal set on the processors that we support.
@@ -18,37 +19,43 @@ const fn bit(signal: i32) -> Set {
     1 << (signal - 1)
 }
 
-/// What writing can raise.
+/// Signals that writing can raise.
 const OURS: Set = bit(libc::SIGPIPE) | bit(libc::SIGXFSZ);
-/// What a fault of the very instruction raises, and what glibc needs between its threads (32 and 33).
-const NEVER_BLOCKED: Set = bit(libc::SIGSEGV)
+/// Signals of faults of an instruction.
+const FAULTS: Set = bit(libc::SIGSEGV)
     | bit(libc::SIGBUS)
     | bit(libc::SIGFPE)
     | bit(libc::SIGILL)
     | bit(libc::SIGTRAP)
-    | bit(libc::SIGABRT)
-    | bit(32)
-    | bit(33);
+    | bit(libc::SIGABRT);
 
-/// Runs `work` while no signal can interrupt it.
-pub(crate) fn held_back<T>(work: impl FnOnce() -> T) -> T {
-    let before = change_mask(libc::SIG_BLOCK, !NEVER_BLOCKED);
+/// Signals that libc sends between its threads, and which no program sees: for cancellation and for changes of users.
+/// musl has one more (34), which is a program's own under glibc.
+pub(super) fn of_libc() -> Set {
+    let glibcs = bit(32) | bit(33);
+    if is_glibc() { glibcs } else { glibcs | bit(34) }
+}
+
+/// Runs `work` while no signal can interrupt it, and takes away what it raised.
+pub(crate) fn shielded<T>(work: impl FnOnce() -> T) -> T {
+    let before = change_mask(libc::SIG_BLOCK, !(FAULTS | of_libc()));
+    let pending_before = pending();
     let result = work();
+    let raised = pending() & !pending_before & OURS;
+    if raised != 0 {
+        take(raised);
+    }
     change_mask(libc::SIG_SETMASK, before);
     result
 }
 
-/// The same, and takes away what the work raised.
-pub(crate) fn shielded<T>(work: impl FnOnce() -> T) -> T {
-    held_back(|| {
-        let pending_before = pending();
-        let result = work();
-        let raised = pending() & !pending_before & OURS;
-        if raised != 0 {
-            take(raised);
-        }
-        result
-    })
+/// Runs `work` with every signal blocked but those that libc sends between threads: for the start of a thread that
+/// shall get none. What was blocked stays so afterwards, libc's own signals included, which pthread_sigmask(3) drops.
+pub(crate) fn all_held_back<T>(work: impl FnOnce() -> T) -> T {
+    let before = change_mask(libc::SIG_BLOCK, !of_libc());
+    let result = work();
+    change_mask(libc::SIG_SETMASK, before);
+    result
 }
 
 fn change_mask(operation: i32, set: Set) -> Set {

@@ -1,8 +1,8 @@
 //! A stack of our own for work that needs room, on threads that may have none: coroutines, signal stacks,
 //! threads of 16 KiB. And a way out of it when memory runs out.
 //!
-//! For what is done once or seldom: opening the store, starting the keeper, writing a dump. The stack is
-//! mapped for the call and unmapped after it. Signals wait meanwhile: their handlers may want to
+//! A part of every errand (`errand`), and for nothing else. The stack is mapped for the call, above a page that nothing
+//! can be stored into, and unmapped after it. Signals must wait meanwhile: their handlers may want to
 //! know the stack that they run on (HotSpot's do). The guard's word is moved along, so that nested
 //! allocations still stand below it. Where the work cannot get memory, Rust would end the process;
 //! [`give_up`] ends the work instead, as longjmp would: what it holds is leaked.
@@ -12,33 +12,55 @@
 //! on. The work does not unwind out of it (panics abort), and holds nothing that must not be leaked.
 #![allow(unsafe_code)]
 
-use super::{map, signals, tls};
+use super::{map, tls};
 use std::arch::naked_asm;
 use std::ffi::c_void;
+use std::ptr::NonNull;
 
 /// Room for a dump, which formats text and walks maps, several times over; touched page by page.
 const BYTES: usize = 256 << 10;
 
+/// A mapping with a guard below the stack.
+struct Stack {
+    start: NonNull<u8>,
+    bytes: usize,
+}
+
+impl Stack {
+    fn new() -> Option<Stack> {
+        let bytes = map::page_size() + BYTES;
+        let stack = Stack { start: map::reserve(bytes)?, bytes };
+        // SAFETY: the upper part of our own new mapping.
+        unsafe { map::renew(stack.top().wrapping_sub(BYTES), BYTES) }.then_some(stack)
+    }
+
+    fn top(&self) -> *mut u8 {
+        self.start.as_ptr().wrapping_add(self.bytes)
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: mapped above; nothing runs on it any more.
+        unsafe { map::unmap(self.start.as_ptr(), self.bytes) };
+    }
+}
+
 /// Runs `work` on a spare stack. `None`: there is no memory for the stack, or was none for the work.
 pub(crate) fn with_room<T, F: FnOnce() -> T>(work: F) -> Option<T> {
-    let stack = map::anonymous(BYTES)?;
+    let stack = Stack::new()?;
     let mut task = Task::<T, F> { work: Some(work), result: None };
     let data = (&raw mut task).cast::<c_void>();
-    let top = stack.as_ptr().wrapping_add(BYTES);
-    let thread = tls::thread();
-    signals::held_back(|| {
-        let (guard, way_out) = (thread.guard.get(), thread.way_out.get());
-        if guard != 0 {
-            thread.guard.set(top as usize);
-        }
-        // SAFETY: `run` gets the task that it is made for; the top of the stack is aligned to a page; the word is
-        // this thread's.
-        unsafe { switch(data, run::<T, F>, top.cast(), thread.way_out.as_ptr()) };
-        thread.guard.set(guard);
-        thread.way_out.set(way_out);
-    });
-    // SAFETY: mapped above; nothing runs on it any more.
-    unsafe { map::unmap(stack.as_ptr(), BYTES) };
+    let (thread, top) = (tls::thread(), stack.top());
+    let (guard, way_out) = (thread.guard.get(), thread.way_out.get());
+    if guard != 0 {
+        thread.guard.set(top as usize);
+    }
+    // SAFETY: `run` gets the task that it is made for; the top of the stack is aligned to a page; the word is
+    // this thread's.
+    unsafe { switch(data, run::<T, F>, top.cast(), thread.way_out.as_ptr()) };
+    thread.guard.set(guard);
+    thread.way_out.set(way_out);
     task.result
 }
 
@@ -63,7 +85,7 @@ unsafe extern "C" fn run<T, F: FnOnce() -> T>(data: *mut c_void) {
 }
 
 /// Calls `function(data)` with the stack pointer at `top`, and stores the own one in `way_out` for `leave`, which
-/// is also its end. The frame pointer keeps the way back, for us and for whoever unwinds. (On aarch64 the lower
+/// is also its end. The frame pointer keeps the way back, for us and for unwinders. (On aarch64 the lower
 /// halves of v8 to v15 are the caller's, too.)
 #[unsafe(naked)]
 unsafe extern "C" fn switch(
@@ -170,6 +192,14 @@ mod tests {
         assert!(crate::tap::guard::Guard::enter().is_none());
         drop(outer);
         assert_eq!(with_room(|| crate::tap::guard::Guard::enter().is_some()), Some(true));
+    }
+
+    #[test]
+    fn below_the_stack_lies_a_page_that_cannot_be_touched() {
+        let stack = Stack::new().unwrap();
+        let peek = crate::tap::os::peek::Peek::default();
+        let readable = |below: usize| peek.at(stack.top() as usize - below, &mut [0; 8]);
+        assert!(readable(8) && readable(BYTES) && !readable(BYTES + 8) && !readable(BYTES + map::page_size()));
     }
 
     #[test]

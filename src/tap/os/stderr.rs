@@ -13,9 +13,12 @@ use super::{signals, sys, tls};
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What stands behind descriptor 2 (device, and inode plus one); zeros: nothing, or not looked at yet.
+/// The file behind descriptor 2 (device, and inode plus one); zeros: nothing, or not looked at yet.
 static DEVICE: AtomicU64 = AtomicU64::new(0);
 static INODE: AtomicU64 = AtomicU64::new(0);
+
+/// How long the reader of a full pipe may take to make room for a line.
+const PATIENCE_NS: i64 = 100_000_000;
 
 /// Remembers what stands behind descriptor 2 now: called once, by the first call of the process.
 pub(crate) fn remember() {
@@ -23,6 +26,22 @@ pub(crate) fn remember() {
         DEVICE.store(device, Ordering::Relaxed);
         INODE.store(inode.wrapping_add(1), Ordering::Relaxed);
     }
+}
+
+/// Sends one short line to stderr, cut at 512 bytes, in one piece.
+pub(crate) fn say(parts: &[&[u8]]) {
+    let mut line = [0u8; 512];
+    let mut len = 0;
+    for byte in parts.iter().copied().flatten().take(line.len() - 1) {
+        if let Some(room) = line.get_mut(len) {
+            *room = *byte;
+            len += 1;
+        }
+    }
+    if let Some(room) = line.get_mut(len) {
+        *room = b'\n';
+    }
+    write(line.get(..=len).unwrap_or(&[]));
 }
 
 /// Writes to it, if it is still there. What cannot be written is lost.
@@ -33,8 +52,8 @@ pub(crate) fn write(bytes: &[u8]) {
     signals::shielded(|| {
         if tls::thread().has_own_descriptors.get() {
             borrow(bytes);
-        } else if is_it(libc::STDERR_FILENO) {
-            sys::write(libc::STDERR_FILENO, bytes);
+        } else {
+            write_to(libc::STDERR_FILENO, bytes);
         }
     });
 }
@@ -46,13 +65,38 @@ fn borrow(bytes: &[u8]) {
     let process = unsafe { libc::syscall(libc::SYS_pidfd_open, sys::process_id(), 0) };
     // SAFETY: numbers only; a bad descriptor is an error.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_getfd, process, libc::STDERR_FILENO, 0) };
-    if fd >= 0 && is_it(fd as i32) {
-        sys::write(fd as i32, bytes);
+    if fd >= 0 {
+        write_to(fd as i32, bytes);
     }
     for descriptor in [fd, process] {
         // SAFETY: descriptors of this thread's own table, or -1.
         unsafe { libc::syscall(libc::SYS_close, descriptor) };
     }
+}
+
+/// Whether somebody sits before it. Not for threads with other descriptors.
+pub(crate) fn is_terminal() -> bool {
+    let mut settings = MaybeUninit::<[u8; 128]>::zeroed();
+    // SAFETY: numbers, and more room than the kernel's `termios` needs.
+    let result = unsafe { libc::syscall(libc::SYS_ioctl, libc::STDERR_FILENO, libc::TCGETS, settings.as_mut_ptr()) };
+    result == 0 && is_it(libc::STDERR_FILENO)
+}
+
+/// Writes to a descriptor behind which stderr stands, unless that blocks: a pipe that is full and that nobody empties
+/// would keep an exiting thread for ever.
+fn write_to(fd: i32, bytes: &[u8]) {
+    if is_it(fd) && can_be_written(fd) {
+        sys::write(fd, bytes);
+    }
+}
+
+fn can_be_written(fd: i32) -> bool {
+    let mut place = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
+    // The kernel leaves in it what remains.
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: PATIENCE_NS };
+    let no_mask = std::ptr::null::<u64>();
+    // SAFETY: one pollfd and one time, which outlive the call. A kernel that refuses to tell is no reason to be silent.
+    unsafe { libc::syscall(libc::SYS_ppoll, &raw mut place, 1, &raw mut time, no_mask, size_of::<u64>()) != 0 }
 }
 
 fn is_it(fd: i32) -> bool {

@@ -16,10 +16,43 @@ pub(crate) fn process_id() -> u32 {
     unsafe { libc::syscall(libc::SYS_getpid) as u32 }
 }
 
+/// Process id of the parent.
+pub(crate) fn parent_id() -> u32 {
+    // SAFETY: no arguments.
+    unsafe { libc::syscall(libc::SYS_getppid) as u32 }
+}
+
 /// Whether a thread of this process exists.
 pub(crate) fn is_thread(process: u32, thread: u32) -> bool {
     // SAFETY: numbers only; signal 0 is none.
     unsafe { libc::syscall(libc::SYS_tgkill, process, thread, 0) == 0 }
+}
+
+/// Whether no such thread exists any more. `false` where it cannot be told.
+pub(crate) fn has_ended(process: u32, thread: u32) -> bool {
+    !is_thread(process, thread) && errno() == libc::ESRCH
+}
+
+/// Whether the main thread has not ended. Of one that has the kernel tells no executable.
+pub(crate) fn main_thread_lives() -> bool {
+    let mut byte = [0u8; 1];
+    let path = c"/proc/self/exe".as_ptr();
+    // SAFETY: a NUL-terminated path; the kernel writes at most one byte.
+    unsafe { libc::syscall(libc::SYS_readlinkat, libc::AT_FDCWD, path, byte.as_mut_ptr(), byte.len()) >= 0 }
+}
+
+/// How many threads of this process have not ended; `None` where /proc does not tell. Of an ended main thread an entry
+/// remains as long as others live.
+pub(crate) fn living_threads() -> Option<u64> {
+    let mut status = std::mem::MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: a NUL-terminated path, and a struct to fill.
+    let result = unsafe { libc::fstatat(libc::AT_FDCWD, c"/proc/self/task".as_ptr(), status.as_mut_ptr(), 0) };
+    // SAFETY: all bit patterns are valid; filled or zeros.
+    #[allow(clippy::unnecessary_cast, reason = "on aarch64 it has 32 bits")]
+    let links = unsafe { status.assume_init() }.st_nlink as u64;
+    // Two links are the folder's own.
+    let entries = links.checked_sub(2).filter(|&entries| result == 0 && entries > 0)?;
+    Some(entries - u64::from(!main_thread_lives()))
 }
 
 /// The effective user id.
@@ -28,26 +61,72 @@ pub(crate) fn user_id() -> u32 {
     unsafe { libc::syscall(libc::SYS_geteuid) as u32 }
 }
 
+/// A limit of this process; `None` where it cannot be told.
+pub(crate) fn limit(resource: libc::__rlimit_resource_t) -> Option<u64> {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    let none = std::ptr::null::<libc::rlimit64>();
+    // SAFETY: writes one rlimit of this process, which 0 names; sets none.
+    let result = unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, none, &raw mut limit) };
+    (result == 0).then_some(limit.rlim_cur)
+}
+
+/// The real, effective and saved user ids of the calling thread.
+pub(crate) fn user_ids() -> [u32; 3] {
+    let [mut real, mut effective, mut saved] = [u32::MAX; 3];
+    // SAFETY: writes three numbers.
+    unsafe { libc::syscall(libc::SYS_getresuid, &raw mut real, &raw mut effective, &raw mut saved) };
+    [real, effective, saved]
+}
+
+/// Whether these are all one.
+pub(crate) fn is_one_user() -> bool {
+    let [real, effective, saved] = user_ids();
+    real == effective && effective == saved
+}
+
 /// Largest file that this process may make; beyond it the kernel sends SIGXFSZ.
 pub(crate) fn file_size_limit() -> u64 {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: writes one rlimit.
-    unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) };
-    limit.rlim_cur
+    limit(libc::RLIMIT_FSIZE).unwrap_or(0)
 }
 
 /// Inode of this process's pid namespace, 0 if it cannot be told.
 pub(crate) fn pid_namespace() -> u64 {
     let mut status = std::mem::MaybeUninit::<libc::stat>::zeroed();
     // SAFETY: a NUL-terminated path, and a struct to fill.
-    unsafe { libc::fstatat(libc::AT_FDCWD, c"/proc/self/ns/pid".as_ptr(), status.as_mut_ptr(), 0) };
+    unsafe {
+        libc::syscall(libc::SYS_newfstatat, libc::AT_FDCWD, c"/proc/self/ns/pid".as_ptr(), status.as_mut_ptr(), 0)
+    };
     // SAFETY: all bit patterns are valid; filled or zeros.
     unsafe { status.assume_init() }.st_ino
+}
+
+/// The directory that this process is in; `None`: it is gone, or cannot be told.
+pub(crate) fn current_directory() -> Option<std::path::PathBuf> {
+    let mut place = vec![0u8; libc::PATH_MAX as usize];
+    // SAFETY: the kernel writes at most the length of `place`.
+    unsafe { libc::syscall(libc::SYS_getcwd, place.as_mut_ptr(), place.len()) };
+    let path = std::ffi::CStr::from_bytes_until_nul(&place).ok()?;
+    let path = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(path.to_bytes());
+    std::path::Path::new(path).is_absolute().then(|| path.into())
 }
 
 /// The path of the program that runs, as far as there is room for it; empty where it cannot be told.
 pub(crate) fn executable(place: &mut [u8]) -> &[u8] {
     let path = c"/proc/self/exe".as_ptr();
+    // SAFETY: a NUL-terminated path; the kernel writes at most the length of `place`.
+    let length = unsafe { libc::syscall(libc::SYS_readlinkat, libc::AT_FDCWD, path, place.as_mut_ptr(), place.len()) };
+    place.get(..usize::try_from(length).unwrap_or(0)).unwrap_or_default()
+}
+
+/// The path of the file that a descriptor is open for, as far as there is room for it; empty where it cannot be told.
+pub(crate) fn file_of(fd: i32, place: &mut [u8]) -> &[u8] {
+    use std::io::Write;
+    // The folder of this thread: that of an ended main thread is empty.
+    let mut path = [0u8; 40];
+    if write!(&mut path[..39], "/proc/thread-self/fd/{fd}").is_err() {
+        return &[];
+    }
+    let path = path.as_ptr();
     // SAFETY: a NUL-terminated path; the kernel writes at most the length of `place`.
     let length = unsafe { libc::syscall(libc::SYS_readlinkat, libc::AT_FDCWD, path, place.as_mut_ptr(), place.len()) };
     place.get(..usize::try_from(length).unwrap_or(0)).unwrap_or_default()
@@ -67,22 +146,6 @@ pub(crate) fn write(fd: i32, bytes: &[u8]) {
     unsafe { libc::syscall(libc::SYS_write, fd, bytes.as_ptr(), bytes.len()) };
 }
 
-/// Sends one short line to stderr, cut at 512 bytes, in one piece.
-pub(crate) fn say(parts: &[&[u8]]) {
-    let mut line = [0u8; 512];
-    let mut len = 0;
-    for byte in parts.iter().copied().flatten().take(line.len() - 1) {
-        if let Some(slot) = line.get_mut(len) {
-            *slot = *byte;
-            len += 1;
-        }
-    }
-    if let Some(slot) = line.get_mut(len) {
-        *slot = b'\n';
-    }
-    super::stderr::write(line.get(..=len).unwrap_or(&[]));
-}
-
 /// Ends the process without any handler.
 pub(crate) fn exit_group(status: i32) -> ! {
     loop {
@@ -91,7 +154,7 @@ pub(crate) fn exit_group(status: i32) -> ! {
     }
 }
 
-/// Sleeps until `word` no longer holds `expected`, somebody wakes it, or the time is over.
+/// Sleeps until `word` no longer holds `expected`, a thread wakes it, or the time is over.
 pub(crate) fn futex_wait(word: &std::sync::atomic::AtomicU32, expected: u32, nanoseconds: u64) {
     let time = libc::timespec {
         tv_sec: (nanoseconds / 1_000_000_000) as libc::time_t,
@@ -109,22 +172,42 @@ pub(crate) fn futex_wait(word: &std::sync::atomic::AtomicU32, expected: u32, nan
     }
 }
 
-/// Wakes whoever sleeps on `word`.
+/// Wakes the threads that sleep on `word`.
 pub(crate) fn futex_wake(word: &std::sync::atomic::AtomicU32) {
     // SAFETY: only the address of the word is used.
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, i32::MAX) };
 }
 
-/// Runs `work` and puts `errno` back: a call that succeeds must not change it.
+/// The calling thread's `errno`, put back when this is dropped: a call that succeeds must not change it.
+pub(crate) struct KeptErrno {
+    place: *mut i32,
+    before: i32,
+}
+
+impl KeptErrno {
+    /// What it is now.
+    #[inline]
+    pub(crate) fn now() -> KeptErrno {
+        // SAFETY: yields the calling thread's own errno, valid as long as the thread.
+        let place = unsafe { libc::__errno_location() };
+        // SAFETY: as above.
+        KeptErrno { place, before: unsafe { place.read() } }
+    }
+}
+
+impl Drop for KeptErrno {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the thread's own errno: a raw pointer does not leave its thread.
+        unsafe { self.place.write(self.before) };
+    }
+}
+
+/// Runs `work` and puts `errno` back.
+#[inline]
 pub(crate) fn keep_errno<T>(work: impl FnOnce() -> T) -> T {
-    // SAFETY: yields the calling thread's own errno, valid as long as the thread.
-    let errno = unsafe { libc::__errno_location() };
-    // SAFETY: as above.
-    let before = unsafe { errno.read() };
-    let result = work();
-    // SAFETY: as above.
-    unsafe { errno.write(before) };
-    result
+    let _kept = KeptErrno::now();
+    work()
 }
 
 /// The calling thread's `errno`.

@@ -26,7 +26,26 @@ global_asm!(
     ".popsection",
 );
 
-/// What the tap keeps for each thread (128 bytes of static TLS).
+// The standard library asks for its own thread-local words by `__tls_get_addr`. Glibc keeps that in its loader, which
+// the library would then need by name, and musl has no such file. This library is preloaded, so all its thread-local
+// words lie in static TLS, each as far from this block as in the file: a hidden function of that name counts it out.
+// aarch64 has descriptors in its place.
+#[cfg(all(target_arch = "x86_64", not(test)))]
+global_asm!(
+    ".globl __tls_get_addr",
+    ".hidden __tls_get_addr",
+    ".type __tls_get_addr,@function",
+    "__tls_get_addr:",
+    "lea rcx, [heaptap_thread@DTPOFF]",
+    "mov rax, qword ptr [rdi + 8]",
+    "sub rax, rcx",
+    "add rax, qword ptr [rip + heaptap_thread@GOTTPOFF]",
+    "add rax, qword ptr fs:[0]",
+    "ret",
+    ".size __tls_get_addr, . - __tls_get_addr",
+);
+
+/// The tap's state of one thread (128 bytes of static TLS).
 #[repr(C)]
 pub(crate) struct ThreadBlock {
     /// Requested bytes left until the next sample. First, because the exports address it directly.
@@ -57,8 +76,24 @@ pub(crate) struct ThreadBlock {
     pub(crate) avoids_jemalloc: Cell<bool>,
     /// Visits to the profiler up to the next one whose time is measured; 0: not drawn yet (see `Stopwatch`).
     pub(crate) unmeasured: Cell<u32>,
+    /// Number of the process in which the thread is known to be still to end, 0: none (see `KnownThreads`).
+    pub(crate) known_in: Cell<u32>,
     /// Sampling period that the last wait was drawn with, bytes.
     pub(crate) period: Cell<u64>,
+    /// Bytes of the wait that come after `bytes_left`: a young process looks at itself more often than it samples.
+    pub(crate) bytes_beyond: Cell<u64>,
+}
+
+impl ThreadBlock {
+    /// Makes the thread's next request due, without a change of its wait: the rest comes after that.
+    pub(crate) fn make_due(&self) {
+        let left = self.bytes_left.get();
+        // What is due already, or has no wait yet, is left alone.
+        if self.random.get() != 0 && left.cast_signed() > 0 {
+            self.bytes_beyond.set(self.bytes_beyond.get().wrapping_add(left));
+            self.bytes_left.set(0);
+        }
+    }
 }
 
 const _: () = assert!(size_of::<ThreadBlock>() <= 128);

@@ -5,14 +5,15 @@
 //! unwinding stops where a pc belongs to no object; the Java walker takes over there, and hands back where
 //! native code called Java. Nothing here allocates or locks.
 
-use super::Request;
+use super::request::Request;
 use super::scratch::Scratch;
+use crate::tap::hash;
 use crate::tap::jvm::frame::{JavaFrame, JavaFrames};
 use crate::tap::jvm::{Hotspot, Walked};
-use crate::tap::os::tls::ThreadBlock;
 use crate::tap::stack::{Registers, StackBounds, StackTrace};
 use crate::tap::store::{Store, UNNAMED};
-use crate::tap::unwind::{self, StackCache, Stop};
+use crate::tap::unwind::{self, StackCache, Stop, Windows};
+use crate::tap::visit::Visit;
 use crate::wire::stack_end::StackEnd;
 
 /// The store's Java methods, as the walker wants to use them.
@@ -32,44 +33,41 @@ impl JavaFrames for Names<'_> {
 
     /// A fork child has another store, and a store forgets methods from epoch to epoch.
     fn generation(&self) -> u32 {
-        self.life.wrapping_mul(0x9e37_79b1).wrapping_add(self.store.method_epoch())
+        ((hash::spread(self.life.into()) >> 32) as u32).wrapping_add(self.store.method_epoch())
     }
 }
 
-/// Takes stacks for this store.
+/// Takes stacks.
 pub(crate) struct Capture<'a> {
-    pub(crate) store: &'a Store,
-    /// The Java walker; `None`: Java frames are not wanted.
-    pub(crate) hotspot: Option<&'a Hotspot>,
+    /// The Java walker, and who names its frames; `None`: Java frames are not wanted.
+    pub(crate) java: Option<(&'a Hotspot, &'a Store)>,
 }
 
 impl Capture<'_> {
     /// Fills the trace with the stack that called one of the exports.
     #[inline(never)]
-    pub(crate) fn take(&self, request: &Request, thread: &ThreadBlock, scratch: &mut Scratch) {
-        let Scratch { trace, last_walk } = scratch;
+    pub(crate) fn take(&self, visit: &Visit, request: &Request, scratch: &mut Scratch) {
+        let thread = visit.thread();
+        let Scratch { trace, last_walk, windows } = scratch;
         // One byte in: jeprof wants a pc inside the function.
         let _ = trace.push(request.entry as u64 + 1);
         // An export that calls another one is no caller.
         let (own_start, own_end) = unwind::own_object();
-        let caller = request.caller.filter(|caller| caller.pc < own_start || caller.pc >= own_end);
+        let caller = request.caller.filter(|caller| !(own_start..own_end).contains(&caller.pc.address()));
         let mut at = caller.unwrap_or_else(unwind::capture_here);
         let mut stack = StackCache::from_words(thread.stack.get());
-        let bounds = stack.bounds(at.sp);
+        let mut bounds = stack.bounds(at.sp);
         thread.stack.set(stack.words());
-        let Some(mut bounds) = bounds else {
-            return trace.set_end(StackEnd::Unreadable);
-        };
-        if caller.is_none() && !unwind::leave_own_frames(&mut at, &bounds) {
+        if caller.is_none() && !unwind::leave_own_frames(&mut at, &bounds, windows) {
             return trace.set_end(StackEnd::NoRule);
         }
-        let has_ended = last_walk.follow(&mut at, &bounds, trace);
-        let names = Names { store: self.store, life: thread.life.get() };
-        match self.hotspot {
+        let has_ended = last_walk.follow(&mut at, &bounds, windows, trace);
+        let life = thread.life.get();
+        match self.java.map(|(hotspot, store)| (hotspot, Names { store, life })) {
             None if has_ended => {}
-            None => walk_native(&mut at, &mut bounds, trace),
-            Some(hotspot) if has_ended => hotspot.push_compiling(&bounds, trace, &names),
-            Some(hotspot) => walk_mixed(hotspot, &mut at, &mut bounds, trace, &names),
+            None => walk_native(&mut at, &mut bounds, windows, trace),
+            Some((hotspot, names)) if has_ended => hotspot.push_compiling(&bounds, trace, &names),
+            Some((hotspot, names)) => walk_mixed(hotspot, &mut at, &mut bounds, windows, trace, &names),
         }
     }
 }
@@ -79,23 +77,24 @@ fn walk_mixed(
     hotspot: &Hotspot,
     at: &mut Registers,
     bounds: &mut StackBounds,
+    windows: &mut Windows,
     trace: &mut StackTrace,
     names: &Names<'_>,
 ) {
     let mut outer = None;
     loop {
-        match unwind::walk(at, bounds, trace, false) {
+        match unwind::walk(at, bounds, windows, trace, false) {
             Stop::Ended => break,
             Stop::Lost if hotspot.recover(at, bounds, outer) => {}
-            Stop::Lost if unwind::pass_lost(at, bounds, trace) => continue,
+            Stop::Lost if unwind::pass_lost(at, bounds, windows, trace) => continue,
             Stop::Lost => return,
             Stop::Foreign => {}
         }
-        match hotspot.walk(at, bounds, trace, names) {
+        match hotspot.walk(at, bounds, windows.is_guessing(), trace, names) {
             Walked::Native(next) => outer = Some(next),
             Walked::Ended => return,
             Walked::NotJava => {
-                if !step_over(at, bounds, trace) && !hotspot.recover(at, bounds, outer) {
+                if !step_over(at, bounds, windows, trace) && !hotspot.recover(at, bounds, outer) {
                     return;
                 }
             }
@@ -107,12 +106,12 @@ fn walk_mixed(
 }
 
 /// Native frames, and those of generated code that keeps frame pointers.
-fn walk_native(at: &mut Registers, bounds: &mut StackBounds, trace: &mut StackTrace) {
+fn walk_native(at: &mut Registers, bounds: &mut StackBounds, windows: &mut Windows, trace: &mut StackTrace) {
     loop {
-        let goes_on = match unwind::walk(at, bounds, trace, false) {
+        let goes_on = match unwind::walk(at, bounds, windows, trace, false) {
             Stop::Ended => false,
-            Stop::Lost => unwind::pass_lost(at, bounds, trace),
-            Stop::Foreign => step_over(at, bounds, trace),
+            Stop::Lost => unwind::pass_lost(at, bounds, windows, trace),
+            Stop::Foreign => step_over(at, bounds, windows, trace),
         };
         if !goes_on {
             return;
@@ -120,11 +119,12 @@ fn walk_native(at: &mut Registers, bounds: &mut StackBounds, trace: &mut StackTr
     }
 }
 
-/// Adds a frame of code that nobody knows, and goes on by its frame pointer if that can be proved.
-fn step_over(at: &mut Registers, bounds: &StackBounds, trace: &mut StackTrace) -> bool {
-    if !trace.push(at.pc as u64) {
+/// Adds a frame of code that neither tables nor the virtual machine know, and goes on by its frame pointer if that can
+/// be proved.
+fn step_over(at: &mut Registers, bounds: &StackBounds, windows: &mut Windows, trace: &mut StackTrace) -> bool {
+    if !trace.push(at.pc.in_trace(false)) {
         return false;
     }
     trace.set_end(StackEnd::NoObject);
-    unwind::pass_by_frame_pointer(at, bounds, trace)
+    unwind::pass_by_frame_pointer(at, bounds, windows, trace)
 }

@@ -1,15 +1,19 @@
-//! One sample, and one free of a sampled block: the slow path's part that is ours. No lock, no allocation but the block.
+//! Sampling: a block in the range for a request that is due, its stack, and the record in the store. No lock, no
+//! allocation but the block.
 
 use super::capture::Capture;
-use super::scratch::SCRATCH;
+use super::profiler::Profiler;
+use super::request::{Request, Taken, Wait};
+use super::scratch::{Loan, SCRATCH};
 use super::stopwatch::Stopwatch;
-use super::{Profiler, Request, Taken, Wait};
-use crate::tap::backend::{self, SampledBlock};
 use crate::tap::governor::Spent;
+use crate::tap::heap::{self, Block, NO_RECORD, Shape, Size};
 use crate::tap::os::clock;
+use crate::tap::os::range::Refusal;
 use crate::tap::os::tls::ThreadBlock;
 use crate::tap::sampler::{self, Sampler};
 use crate::tap::store::{Sampled, Store};
+use crate::tap::visit::Visit;
 use crate::wire::live::counters::Counter;
 use std::sync::atomic::Ordering;
 
@@ -22,89 +26,221 @@ impl Profiler {
         let wait = sampler.draw(random);
         thread.period.set(sampler.period());
         thread.drawn.set(wait);
-        thread.bytes_left.set(wait);
+        self.put_wait(thread, wait);
     }
 
-    /// Samples a request whose turn it is; `wait`: the wait whose end it is.
-    pub(crate) fn sample(&'static self, request: &Request, thread: &ThreadBlock, wait: Wait) -> Taken {
-        if !self.active.load(Ordering::Acquire) || thread.muted.get() || self.may_not_sample() {
-            return Taken::default();
+    /// So many bytes are left of a thread's wait. In a process without a keeper they come in pieces, so that it is
+    /// noticed when the process is old enough for one, whether or not it samples anything.
+    fn put_wait(&self, thread: &ThreadBlock, left: u64) {
+        let piece = if self.is_young.load(Ordering::Relaxed) { left.min(self.piece()) } else { left };
+        thread.bytes_beyond.set(left - piece);
+        thread.bytes_left.set(piece);
+    }
+
+    /// Bytes until a young process looks at itself again: a page, which is nothing to a program that allocates, and the
+    /// very next ones in a program that has begun to idle.
+    #[cold]
+    fn piece(&self) -> u64 {
+        const BYTES: u64 = 4096;
+        const IDLE_NS: u64 = 20_000_000;
+        let now = clock::tick_ns();
+        let before = self.looked_ns.swap(now, Ordering::Relaxed);
+        if now.saturating_sub(before) > IDLE_NS { 1 } else { BYTES }
+    }
+
+    /// The end of a piece is no end of the wait: the thread goes on with all that is left of it. `true`: it was one.
+    #[inline]
+    pub(crate) fn join_pieces(&self, thread: &ThreadBlock) -> bool {
+        let beyond = thread.bytes_beyond.replace(0);
+        if beyond != 0 {
+            // Counted below zero as the exports count: what a request took of the next piece is taken off.
+            thread.bytes_left.set(thread.bytes_left.get().wrapping_add(beyond));
         }
-        let Some(store) = self.open_store() else { return Taken::default() };
+        beyond != 0
+    }
+
+    /// After the end of a piece: whether the wait is over with it. Otherwise its next piece begins.
+    #[cold]
+    pub(crate) fn is_wait_over(&'static self, thread: &ThreadBlock) -> bool {
+        self.make_wanted_store();
+        let left = thread.bytes_left.get().cast_signed();
+        if left > 0 {
+            self.put_wait(thread, left.cast_unsigned());
+        }
+        left <= 0
+    }
+
+    /// Whether this process is old enough for a keeper and has had none: told once, with the end of a piece.
+    #[cold]
+    pub(crate) fn comes_of_age(&self, age_ns: u64) -> bool {
+        self.is_young.load(Ordering::Relaxed)
+            && self.uptime_ns() >= age_ns
+            && self.is_young.swap(false, Ordering::Relaxed)
+    }
+
+    /// Samples a request that is due: a block in the range, with its record. `wait`: the wait that ended with the
+    /// request.
+    pub(crate) fn sample(&'static self, visit: &Visit, request: &Request, shape: &Shape, wait: Wait) -> Taken {
+        let thread = visit.thread();
+        let Some(store) = self.admit(thread) else { return Taken::default() };
         let watch = Stopwatch::start(thread);
-        let lg_interval = self.lg_interval.load(Ordering::Relaxed);
-        let interval_over = store.count_allocated(wait.used, lg_interval, thread);
-        let hint = thread.tid.get() as usize;
-        let Some(block) = self.heap.allocate(request.size, request.alignment, request.zeroed, hint) else {
-            store.region().count(Counter::LostRange, 1);
-            return Taken { interval_over, ..Taken::default() };
-        };
-        if let Some(slot) = self.record(store, request, &block, thread, wait.period) {
-            block.trailer().store(self.trailer(slot, &block), Ordering::Relaxed);
-        }
+        let Some(block) = self.heap.allocate(shape, thread.tid.get() as usize) else { return Taken::lost() };
+        let interval_over = self.count(store, wait, thread);
+        self.record(visit, store, request, shape.size, &block, wait.period);
         let is_check_due = watch.is_check_due();
         self.end_visit(watch, store);
-        Taken { block: Some(block.start()), interval_over, is_check_due }
+        Taken { block: Some(block), interval_over, is_check_due, is_lost: false }
     }
 
-    fn record(
-        &self,
-        store: &Store,
+    /// Gives a block in the range another shape. That is a free and an allocation, as for jemalloc's profiler: the
+    /// record goes, and the new block has one if a wait ended with the request (`wait`). No block: there is no room,
+    /// and the old one is as it was.
+    ///
+    /// # Safety
+    /// `block` is alive, and nobody uses it any more if there is a new one.
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn resize(
+        &'static self,
+        block: Block,
+        visit: &Visit,
         request: &Request,
-        block: &SampledBlock,
-        thread: &ThreadBlock,
-        period: u64,
-    ) -> Option<u32> {
+        shape: &Shape,
+        wait: Option<Wait>,
+    ) -> Taken {
+        let thread = visit.thread();
+        let admitted = wait.and_then(|wait| Some((self.admit(thread)?, wait)));
+        let record = block.record().load(Ordering::Relaxed);
+        // Before jemalloc can give the place to another thread. Where there is no room the block is about to move out.
+        self.tell_free(record, block.start());
+        // SAFETY: passed on to the caller.
+        let Some(resized) = (unsafe { self.heap.resize(block, shape, thread.tid.get() as usize) }) else {
+            return Taken { is_lost: admitted.is_some(), ..Taken::default() };
+        };
+        self.take_back(visit, record, block.start());
+        let Some((store, wait)) = admitted else { return Taken { block: Some(resized), ..Taken::default() } };
+        self.renew(visit, store, request, shape.size, &resized, wait)
+    }
+
+    /// Changes the size of a block in the range in place, if that can be done: the same without a move.
+    ///
+    /// # Safety
+    /// `block` is alive.
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn resize_in_place(
+        &'static self,
+        block: Block,
+        visit: &Visit,
+        request: &Request,
+        [least, most]: [&Shape; 2],
+        wait: Option<Wait>,
+    ) -> Taken {
+        let thread = visit.thread();
+        let record = block.record().load(Ordering::Relaxed);
+        // SAFETY: passed on to the caller.
+        let resized = unsafe { self.heap.resize_in_place(block, least, most) };
+        if resized.usable() == block.usable() {
+            return Taken::default();
+        }
+        self.retire(visit, record, block.start());
+        resized.record().store(NO_RECORD, Ordering::Relaxed);
+        match wait.and_then(|wait| Some((self.admit(thread)?, wait))) {
+            Some((store, wait)) => self.renew(visit, store, request, least.size, &resized, wait),
+            None => Taken { block: Some(resized), ..Taken::default() },
+        }
+    }
+
+    /// Records a block that was resized.
+    fn renew(&self, visit: &Visit, store: &Store, request: &Request, size: Size, block: &Block, wait: Wait) -> Taken {
+        let thread = visit.thread();
+        let watch = Stopwatch::start(thread);
+        let interval_over = self.count(store, wait, thread);
+        self.record(visit, store, request, size, block, wait.period);
+        let is_check_due = watch.is_check_due();
+        self.end_visit(watch, store);
+        Taken { block: Some(*block), interval_over, is_check_due, is_lost: false }
+    }
+
+    /// The store, if this thread's allocations are sampled now.
+    #[inline(always)]
+    fn admit(&'static self, thread: &ThreadBlock) -> Option<&'static Store> {
+        if !self.active.load(Ordering::Acquire) || thread.muted.get() || self.may_not_sample() {
+            return None;
+        }
+        self.open_store()
+    }
+
+    /// A sampled request found no room in the range, and was then served elsewhere: what it stands for is counted at
+    /// its stack. Whether an interval is over.
+    #[cold]
+    pub(crate) fn lose(&self, visit: &Visit, request: &Request, wait: Wait) -> bool {
+        let Some(store) = self.store() else { return false };
+        let why = match self.heap.last_refusal() {
+            Refusal::Room => Counter::LostRange,
+            Refusal::Memory => Counter::LostMemory,
+            Refusal::None => Counter::LostArena,
+        };
+        let usable = request.shape().and_then(|shape| heap::usable(&shape)).unwrap_or(request.bytes);
+        let weight_bytes = weight_of(usable, request.bytes, wait.period);
+        let scratch = self.capture(visit, store, request);
+        store.count_lost(why, weight_bytes, scratch.as_ref().map(|scratch| &scratch.trace), visit.thread());
+        self.count(store, wait, visit.thread())
+    }
+
+    /// The stack of a request. `None`: no place to put it.
+    #[inline(always)]
+    pub(super) fn capture(&self, visit: &Visit, store: &Store, request: &Request) -> Option<Loan<'static>> {
+        let hint = visit.thread().tid.get() as usize;
         let (limit, java) =
             self.settings().map_or((0, false), |settings| (settings.options.prof_bt_max, settings.options.prof_java));
-        let Some(mut scratch) = SCRATCH.borrow(thread.tid.get() as usize, limit) else {
-            store.region().count(Counter::LostNested, 1);
-            return None;
-        };
-        Capture { store, hotspot: java.then_some(&self.hotspot) }.take(request, thread, &mut scratch);
-        store.region().count_end(thread.tid.get() as usize, scratch.trace.end());
-        let usable = backend::size_class(request.size, request.alignment) as u64;
-        let sampler = Sampler::new(period);
-        let sampled = Sampled {
-            address: block.start().as_ptr() as u64,
-            usable,
-            requested: request.size as u64,
-            birth_ns: clock::tick_ns(),
-            weight_bytes: (usable as f64 * sampler.weight(request.size as u64) + 0.5) as u64,
-            period: sampler.period(),
-        };
-        store.insert(&sampled, &scratch.trace, thread)
+        let mut scratch = SCRATCH.borrow(hint, limit)?;
+        // To look for a machine is to open a file.
+        let java = java && (self.hotspot.is_known() || !self.may_not_open());
+        Capture { java: java.then_some((&self.hotspot, store)) }.take(visit, request, &mut scratch);
+        store.region().count_end(hint, scratch.trace.end());
+        Some(scratch)
     }
 
-    /// Takes back the record of a block that is about to be freed. Blocks that a parent sampled before fork have none here.
-    pub(crate) fn retire(&self, block: &SampledBlock, thread: &ThreadBlock) {
-        let Some(store) = self.store() else { return };
+    /// The native stack of a request from before there is a store.
+    #[cold]
+    pub(super) fn capture_early(&self, visit: &Visit, request: &Request) -> Option<Loan<'static>> {
+        let limit = self.settings().map_or(0, |settings| settings.options.prof_bt_max);
+        let mut scratch = SCRATCH.borrow(visit.thread().tid.get() as usize, limit)?;
+        Capture { java: None }.take(visit, request, &mut scratch);
+        Some(scratch)
+    }
+
+    /// Counts what a thread allocated in a wait that is over; only once the request that ended it has been served.
+    /// Whether an interval between dumps is over.
+    fn count(&self, store: &Store, wait: Wait, thread: &ThreadBlock) -> bool {
+        store.count_allocated(wait.used, self.lg_interval.load(Ordering::Relaxed), thread)
+    }
+
+    /// Publishes the record of a block, and notes in the block which it is. Apart, so that what it keeps on the stack
+    /// is not there while jemalloc allocates.
+    #[inline(never)]
+    fn record(&self, visit: &Visit, store: &Store, request: &Request, size: Size, block: &Block, period: u64) {
+        let (requested, usable) = (size.bytes(), block.usable());
+        let weight_bytes = weight_of(usable, requested, period);
+        let Some(scratch) = self.capture(visit, store, request) else {
+            return store.count_lost(Counter::LostNested, weight_bytes, None, visit.thread());
+        };
         let address = block.start().as_ptr() as u64;
-        let trailer = block.trailer().load(Ordering::Relaxed);
-        if trailer == u64::MAX {
-            return;
-        }
-        let slot = trailer as u32;
-        let watch = Stopwatch::start(thread);
-        let now = clock::tick_ns();
-        if trailer == self.trailer(slot, block) {
-            if !store.retire(slot, address, now, thread) {
-                store.region().count(Counter::TrailerLost, 1);
-            }
-            return self.end_visit(watch, store);
-        }
-        if trailer >> 48 == check(address) {
-            return; // sampled by another life of the process, before a fork
-        }
-        store.region().count(Counter::TrailerDamaged, 1);
-        let found = store.find(address).is_some_and(|slot| store.retire(slot, address, now, thread));
-        if !found {
-            store.region().count(Counter::TrailerLost, 1);
+        let sampled = Sampled {
+            address,
+            usable: usable as u64,
+            requested: requested as u64,
+            birth_ns: clock::tick_ns(),
+            weight_bytes,
+            period,
+        };
+        if let Some(slot) = store.insert(&sampled, &scratch.trace, visit.thread()) {
+            block.record().store(self.name_of(slot, address), Ordering::Relaxed);
+            self.tell_alloc(address, sampled.requested, period);
         }
     }
 
     #[inline]
-    fn end_visit(&self, watch: Stopwatch, store: &Store) {
+    pub(super) fn end_visit(&self, watch: Stopwatch, store: &Store) {
         if let Some(profiler_ns) = watch.stop(store)
             && self.governor.is_due(clock::tick_ns())
         {
@@ -127,15 +263,10 @@ impl Profiler {
             self.put_period(next);
         }
     }
-
-    /// What a block's trailer says: slot, life, and a check against the address.
-    fn trailer(&self, slot: u32, block: &SampledBlock) -> u64 {
-        let life = u64::from(self.life.number() & 0xffff);
-        check(block.start().as_ptr() as u64) << 48 | life << 32 | u64::from(slot)
-    }
 }
 
-/// Fifteen bits that a trailer must share with its block's address.
-fn check(address: u64) -> u64 {
-    (address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) & 0x7fff
+/// Bytes that a sampled block of so many usable bytes stands for.
+#[inline]
+fn weight_of(usable: usize, requested: usize, period: u64) -> u64 {
+    (usable as f64 * Sampler::new(period).weight(requested as u64) + 0.5) as u64
 }

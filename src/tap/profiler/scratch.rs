@@ -1,20 +1,20 @@
 //! Scratch space for traces and walks: a small fixed pool, because a trace is too big for small stacks and for TLS.
 //!
 //! # Safety
-//! A place is handed out only by the swap of its flag from free to taken, and given back when the
-//! loan is dropped; so there is one user at a time. A thread that never comes back (siglongjmp out of a
-//! handler) keeps its place; when all are gone, samples are lost and counted.
+//! A place is handed out only by the swap of its flag from free to taken, and given back when the loan is dropped; so
+//! it has one user at a time. A sample that a signal handler jumps out of (siglongjmp) keeps its place; when all places
+//! are taken, samples are lost and counted.
 #![allow(unsafe_code)]
 
 use crate::tap::stack::StackTrace;
-use crate::tap::unwind::LastWalk;
+use crate::tap::unwind::{LastWalk, Windows};
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const PLACES: usize = 32;
 
-/// The pool. A static of its own, all zeros at first: half a MiB that is neither in the file nor in memory until used.
+/// The pool. A static of its own, all zeros at first: 1.5 MiB, neither in the file nor in memory until used.
 pub(crate) static SCRATCH: ScratchPool = ScratchPool::new();
 
 struct Place {
@@ -22,17 +22,19 @@ struct Place {
     scratch: UnsafeCell<Scratch>,
 }
 
-/// What a place holds.
+/// The contents of a place.
 pub(crate) struct Scratch {
     /// The trace of the sample that is being taken.
     pub(crate) trace: StackTrace,
     /// The walk of the sample before, likely of the same thread.
     pub(crate) last_walk: LastWalk,
+    /// Memory that the walk reads through the kernel.
+    pub(crate) windows: Windows,
 }
 
 impl Place {
     const fn new() -> Place {
-        let scratch = Scratch { trace: StackTrace::blank(), last_walk: LastWalk::new() };
+        let scratch = Scratch { trace: StackTrace::blank(), last_walk: LastWalk::new(), windows: Windows::new() };
         Place { taken: AtomicBool::new(false), scratch: UnsafeCell::new(scratch) }
     }
 }
@@ -61,6 +63,7 @@ impl ScratchPool {
         })?;
         let mut loan = Loan { place };
         loan.trace.reset(limit);
+        loan.windows.begin();
         Some(loan)
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! Processor time, not the wall's: on a busy machine a thread is often interrupted, and what others did
 //! meanwhile is not our cost. A look at that clock is a system call, as dear as a whole hot sample: what it costs is
-//! measured, too, and few visits are. A visit may be one of a kind (it opens the region, reads a library's tables): what is
-//! beyond [`USUAL_NS`] stands for itself alone, or one such visit would pass for a hundred. An odd number, because a loop that samples and frees in turn would else have only one of
-//! the two measured. Which visit of a new thread is the first one to be measured is drawn: a program of many
-//! short threads is measured like any other.
+//! measured, too, and few visits are. A visit may be one of a kind (it opens the region, reads a library's tables):
+//! what is beyond [`USUAL_NS`] stands for itself alone, or one such visit would pass for a hundred. An odd number,
+//! because a loop that samples and frees in turn would else have only one of the two measured. Which visit of a new
+//! thread is the first one to be measured is drawn: a program of many short threads is measured like any other.
 
 use crate::tap::os::clock;
 use crate::tap::os::tls::ThreadBlock;
@@ -26,7 +26,7 @@ pub(super) struct Stopwatch {
 /// Of a visit that is measured.
 struct Begun {
     start_ns: u64,
-    /// What one look at the clock costs.
+    /// Nanoseconds of one look at the clock.
     look_ns: u64,
 }
 
@@ -38,7 +38,7 @@ impl Begun {
     }
 }
 
-/// What a visit that took so long stands for.
+/// The nanoseconds that a measured visit stands for.
 fn all_like(took_ns: u64) -> u64 {
     let usual_ns = took_ns.min(USUAL_NS);
     usual_ns * u64::from(ONE_IN) + (took_ns - usual_ns)

@@ -1,12 +1,12 @@
 //! Lists of words that are longer than a record: in chunks of one section, each with the number of the next.
 //!
-//! A list belongs to the record that names its first chunk; who takes that record back gives the list back after it,
-//! so that a reader who finds the record unchanged has read the list unchanged.
+//! A list belongs to the record that names its first chunk. It is given back after that record is taken back, so a
+//! reader that finds the record unchanged has read the list unchanged.
 
 use super::region::Region;
 use super::slots::SlotPool;
+use crate::tap::os::atomic::{Ordering, fence};
 use crate::wire::live::layout::SectionId;
-use std::sync::atomic::Ordering;
 
 /// The chunks of one section.
 pub(crate) struct Chunks {
@@ -16,7 +16,7 @@ pub(crate) struct Chunks {
 
 impl Chunks {
     /// All chunks of the section are free.
-    pub(crate) const fn new(id: SectionId) -> Chunks {
+    pub(crate) fn new(id: SectionId) -> Chunks {
         Chunks { id, slots: SlotPool::new(id, 0) }
     }
 
@@ -31,6 +31,9 @@ impl Chunks {
                 return None;
             };
             let at = section.record(chunk)?;
+            // A reader that sees a word of this list also sees that the record of the last one was taken back, by
+            // whichever thread: the slot came from it.
+            fence(Ordering::Release);
             region.at(at).store(u64::from(next), Ordering::Relaxed);
             for (offset, word) in words.iter().enumerate() {
                 region.at(at + 1 + offset).store(*word, Ordering::Relaxed);
@@ -52,19 +55,19 @@ impl Chunks {
 
     /// The same; `next` is the first chunk's number plus one.
     fn free_from(&self, region: &Region, mut next: u32, hint: usize) {
-        let section = region.section(self.id);
         while let Some(chunk) = next.checked_sub(1) {
-            let Some(at) = section.record(chunk) else { return };
+            let Some(at) = self.slots.record(region, chunk) else { return };
             next = region.at(at).load(Ordering::Relaxed) as u32;
             self.slots.give(region, hint, chunk);
         }
     }
 
-    /// Calls `each` with the first `count` words of a list. It may be somebody else's meanwhile: then they are any words.
+    /// Calls `each` with the first `count` words of a list. It may be another list's meanwhile: then they are any
+    /// words.
     pub(crate) fn read(&self, region: &Region, first: u32, count: usize, mut each: impl FnMut(u64)) {
         let section = region.section(self.id);
         let (mut chunk, mut left) = (Some(first), count);
-        while let Some(at) = chunk.filter(|_| left > 0).and_then(|chunk| section.record(chunk)) {
+        while let Some(at) = chunk.filter(|_| left > 0).and_then(|chunk| self.slots.record(region, chunk)) {
             let here = left.min(section.record_words.saturating_sub(1));
             (0..here).for_each(|n| each(region.at(at + 1 + n).load(Ordering::Relaxed)));
             left -= here;

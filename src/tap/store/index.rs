@@ -2,14 +2,9 @@
 //!
 //! Open addressing, one word an entry: upper half of the hash, number + 1; 0 when empty. What finds no room
 //! near by is not indexed, so it may be recorded twice; users allow that.
-//!
-//! # Safety
-//! The entries are an anonymous mapping that lives as long as the process.
-#![allow(unsafe_code)]
 
-use crate::tap::os::map;
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
+use super::entries::Entries;
+use crate::tap::os::atomic::{AtomicU64, Ordering};
 
 /// An entry whose record is gone.
 const TOMBSTONE: u64 = u32::MAX as u64;
@@ -18,20 +13,13 @@ const PROBES: usize = 64;
 
 /// The index.
 pub(crate) struct Index {
-    entries: NonNull<AtomicU64>,
-    mask: usize,
+    entries: Entries,
 }
-
-// SAFETY: only atomics behind the pointer.
-unsafe impl Send for Index {}
-// SAFETY: the same.
-unsafe impl Sync for Index {}
 
 impl Index {
     /// An empty index for about half of `capacity` entries.
     pub(crate) fn new(capacity: usize) -> Option<Index> {
-        let capacity = capacity.next_power_of_two();
-        Some(Index { entries: map::anonymous(capacity * 8)?.cast(), mask: capacity - 1 })
+        Some(Index { entries: Entries::new(capacity)? })
     }
 
     /// The first record of this hash that `accept`s to be it.
@@ -76,21 +64,10 @@ impl Index {
     /// The entries that a hash may stand in.
     #[inline]
     fn probes(&self, hash: u64) -> impl Iterator<Item = &AtomicU64> {
-        (0..PROBES).map(move |step| {
-            let at = (hash as usize).wrapping_add(step) & self.mask;
-            // SAFETY: masked to the capacity that `new` mapped; mappings are zeroed and aligned to pages.
-            unsafe { self.entries.add(at).as_ref() }
-        })
+        (0..PROBES).map(move |step| self.entries.at((hash as usize).wrapping_add(step)))
     }
 }
 
 fn entry(hash: u64, record: u32) -> u64 {
     hash >> 32 << 32 | (u64::from(record) + 1)
-}
-
-/// Multiplies and folds: one step of a 64-bit hash.
-#[inline]
-pub(crate) fn fold(value: u64, by: u64) -> u64 {
-    let product = u128::from(value) * u128::from(by);
-    (product as u64) ^ (product >> 64) as u64
 }

@@ -1,14 +1,14 @@
 //! Java methods (and pseudo frames): interned names, whose numbers fake pcs are made of.
 //!
-//! Hidden classes and lambdas come with their suffixes folded, so most servers never fill the table. One that makes classes for weeks
-//! does, and then methods are forgotten that no live stack holds: their records are given to others, under other
-//! numbers (see [`java_pc`]), so that a number never stands for two names within a token.
+//! Hidden classes and lambdas come with their suffixes folded, so most servers never fill the table. One that makes
+//! classes for weeks does. Then methods that no live stack holds are forgotten, and their records are given to others,
+//! under other numbers (see [`java_pc`]): a number never stands for two names within a token.
 //!
-//! Whoever asks for a method leaves the current *epoch* in its record. To forget, the keeper begins a new epoch, by which all
-//! numbers that the walker has cached are void; a second later, when no stack taken before is still on its way into the
-//! store, it takes back what neither a live stack holds nor anybody has asked for since. (A thread that slept
-//! longer than that in the middle of a sample has frames without a name, and never a wrong one.)
-//! Asking and taking back meet in one word of the record, by compare-and-exchange.
+//! A sample that asks for a method leaves the current *epoch* in its record. To forget, the keeper begins a new epoch,
+//! by which all numbers that the walker has cached are void; a second later, when no stack taken before is still on its
+//! way into the store, it takes back what neither a live stack holds nor a sample has asked for since. (A thread that
+//! slept longer than that in the middle of a sample has frames without a name, and never a wrong one.) Asking and
+//! taking back meet in one word of the record, by compare-and-exchange.
 //!
 //! Without a keeper (`prof_keeper:false`) a full table stays full, and new methods have no names.
 //!
@@ -16,16 +16,18 @@
 //! all go by the record that the index names first; the others are never referred to.
 
 use super::chunks::Chunks;
-use super::index::{Index, fold};
+use super::index::Index;
 use super::region::Region;
 use super::slots::SlotPool;
 use super::stacks::Stacks;
+use crate::tap::hash::{ODD, fold};
+use crate::tap::os::atomic::{AtomicU32, Ordering};
 use crate::wire::java_pc;
 use crate::wire::live::layout::SectionId;
 use crate::wire::live::records::{JavaMethodRecord, METHOD_HASH, METHOD_USED};
 use crate::wire::live::state;
+use crate::wire::word;
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The fake pc of a Java frame whose name could not be kept: that of the first record.
 pub(crate) const UNNAMED: u64 = java_pc::BASE + 1;
@@ -34,9 +36,9 @@ pub(crate) const UNNAMED: u64 = java_pc::BASE + 1;
 const MAX_CLASS: usize = 512;
 /// Longer method names are cut.
 const MAX_METHOD: usize = 256;
-const MAX_WORDS: usize = (MAX_CLASS + MAX_METHOD) / 8;
+const MAX_WORDS: usize = word::needed_for(MAX_CLASS + MAX_METHOD);
 
-/// In the place of an epoch: the record is nobody's.
+/// In the place of an epoch: the record is free.
 const FORGOTTEN: u64 = 0;
 const FIRST_EPOCH: u32 = 1;
 
@@ -101,7 +103,7 @@ impl Methods {
     /// The current epoch.
     #[inline]
     pub(crate) fn epoch(&self) -> u32 {
-        // Relaxed: who still sees the last one has begun his sample before the keeper began to wait.
+        // Relaxed: a thread that still sees the last one began its sample before the keeper began to wait.
         self.epoch.load(Ordering::Relaxed)
     }
 
@@ -152,9 +154,10 @@ impl Methods {
         let mut words = [0; MAX_WORDS];
         let bytes = class.iter().chain(method).enumerate();
         bytes.for_each(|(n, byte)| {
-            words.get_mut(n / 8).into_iter().for_each(|word| *word |= u64::from(*byte) << (8 * (n % 8)))
+            let (word, shift) = word::place_of(n);
+            words.get_mut(word).into_iter().for_each(|word| *word |= u64::from(*byte) << shift)
         });
-        let words = words.get(..(class.len() + method.len()).div_ceil(8)).unwrap_or(&words);
+        let words = words.get(..word::needed_for(class.len() + method.len())).unwrap_or(&words);
         let hint = hash as usize;
         let record = self.records.take(region, hint)?;
         let at = region.section(SectionId::JavaMethods).record(record)?;
@@ -166,7 +169,7 @@ impl Methods {
             JavaMethodRecord { first_chunk, class_len: class.len() as u16, method_len: method.len() as u16 }.pack();
         region.publish(at, &[names, FORGOTTEN, hash]);
         let number = number(region, record)?;
-        // Release: whoever touches the record sees all of it.
+        // Release: a thread that touches the record sees all of it.
         region.at(at + METHOD_USED).store(u64::from(self.epoch()), Ordering::Release);
         self.methods.fetch_add(1, Ordering::Relaxed);
         self.chunks.fetch_add(self.names.chunks_for(region, words.len()), Ordering::Relaxed);
@@ -205,7 +208,7 @@ impl Methods {
         is_full && (fill > tidying.left + CROWDED / 6 || now_ns.saturating_sub(tidying.ended_ns) > PAUSE_NS)
     }
 
-    /// Takes back every record that no live stack holds and nobody has asked for in this epoch.
+    /// Takes back every record that no live stack holds and no sample has asked for in this epoch.
     fn forget(&self, region: &Region, stacks: &Stacks) {
         let section = region.section(SectionId::JavaMethods);
         stacks.visit(region, |pc| {
@@ -234,7 +237,7 @@ impl Methods {
         let names = JavaMethodRecord::unpack(names);
         self.names.free(region, names.first_chunk, record as usize);
         self.methods.fetch_sub(1, Ordering::Relaxed);
-        let words = (usize::from(names.class_len) + usize::from(names.method_len)).div_ceil(8);
+        let words = word::needed_for(usize::from(names.class_len) + usize::from(names.method_len));
         self.chunks.fetch_sub(self.names.chunks_for(region, words), Ordering::Relaxed);
         if java_pc::has_another_life(life(region, at)) {
             self.records.give(region, record as usize, record);
@@ -254,27 +257,22 @@ fn life(region: &Region, at: usize) -> u64 {
 
 /// A hash of both names.
 fn hash(class: &[u8], method: &[u8]) -> u64 {
-    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
     let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
     let hash = |name: &[u8]| name.chunks(8).fold(ODD ^ name.len() as u64, |hash, bytes| fold(hash ^ word(bytes), ODD));
     fold(hash(class), hash(method).rotate_left(21))
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::tap::os::tls;
     use crate::tap::stack::StackTrace;
-    use crate::tap::store::{Identity, Sampled, Store};
+    use crate::tap::store::tests::fixture;
+    use crate::tap::store::{Sampled, Store};
     use crate::wire::live::layout::MIN_BYTES;
     use crate::wire::live::snapshot::Snapshot;
     use std::collections::HashMap;
     use std::sync::Mutex;
-
-    fn store() -> Store {
-        let identity = Identity { pid: 7, token: 8, wall_ns: 9, monotonic_ns: 10, period: 1024, pid_namespace: 0 };
-        Store::new(Region::anonymous(MIN_BYTES, &identity).unwrap(), false).unwrap()
-    }
 
     fn capacity(store: &Store) -> u32 {
         store.region().section(SectionId::JavaMethods).capacity as u32
@@ -301,7 +299,7 @@ mod tests {
 
     #[test]
     fn classes_that_come_and_go_for_ever_neither_fill_the_table_nor_share_a_number() {
-        let store = store();
+        let store = fixture::store(MIN_BYTES);
         let quarter = capacity(&store) / 4;
         let held: Vec<u64> = (0..20).map(|n| intern(&store, n).unwrap()).collect();
         let mut trace = StackTrace::new(64);
@@ -325,7 +323,7 @@ mod tests {
         }
         assert!(owners.len() as u32 > 9 * capacity(&store));
         assert!(store.retire(slot, 64, 9, tls::thread()));
-        // What is not held any more goes, too.
+        // Methods that are not held any more go, too.
         let filled = (50 * quarter..).find(|&n| intern(&store, n).is_none());
         assert!(filled.is_some());
         seconds += 61;
@@ -336,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_table_full_of_what_is_in_use_is_left_alone() {
-        let store = store();
+        let store = fixture::store(MIN_BYTES);
         let all: Vec<u32> = (0..capacity(&store) / 8 * 7).collect();
         let pcs: Vec<_> = all.iter().map(|&n| intern(&store, n).unwrap()).collect();
         let mut seconds = 100;
@@ -349,7 +347,7 @@ mod tests {
 
     #[test]
     fn threads_that_ask_while_the_keeper_forgets_never_see_a_number_under_two_names() {
-        let store = store();
+        let store = fixture::store(MIN_BYTES);
         let owners = Mutex::new(HashMap::new());
         let window = capacity(&store) / 4;
         let is_over = || store.method_epoch() > 40;

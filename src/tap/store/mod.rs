@@ -1,26 +1,37 @@
-//! Floor 3: the live profile. What is allocated now, by which stack and thread, since when.
+//! The live profile. What is allocated now, by which stack and thread, since when.
 //!
 //! The store *is* the region (`wire::live`): its records are written so that another process can read
 //! them at any instant. Its entries are [`Store::insert`] and [`Store::retire`]; both are lock-free
 //! and allocate nothing. A retire never fails for want of room, so no freed block stays as a phantom.
 
-mod cell;
 mod chunks;
+mod entries;
+mod event_queue;
 mod index;
+mod mappings;
 mod methods;
+mod publication;
+mod ranges;
 mod region;
+mod rows;
 mod slots;
 mod stacks;
 
-pub(crate) use cell::StoreCell;
+pub(crate) use mappings::{Event, Span};
 pub(crate) use methods::UNNAMED;
-pub(crate) use region::{Identity, Region};
+pub(crate) use region::{Origin, Region};
+pub(crate) use rows::Rows;
 
 use super::os::tls::ThreadBlock;
 use super::stack::StackTrace;
 use crate::wire::live::counters::{self, Counter};
-use crate::wire::live::layout::SectionId;
+use crate::wire::live::layout::{Head, SectionId};
+use crate::wire::live::mapped::MappingRecord;
 use crate::wire::live::records::{self, SampleRecord, ThreadRecord};
+use crate::wire::live::supply::Supply;
+use crate::wire::live::totals::Totals;
+use crate::wire::stack_end::StackEnd;
+use mappings::Mappings;
 use methods::Methods;
 use slots::SlotPool;
 use stacks::Stacks;
@@ -52,6 +63,7 @@ pub(crate) struct Store {
     threads: SlotPool,
     stacks: Stacks,
     methods: Methods,
+    mappings: Mappings,
     /// Whole intervals between dumps that were allocated so far.
     intervals: AtomicU64,
 }
@@ -64,10 +76,14 @@ impl Store {
             threads: SlotPool::new(SectionId::Threads, OTHER_THREADS + 1),
             stacks: Stacks::new(&region, keep_all_stacks)?,
             methods: Methods::new(&region)?,
+            mappings: Mappings::new(&region)?,
             intervals: AtomicU64::new(0),
             region,
         };
         let others = ThreadRecord { tid: 0, name: *b"(other threads)\0" };
+        if !store.region.back(SectionId::Threads, OTHER_THREADS) {
+            return None;
+        }
         store.write_thread(OTHER_THREADS, &others);
         store.region.note_used(SectionId::Threads, OTHER_THREADS + 1);
         Some(store)
@@ -82,15 +98,15 @@ impl Store {
     pub(crate) fn insert(&self, sampled: &Sampled, trace: &StackTrace, thread: &ThreadBlock) -> Option<u32> {
         let hint = thread.tid.get() as usize;
         let thread_record = self.thread_record(thread);
-        let Some(stack) = self.stacks.intern(&self.region, trace, hint) else {
-            self.region.count(Counter::LostStacks, 1);
+        let Some(stack) = self.stacks.intern(&self.region, trace, Supply::Malloc, hint) else {
+            self.count_lost(Counter::LostStacks, sampled.weight_bytes, None, thread);
             return None;
         };
         let place = self.samples.take(&self.region, hint);
         let at = place.and_then(|slot| self.region.section(SectionId::Samples).record(slot));
         let (Some(slot), Some(at)) = (place, at) else {
+            self.count_lost(Counter::LostSamples, sampled.weight_bytes, Some(trace), thread);
             self.stacks.release(&self.region, stack);
-            self.region.count(Counter::LostSamples, 1);
             return None;
         };
         let record = SampleRecord {
@@ -108,13 +124,78 @@ impl Store {
         Some(slot)
     }
 
+    /// Counts a lost sample, what it stands for, and where it came from, if that is known.
+    pub(crate) fn count_lost(&self, why: Counter, weight_bytes: u64, trace: Option<&StackTrace>, thread: &ThreadBlock) {
+        let hint = thread.tid.get() as usize;
+        self.region.count_apart(hint, why, 1);
+        self.region.count_apart(hint, Counter::UnfollowedBytes, weight_bytes);
+        if let Some(stack) = trace.and_then(|trace| self.stacks.intern(&self.region, trace, Supply::Malloc, hint))
+            && !self.stacks.count_lost(&self.region, stack, weight_bytes)
+        {
+            self.stacks.release(&self.region, stack);
+        }
+    }
+
+    /// Records a stack that stays: its number.
+    pub(crate) fn keep_stack(&self, trace: &StackTrace, supply: Supply, hint: usize) -> Option<u32> {
+        self.stacks.intern(&self.region, trace, supply, hint)
+    }
+
+    /// Records that a range was mapped or unmapped; losses are counted.
+    ///
+    /// `tid`: the calling thread. `is_outermost`: it is not in here already.
+    pub(crate) fn tell(&self, event: &Event, tid: u32, is_outermost: bool) {
+        if !self.mappings.tell(&self.region, &self.stacks, event, tid, is_outermost) {
+            self.region.count(Counter::LostMappings, 1);
+            if let Event::Map { record, .. } | Event::Move(_, record) = event {
+                self.stacks.release(&self.region, record.stack);
+            }
+        }
+    }
+
+    /// Applies what was told and is not applied yet.
+    pub(crate) fn apply_events(&self, tid: u32) {
+        self.mappings.apply(&self.region, &self.stacks, tid, false);
+    }
+
+    /// A number for a range that may move.
+    pub(crate) fn mapping_token(&self) -> u64 {
+        self.mappings.token()
+    }
+
+    /// The record with its stack, a reference to which it has, and its thread.
+    pub(crate) fn with_stack(
+        &self,
+        record: MappingRecord,
+        trace: &StackTrace,
+        supply: Supply,
+        thread: &ThreadBlock,
+    ) -> Option<MappingRecord> {
+        let thread_record = self.thread_record(thread);
+        let stack = self.stacks.intern(&self.region, trace, supply, thread.tid.get() as usize);
+        if stack.is_none() {
+            self.region.count(Counter::LostMappings, 1);
+        }
+        Some(MappingRecord { stack: stack?, thread: thread_record, ..record })
+    }
+
+    /// Calls `each` with every mapped range; what it returns is noted as its resident bytes.
+    pub(crate) fn each_mapping(&self, mut each: impl FnMut(&MappingRecord) -> Option<u64>) {
+        self.mappings.each(&self.region, |record, at, word| {
+            if let Some(bytes) = each(record) {
+                mappings::note_resident(&self.region, at, word, bytes);
+            }
+        });
+    }
+
     /// The fake pc (see [`java_pc`](crate::wire::java_pc)) of a line of a Java method: class in internal form,
-    /// empty for a pseudo frame. `None`: the table is full. Good as long as [`method_epoch`](Self::method_epoch) is the same.
+    /// empty for a pseudo frame. `None`: the table is full. Good as long as [`method_epoch`](Self::method_epoch) is the
+    /// same.
     pub(crate) fn intern_method(&self, class: &[u8], method: &[u8], line: u32) -> Option<u64> {
         self.methods.intern(&self.region, class, method, line)
     }
 
-    /// Changes when fake pcs must be asked for anew, because methods will be forgotten that nobody asked for.
+    /// Changes when fake pcs must be asked for anew, because methods that no sample asked for will be forgotten.
     pub(crate) fn method_epoch(&self) -> u32 {
         self.methods.epoch()
     }
@@ -126,30 +207,63 @@ impl Store {
 
     /// Takes the sample of a block back. `false`: there is no live sample of that address there.
     pub(crate) fn retire(&self, slot: u32, address: u64, now_ns: u64, thread: &ThreadBlock) -> bool {
-        let Some(at) = self.region.section(SectionId::Samples).record(slot) else { return false };
-        let Some(words) = self.region.record::<7>(at + 1) else { return false };
-        if !self.region.is_live(at) {
-            return false;
-        }
-        let record = SampleRecord::unpack(words.each_ref().map(|word| word.load(Ordering::Relaxed)));
-        if record.address != address {
-            return false;
-        }
-        self.region.withdraw(at);
+        let Some(record) = self.take_back(slot, Some(address)) else { return false };
         self.count_death(&record, now_ns, thread.tid.get() as usize);
         self.stacks.release(&self.region, record.stack);
         self.samples.give(&self.region, slot as usize, slot);
         true
     }
 
-    /// Looks a live sample up by address, one by one: for blocks whose trailer was overwritten.
+    /// Takes a live record back, that of a block at this address if one is given. Of several threads one gets it.
+    fn take_back(&self, slot: u32, address: Option<u64>) -> Option<SampleRecord> {
+        let at = self.samples.record(&self.region, slot)?;
+        let word = self.region.live_word(at)?;
+        let words = self.region.record::<7>(at + 1)?;
+        let record = SampleRecord::unpack(words.each_ref().map(|word| word.load(Ordering::Relaxed)));
+        let is_it = address.is_none_or(|address| record.address == address);
+        // Still in this state, it was that record all the while.
+        (is_it && self.region.withdraw_if(at, word)).then_some(record)
+    }
+
+    /// Forgets all samples, and what was counted of them; what was allocated, spent and dumped so far goes on being
+    /// counted. Other threads may sample and free meanwhile: what they record is forgotten or kept, each sample whole.
+    pub(crate) fn clear(&self) {
+        for slot in 0..self.samples.used() {
+            if let Some(record) = self.take_back(slot, None) {
+                self.region.count_apart(slot as usize, Counter::LiveBytes, record.weight_bytes.wrapping_neg());
+                self.region.count_apart(slot as usize, Counter::LiveObjects, record.scaled_objects().wrapping_neg());
+                self.stacks.release(&self.region, record.stack);
+                self.samples.give(&self.region, slot as usize, slot);
+            }
+        }
+        self.stacks.clear(&self.region);
+        let of_samples = counters::NAMED.iter().map(|(counter, _)| *counter).filter(|counter| counter.is_of_samples());
+        let unnamed = [Counter::RecycledBytes, Counter::RecycledObjects];
+        of_samples.chain(unnamed).for_each(|counter| self.region.clear_counter(counter as usize));
+        StackEnd::ALL.into_iter().for_each(|end| self.region.clear_counter(counters::stack_end_index(end)));
+        // Release: who sees this sees what was forgotten.
+        self.region.at(Head::Resets as usize).fetch_add(1, Ordering::Release);
+    }
+
+    /// Calls `each` with the number of every stack, the low half of its record's generation, what gave the memory that
+    /// it counts, and its sums.
+    pub(crate) fn each_stack(&self, each: impl FnMut(u32, u32, Supply, Totals)) {
+        self.stacks.each(&self.region, each);
+    }
+
+    /// Looks a live sample up by address, one by one: for blocks whose header was written over.
     pub(crate) fn find(&self, address: u64) -> Option<u32> {
-        let section = self.region.section(SectionId::Samples);
         (0..self.samples.used()).find(|&slot| {
-            section
-                .record(slot)
-                .is_some_and(|at| self.region.at(at + 1).load(Ordering::Relaxed) == address && self.region.is_live(at))
+            let at = self.samples.record(&self.region, slot);
+            at.is_some_and(|at| self.region.at(at + 1).load(Ordering::Relaxed) == address && self.region.is_live(at))
         })
+    }
+
+    /// Usable bytes that a sample record tells of.
+    pub(crate) fn usable(&self, slot: u32) -> Option<usize> {
+        let at = self.region.section(SectionId::Samples).record(slot)?;
+        let words = self.region.record::<7>(at + 1)?;
+        Some(SampleRecord::unpack(words.each_ref().map(|word| word.load(Ordering::Relaxed))).usable as usize)
     }
 
     /// Gives the threads that have records their current names, as `name_of(tid)` finds them.
@@ -166,6 +280,9 @@ impl Store {
     fn thread_record(&self, thread: &ThreadBlock) -> u32 {
         if let Some(record) = thread.record.get().checked_sub(1) {
             return record;
+        }
+        if thread.tid.get() == 0 {
+            return OTHER_THREADS;
         }
         let record = self.threads.take(&self.region, 0);
         if let Some(record) = record {
@@ -202,17 +319,24 @@ impl Store {
     fn count_birth(&self, record: &SampleRecord, hint: usize) {
         self.region.count_apart(hint, Counter::Samples, 1);
         self.region.count_apart(hint, Counter::LiveBytes, record.weight_bytes);
+        let scaled_objects = record.scaled_objects();
+        self.region.count_apart(hint, Counter::LiveObjects, scaled_objects);
         let Some(at) = self.region.section(SectionId::Stacks).record(record.stack) else { return };
         let Some([samples, objects, bytes]) = self.region.record(at + records::STACK_SAMPLES) else { return };
         samples.fetch_add(1, Ordering::Relaxed);
-        objects.fetch_add(records::scaled_objects(record.weight_objects()), Ordering::Relaxed);
+        objects.fetch_add(scaled_objects, Ordering::Relaxed);
         bytes.fetch_add(record.weight_bytes, Ordering::Relaxed);
     }
 
     fn count_death(&self, record: &SampleRecord, now_ns: u64, hint: usize) {
         self.region.count_apart(hint, Counter::Retired, 1);
         self.region.count_apart(hint, Counter::LiveBytes, record.weight_bytes.wrapping_neg());
+        let scaled_objects = record.scaled_objects();
+        self.region.count_apart(hint, Counter::LiveObjects, scaled_objects.wrapping_neg());
         let Some(at) = self.region.section(SectionId::Stacks).record(record.stack) else { return };
+        let Some([objects, bytes]) = self.region.record(at + records::STACK_FREED) else { return };
+        objects.fetch_add(scaled_objects, Ordering::Relaxed);
+        bytes.fetch_add(record.weight_bytes, Ordering::Relaxed);
         let bin = records::age_bin(now_ns.saturating_sub(record.birth_ns));
         let one = 1 << (32 * (bin % 2));
         self.region.at(at + records::STACK_AGES + bin / 2).fetch_add(one, Ordering::Relaxed);
@@ -220,165 +344,4 @@ impl Store {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tap::os::tls;
-    use crate::wire::java_pc;
-    use crate::wire::live::layout::MIN_BYTES;
-    use crate::wire::live::snapshot::Snapshot;
-    use crate::wire::stack_end::StackEnd;
-
-    fn store(bytes: usize) -> Store {
-        let identity = Identity { pid: 7, token: 8, wall_ns: 9, monotonic_ns: 10, period: 1024, pid_namespace: 0 };
-        Store::new(Region::anonymous(bytes, &identity).unwrap(), false).unwrap()
-    }
-
-    fn trace(pcs: impl IntoIterator<Item = u64>) -> StackTrace {
-        let mut trace = StackTrace::new(512);
-        for pc in pcs {
-            assert!(trace.push(pc));
-        }
-        trace.set_end(StackEnd::Root);
-        trace
-    }
-
-    fn sampled(address: u64) -> Sampled {
-        Sampled { address, usable: 112, requested: 100, birth_ns: 5, weight_bytes: 1000, period: 1024 }
-    }
-
-    fn live(snapshot: &Snapshot) -> Vec<(u64, Vec<u64>)> {
-        let frames = |stack: u32| snapshot.frames(&snapshot.stacks[&stack]).to_vec();
-        let mut live: Vec<_> = snapshot.samples.iter().map(|s| (s.address, frames(s.stack))).collect();
-        live.sort();
-        live
-    }
-
-    #[test]
-    fn threads_that_meet_the_same_methods_agree_on_their_numbers() {
-        let store = store(MIN_BYTES);
-        let methods = || (0..400_u32).map(|n| (format!("org/example/Class{}", n % 40), format!("method{n}")));
-        let intern = || -> Vec<u64> {
-            methods()
-                .map(|(class, method)| store.intern_method(class.as_bytes(), method.as_bytes(), 7).unwrap())
-                .collect()
-        };
-        let all = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(intern)).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
-        });
-        assert!(all.iter().all(|pcs| *pcs == all[0]));
-        let snapshot = Snapshot::take(store.region()).unwrap();
-        for (pc, (class, method)) in all[0].iter().zip(methods()) {
-            let (number, line) = java_pc::parts(*pc).unwrap();
-            let known = &snapshot.java_methods[&number];
-            assert_eq!((&known.class[..], &known.method[..], line), (class.as_bytes(), method.as_bytes(), 7));
-        }
-    }
-
-    #[test]
-    fn a_snapshot_holds_what_is_live_with_its_stacks() {
-        let store = store(MIN_BYTES);
-        let deep: Vec<u64> = (1..=100).collect();
-        let first = store.insert(&sampled(64), &trace([1, 2, 3]), tls::thread()).unwrap();
-        store.insert(&sampled(128), &trace(deep.clone()), tls::thread()).unwrap();
-        store.insert(&sampled(192), &trace([1, 2, 3]), tls::thread()).unwrap();
-        assert!(
-            !store.retire(first, 65, 0, tls::thread())
-                && store.retire(first, 64, 1 << 20, tls::thread())
-                && !store.retire(first, 64, 0, tls::thread())
-        );
-        let snapshot = Snapshot::take(store.region()).unwrap();
-        assert_eq!(live(&snapshot), [(128, deep), (192, vec![1, 2, 3])]);
-        assert_eq!((snapshot.stacks.len(), snapshot.torn), (2, 0));
-        let counts = [Counter::Samples, Counter::Retired, Counter::LiveBytes].map(|c| snapshot.counter(c));
-        assert_eq!(counts, [3, 1, 2000]);
-        assert_eq!(store.find(192).map(|slot| store.retire(slot, 192, 0, tls::thread())), Some(true));
-    }
-
-    #[test]
-    fn methods_are_interned_once_and_snapshots_name_them() {
-        let store = store(MIN_BYTES);
-        let names = |n: u32| (format!("org/example/Class{}", n % 50), format!("method{n}"));
-        let intern = |n: u32, line: u32| {
-            let (class, method) = names(n);
-            store.intern_method(class.as_bytes(), method.as_bytes(), line).unwrap()
-        };
-        let pcs: Vec<u64> = (0..200).map(|n| intern(n, n)).collect();
-        assert_eq!(pcs, (0..200).map(|n| intern(n, n)).collect::<Vec<_>>());
-        let snapshot = Snapshot::take(store.region()).unwrap();
-        assert_eq!(snapshot.java_methods.len(), 201);
-        for (n, pc) in (0..).zip(pcs) {
-            let (number, line) = java_pc::parts(pc).unwrap();
-            let (class, method) = names(n);
-            let found = &snapshot.java_methods[&number];
-            assert_eq!((line, &found.class[..], &found.method[..]), (n, class.as_bytes(), method.as_bytes()));
-        }
-        let full = (0..1_000_000u32).find(|n| store.intern_method(b"x", &n.to_le_bytes(), 1).is_none());
-        assert!(full.is_some());
-        assert!(store.intern_method(b"org/example/Class7", b"method7", 9).is_some());
-    }
-
-    #[test]
-    fn full_tables_lose_samples_and_recycle_dead_stacks() {
-        let store = store(MIN_BYTES);
-        let stacks = store.region().section(SectionId::Stacks).capacity as u64;
-        for round in 0..stacks * 3 {
-            let slot = store.insert(&sampled(64), &trace([round + 1]), tls::thread()).expect("recycled");
-            assert!(store.retire(slot, 64, 0, tls::thread()));
-        }
-        let mut kept = 0;
-        while store.insert(&sampled(64 + kept), &trace([u64::MAX - kept]), tls::thread()).is_some() {
-            kept += 1;
-        }
-        assert_eq!(kept, stacks);
-        assert_eq!(store.region().counter(Counter::LostStacks), 1);
-        assert_eq!(Snapshot::take(store.region()).unwrap().samples.len() as u64, stacks);
-    }
-
-    #[test]
-    fn snapshots_during_churn_never_mix_stacks() {
-        let store = store(MIN_BYTES);
-        let done = std::sync::atomic::AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            for worker in 1..=3u64 {
-                let (store, done) = (&store, &done);
-                scope.spawn(move || {
-                    for round in 0..30_000u64 {
-                        let key = (worker << 32) | (round % 3000);
-                        let slot = store.insert(&sampled(key), &trace([key, key + 1, key + 2]), tls::thread());
-                        if let Some(slot) = slot {
-                            assert!(store.retire(slot, key, 0, tls::thread()));
-                        }
-                    }
-                    done.store(true, Ordering::Relaxed);
-                });
-            }
-            while !done.load(Ordering::Relaxed) {
-                for (key, frames) in live(&Snapshot::take(store.region()).unwrap()) {
-                    assert_eq!(frames, [key, key + 1, key + 2]);
-                }
-            }
-        });
-        assert_eq!(store.region().counter(Counter::LiveBytes), 0);
-    }
-
-    #[test]
-    fn an_interval_is_over_once_whichever_threads_fill_it() {
-        let store = store(MIN_BYTES);
-        let thread = tls::thread();
-        let fill = |tids: u32, rounds: u32| {
-            let turns = (0..rounds).flat_map(|_| 0..tids).map(|tid| {
-                thread.tid.set(tid);
-                store.count_allocated(100, 14, thread)
-            });
-            turns.filter(|&is_over| is_over).count()
-        };
-        assert_eq!(fill(1, 163), 0);
-        assert_eq!((fill(1, 1), fill(1, 163), fill(1, 1)), (1, 0, 1));
-        // 32,800 bytes so far; eight times 32,800 more are 16 intervals and a rest.
-        assert_eq!(fill(8, 328), 16);
-        assert_eq!(store.region().counter(Counter::AllocatedBytes), 9 * 32_800);
-        thread.tid.set(0);
-        assert!(!store.count_allocated(u64::from(u32::MAX), u64::BITS, thread));
-    }
-}
+pub(crate) mod tests;

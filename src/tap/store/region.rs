@@ -1,36 +1,45 @@
-//! The region in memory: words that this process writes and anybody may read meanwhile.
+//! The region in memory: words that this process writes and other processes read at any instant.
 //!
-//! On tmpfs where there is one, so that it survives the process; else in anonymous memory. A shared region
-//! is given memory in steps, ahead of the records that need it: storing into a full tmpfs would be a SIGBUS.
+//! On tmpfs where there is one, so that it survives the process; else in anonymous memory. It is mapped whole and may
+//! be touched only as far as it is *backed*: each section is given memory in steps, ahead of the records that need it.
+//! Storing into a full tmpfs would be a SIGBUS; and `mlockall`, which makes resident whatever may be touched, finds no
+//! more than what is in use, however the program comes to call it.
 //!
 //! # Safety
 //! The region owns a mapping of as many words as its layout says, zeroed at first, never unmapped
-//! while a reference exists. Every access is an atomic operation on a whole word inside it.
+//! while a reference exists. Every access is an atomic operation on a whole word inside it. Records are touched only by
+//! numbers below what a [`SlotPool`](super::slots::SlotPool) has handed out, which backs them before.
 #![allow(unsafe_code)]
 
-use crate::tap::os::{map, shared};
-use crate::wire::life_name::LifeName;
-use crate::wire::live::Words;
+use super::publication;
+use crate::tap::os::{clock, map, shared};
+use crate::wire::identity::Identity;
 use crate::wire::live::counters::{self, Counter};
-use crate::wire::live::layout::{Head, Layout, MAGIC, MIN_BYTES, Section, SectionId};
-use crate::wire::live::state::{self, BUSY, FREE, LIVE};
-use crate::wire::live::text;
+use crate::wire::live::layout::{HEADER_WORDS, Head, Layout, MAGIC, MIN_BYTES, Section, SectionId};
+use crate::wire::live::text::{self, Text};
+use crate::wire::live::words::Words;
 use crate::wire::stack_end::StackEnd;
+use crate::wire::word;
+use std::iter;
 use std::path::PathBuf;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Words of a page: sections begin at pages.
 const PAGE_WORDS: usize = 512;
 /// Words that a section is given at a time: 16 KiB, some 3 us. Larger steps would cost each process up to half a MiB.
 const STEP_WORDS: usize = 1 << 11;
 
-/// What a word outside the region reads as, and swallows.
+/// How often a thread that leaves the region looks whether others still grow it, and the pause between two looks.
+const MOST_LOOKS: u32 = 50;
+const LOOK_NS: u64 = 20_000;
+
+/// The word that stands for all words outside the region: reads find zero, and nothing reads what is stored.
 static NOWHERE: AtomicU64 = AtomicU64::new(0);
 
-/// Who the region is about.
+/// The process that a new region is about.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Identity {
+pub(crate) struct Origin {
     /// Process id as the process sees itself.
     pub(crate) pid: u32,
     /// Token of this life of the process.
@@ -49,8 +58,12 @@ pub(crate) struct Identity {
 pub(crate) struct Region {
     words: NonNull<AtomicU64>,
     layout: Layout,
-    /// For a shared region: how far each section has memory, as a word index.
-    backed: Option<[AtomicUsize; SectionId::ALL.len()]>,
+    /// How far each section has memory, as a word index.
+    backed: [AtomicUsize; SectionId::ALL.len()],
+    /// Threads that are about to back more of it.
+    growing: AtomicUsize,
+    /// It is another process's, or another user's: no more of it is backed.
+    is_left: AtomicBool,
     /// The file of a shared region: the user, and with it the directory, may change meanwhile.
     path: Option<shared::Path>,
 }
@@ -62,43 +75,57 @@ unsafe impl Sync for Region {}
 
 impl Region {
     /// A new region of at most `bytes` bytes: shared if that is possible, else anonymous.
-    pub(crate) fn open(bytes: usize, identity: &Identity) -> Option<Region> {
-        Region::shared(bytes, identity).or_else(|| Region::anonymous(bytes, identity))
+    pub(crate) fn open(bytes: usize, origin: &Origin) -> Option<Region> {
+        Region::shared(bytes, origin).or_else(|| Region::anonymous(bytes, origin))
     }
 
     /// A new region of anonymous memory (touched page by page).
-    pub(crate) fn anonymous(bytes: usize, identity: &Identity) -> Option<Region> {
+    pub(crate) fn anonymous(bytes: usize, origin: &Origin) -> Option<Region> {
         let layout = Layout::for_bytes(bytes);
-        let words = map::anonymous(layout.words() * 8)?.cast();
-        let region = Region { words, layout, backed: None, path: None };
-        region.begin(identity);
+        let words: NonNull<AtomicU64> = map::reserve(word::bytes_of(layout.words()))?.cast();
+        // SAFETY: the header of the mapping made above.
+        if !unsafe { map::allow(words.as_ptr().cast(), word::bytes_of(HEADER_WORDS), true) } {
+            // SAFETY: the same mapping, known to nobody.
+            unsafe { map::unmap(words.as_ptr().cast(), word::bytes_of(layout.words())) };
+            return None;
+        }
+        Region::over(words, layout, None, origin)
+    }
+
+    /// A region over a fresh mapping of which the header is backed.
+    fn over(words: NonNull<AtomicU64>, layout: Layout, path: Option<shared::Path>, origin: &Origin) -> Option<Region> {
+        let backed = SectionId::ALL.map(|id| AtomicUsize::new(layout.section(id).start));
+        let (growing, is_left) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let region = Region { words, layout, backed, growing, is_left, path };
+        if !region.back(SectionId::Counters, counters::WORDS as u32 - 1) {
+            region.remove_own_file();
+            return None;
+        }
+        region.begin(origin);
         Some(region)
     }
 
     /// A new region on tmpfs, at most as large as there is room.
-    fn shared(bytes: usize, identity: &Identity) -> Option<Region> {
+    fn shared(bytes: usize, origin: &Origin) -> Option<Region> {
         let bytes = bytes.min(shared::room());
         if bytes < 2 * MIN_BYTES {
             return None;
         }
         // A layout is a little larger than asked for.
         let layout = Layout::for_bytes(bytes - MIN_BYTES);
-        let path = shared::Path::region(identity.pid, identity.token);
-        let words = shared::create(&path, layout.words() * 8, 0o400)?.cast();
-        let backed = Some(SectionId::ALL.map(|id| AtomicUsize::new(layout.section(id).start)));
-        let region = Region { words, layout, backed, path: Some(path) };
-        if !region.back(SectionId::Counters, counters::WORDS as u32 - 1) {
-            shared::remove(&path);
-            return None;
-        }
-        region.begin(identity);
-        Some(region)
+        let path = shared::Path::region(origin.pid, origin.token)?;
+        let words: NonNull<AtomicU64> = shared::create(&path, word::bytes_of(layout.words()), 0o400)?.cast();
+        // SAFETY: the words behind the header lie inside the mapping made above.
+        let sections = unsafe { words.add(HEADER_WORDS) };
+        // SAFETY: the rest of that mapping, which nothing has touched yet. Where it fails it may be touched: no harm.
+        unsafe { map::allow(sections.as_ptr().cast(), word::bytes_of(layout.words() - HEADER_WORDS), false) };
+        Region::over(words, layout, Some(path), origin)
     }
 
     /// Makes sure that a record of a section has memory. `false`: there is none to be had.
     #[inline]
     pub(crate) fn back(&self, id: SectionId, record: u32) -> bool {
-        let Some(backed) = self.backed.as_ref().and_then(|backed| backed.get(id as usize)) else { return true };
+        let Some(backed) = self.backed.get(id as usize) else { return false };
         let section = self.section(id);
         let end = section.start + (record as usize + 1) * section.record_words;
         end <= backed.load(Ordering::Acquire) || self.back_until(section, end, backed)
@@ -112,23 +139,60 @@ impl Region {
         if end > last || self.layout.words() < until {
             return false;
         }
-        // SAFETY: inside the mapping: checked above.
-        let start = unsafe { self.words.add(from) };
-        let done = shared::populate(start.cast(), (until - from) * 8);
+        self.grow(backed, until, || self.allow(from, until) && self.populate(from, until))
+    }
+
+    /// Puts memory under a section by `work`, and notes until where, unless the region is being left.
+    fn grow(&self, backed: &AtomicUsize, until: usize, work: impl FnOnce() -> bool) -> bool {
+        // SeqCst here and in `leave`: either this thread sees that the region is left, or `leave` sees this thread.
+        self.growing.fetch_add(1, Ordering::SeqCst);
+        let done = !self.is_left.load(Ordering::SeqCst) && work();
         if done {
             backed.fetch_max(until, Ordering::Release);
         }
+        self.growing.fetch_sub(1, Ordering::SeqCst);
         done
     }
 
-    /// Gives memory to so many words of a half of the text: the rest of the first half needs none.
-    fn back_half(&self, from: usize, words: usize) -> bool {
-        let (first, end) = (from - from % PAGE_WORDS, (from + words).next_multiple_of(PAGE_WORDS));
-        if self.backed.is_none() {
+    /// Lets these words be touched.
+    fn allow(&self, from: usize, until: usize) -> bool {
+        if from > until || until > self.layout.words() {
+            return false;
+        }
+        // SAFETY: inside the mapping: checked above.
+        let start = unsafe { self.words.add(from) };
+        // SAFETY: pages of our own mapping, from now on to be touched.
+        unsafe { map::allow(start.as_ptr().cast(), word::bytes_of(until - from), true) }
+    }
+
+    /// Makes sure that these words, which may be touched, have memory: anonymous ones get it when they are.
+    fn populate(&self, from: usize, until: usize) -> bool {
+        if self.path.is_none() {
             return true;
         }
-        // SAFETY: inside the mapping: checked before.
-        end <= self.layout.words() && shared::populate(unsafe { self.words.add(first) }.cast(), (end - first) * 8)
+        // SAFETY: inside the mapping: the caller has `allow`ed them.
+        shared::populate(unsafe { self.words.add(from) }.cast(), word::bytes_of(until - from))
+    }
+
+    /// Whether a word may be touched. For readers that follow what they read.
+    fn is_backed(&self, index: usize) -> bool {
+        let holds = |(id, backed): (SectionId, &AtomicUsize)| {
+            (self.section(id).start..backed.load(Ordering::Acquire)).contains(&index)
+        };
+        index < HEADER_WORDS || SectionId::ALL.into_iter().zip(&self.backed).rev().any(holds)
+    }
+
+    /// Gives memory to so many words of a half of the text: the rest of the first half may be touched, and needs none.
+    fn back_half(&self, from: usize, words: usize) -> bool {
+        let (first, end) = (from - from % PAGE_WORDS, (from + words).next_multiple_of(PAGE_WORDS));
+        let start = self.section(SectionId::Text).start;
+        let Some(backed) = self.backed.get(SectionId::Text as usize) else { return false };
+        self.grow(backed, end, || self.allow(start, end) && self.populate(first, end))
+    }
+
+    /// The text that it has.
+    pub(crate) fn text(&self) -> Text {
+        Text::read(self, &self.layout)
     }
 
     /// Gives the region a new text (see `wire::live::text`); one caller at a time. What does not fit is cut.
@@ -136,17 +200,17 @@ impl Region {
         let section = self.section(SectionId::Text);
         let state = self.at(Head::Text as usize);
         let generation = (state.load(Ordering::Relaxed) >> 32) + 1;
-        let text = text.get(..text.len().min(section.capacity / 2 * 8)).unwrap_or(text);
+        let text = text.get(..text.len().min(word::bytes_of(section.capacity / 2))).unwrap_or(text);
         let half = text::half(generation << 32, section.capacity);
-        if !self.back_half(section.start + half, text.len().div_ceil(8)) {
+        if !self.back_half(section.start + half, text.len().div_ceil(word::BYTES)) {
             return;
         }
-        for (n, bytes) in text.chunks(8).enumerate() {
+        for (n, bytes) in text.chunks(word::BYTES).enumerate() {
             let mut word = [0; 8];
             word.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
             self.at(section.start + half + n).store(u64::from_le_bytes(word), Ordering::Relaxed);
         }
-        // Release: whoever sees this state sees that half.
+        // Release: a reader that sees this state sees that half.
         state.store(generation << 32 | text.len() as u64, Ordering::Release);
     }
 
@@ -155,15 +219,25 @@ impl Region {
         self.at(Head::Period as usize).store(period, Ordering::Relaxed);
     }
 
+    /// Says since when samples are taken, or since when they were last forgotten (CLOCK_MONOTONIC).
+    pub(crate) fn set_since(&self, since_ns: u64) {
+        self.at(Head::SinceNs as usize).store(since_ns, Ordering::Relaxed);
+    }
+
+    /// Tells where the allocator's tree of pages lies.
+    pub(crate) fn set_block_tree(&self, address: u64) {
+        self.at(Head::BlockTree as usize).store(address, Ordering::Relaxed);
+    }
+
     /// Says something that is 0 or 1 (`Guarded`, `Significant`, `Ending`).
     pub(crate) fn set_flag(&self, flag: Head, value: bool) {
         self.at(flag as usize).store(u64::from(value), Ordering::Release);
     }
 
     /// The names of this life's files, without a prefix.
-    pub(crate) fn life(&self) -> LifeName {
-        let (pid, token) = self.identity();
-        LifeName { prefix: PathBuf::new(), pid, token }
+    pub(crate) fn life(&self) -> Identity {
+        let (pid, token) = self.origin();
+        Identity { prefix: PathBuf::new(), pid, token }
     }
 
     /// The file of a shared region.
@@ -181,6 +255,7 @@ impl Region {
         if let Some(path) = &self.path {
             shared::remove(path);
             shared::remove(&path.control());
+            shared::remove(&path.claim());
         }
     }
 
@@ -191,35 +266,60 @@ impl Region {
         }
     }
 
-    fn identity(&self) -> (u32, u64) {
+    fn origin(&self) -> (u32, u64) {
         let head = |head: Head| self.at(head as usize).load(Ordering::Relaxed);
         (head(Head::Pid) as u32, head(Head::Token))
     }
 
-    /// In a fork child: leaves the region to the parent. Whoever still holds a reference to it, such as a
-    /// handler that interrupted the profiler and forked, goes on in memory of its own, all zeros.
+    /// Leaves the region to others: in a fork child to the parent, in a process that became another user to the user
+    /// that it was. What still holds a reference to it (another thread; a handler that interrupted the profiler and
+    /// forked) goes on in private memory, all zeros: each part that may be touched is replaced at once, by a part that
+    /// may.
     pub(crate) fn leave(&self) {
-        // SAFETY: our mapping; words of zeros are an empty region, and all accesses are bounded by the layout.
-        unsafe { map::renew(self.words.as_ptr().cast(), self.layout.words() * 8) };
+        self.is_left.store(true, Ordering::SeqCst);
+        // Of a fork child's parent a thread may have been growing it, which is gone: the wait has an end.
+        let looks = (0..MOST_LOOKS).take_while(|_| self.growing.load(Ordering::SeqCst) != 0);
+        looks.for_each(|_| clock::sleep_ns(LOOK_NS));
+        let backed = SectionId::ALL.into_iter().zip(&self.backed);
+        let backed = backed.map(|(id, backed)| (self.section(id).start, backed.load(Ordering::Acquire)));
+        let mut end = 0;
+        for (from, until) in iter::once((0, HEADER_WORDS)).chain(backed) {
+            self.replace(end, from, map::renew_reserved);
+            self.replace(from, until, map::renew);
+            end = until.max(from);
+        }
+        self.replace(end, self.layout.words(), map::renew_reserved);
     }
 
-    fn begin(&self, identity: &Identity) {
+    /// Puts other memory in the place of some words.
+    fn replace(&self, from: usize, until: usize, by: unsafe fn(*mut u8, usize) -> bool) {
+        if from < until && until <= self.layout.words() {
+            // SAFETY: inside the mapping: checked above.
+            let start = unsafe { self.words.add(from) };
+            // SAFETY: a part of our mapping; words of zeros are an empty region, and all accesses are bounded by the
+            // layout.
+            unsafe { by(start.as_ptr().cast(), word::bytes_of(until - from)) };
+        }
+    }
+
+    fn begin(&self, origin: &Origin) {
         for (index, value) in self.layout.header() {
             self.at(index).store(value, Ordering::Relaxed);
         }
         let head = [
-            (Head::Pid, u64::from(identity.pid)),
-            (Head::Token, identity.token),
-            (Head::StartWallNs, identity.wall_ns),
-            (Head::StartMonotonicNs, identity.monotonic_ns),
-            (Head::Period, identity.period),
-            (Head::PidNamespace, identity.pid_namespace),
-            (Head::PulseNs, identity.monotonic_ns),
+            (Head::Pid, u64::from(origin.pid)),
+            (Head::Token, origin.token),
+            (Head::StartWallNs, origin.wall_ns),
+            (Head::StartMonotonicNs, origin.monotonic_ns),
+            (Head::Period, origin.period),
+            (Head::PidNamespace, origin.pid_namespace),
+            (Head::PulseNs, origin.monotonic_ns),
+            (Head::SinceNs, origin.monotonic_ns),
         ];
         for (word, value) in head {
             self.at(word as usize).store(value, Ordering::Relaxed);
         }
-        // Release: whoever sees the magic sees the whole header.
+        // Release: a reader that sees the magic sees the whole header.
         self.at(Head::Magic as usize).store(MAGIC, Ordering::Release);
     }
 
@@ -242,6 +342,7 @@ impl Region {
     }
 
     /// Where a section lies.
+    #[inline]
     pub(crate) fn section(&self, id: SectionId) -> Section {
         self.layout.section(id)
     }
@@ -262,16 +363,19 @@ impl Region {
         self.counter_word(hint, counter as usize).fetch_add(amount, Ordering::Relaxed).wrapping_add(amount)
     }
 
-    /// A counter's value.
+    /// A counter's value. All sets may be touched, as those who count do.
     pub(crate) fn counter(&self, counter: Counter) -> u64 {
-        counters::sum(self, &self.layout, counter as usize)
+        let words = (0..counters::SHARDS).map(|shard| self.counter_word(shard, counter as usize));
+        words.fold(0, |sum, word| sum.wrapping_add(word.load(Ordering::Acquire)))
     }
 
     /// Counts one stack that ended this way.
+    #[inline]
     pub(crate) fn count_end(&self, hint: usize, end: StackEnd) {
         self.counter_word(hint, counters::stack_end_index(end)).fetch_add(1, Ordering::Relaxed);
     }
 
+    #[inline]
     fn counter_word(&self, hint: usize, index: usize) -> &AtomicU64 {
         let shard = hint % counters::SHARDS * counters::SHARD_WORDS;
         self.at(self.section(SectionId::Counters).start + shard + index)
@@ -279,6 +383,7 @@ impl Region {
 
     /// Writes a record so that a reader sees it whole or not at all. `at` is its state word, and the
     /// slot belongs to the caller.
+    #[inline]
     pub(crate) fn publish<const N: usize>(&self, at: usize, record: &[u64; N]) {
         let Some(words) = self.record::<N>(at + 1) else { return };
         self.publish_with(at, || {
@@ -287,34 +392,42 @@ impl Region {
     }
 
     /// The same for a record that `write` stores, with relaxed stores.
+    #[inline]
     pub(crate) fn publish_with(&self, at: usize, write: impl FnOnce()) {
-        let state_word = self.at(at);
-        let generation = state::generation(state_word.load(Ordering::Relaxed)) + 1;
-        state_word.store(state::word(BUSY, generation), Ordering::Relaxed);
-        // A reader that sees any of the stores below also sees BUSY when it looks at the state again.
-        fence(Ordering::Release);
-        write();
-        state_word.store(state::word(LIVE, generation), Ordering::Release);
+        publication::publish(self.at(at), write);
     }
 
     /// Takes a record back: its words may be reused afterwards.
     pub(crate) fn withdraw(&self, at: usize) {
-        let state_word = self.at(at);
-        let generation = state::generation(state_word.load(Ordering::Relaxed));
-        state_word.store(state::word(FREE, generation), Ordering::Relaxed);
-        fence(Ordering::Release);
+        publication::withdraw(self.at(at));
+    }
+
+    /// Takes a record back that another thread may take back as well; `word`: its state word when it was looked at.
+    /// `false`: it is no longer that record.
+    pub(crate) fn withdraw_if(&self, at: usize, word: u64) -> bool {
+        publication::withdraw_if(self.at(at), word)
+    }
+
+    /// The state word of a record if it is live.
+    pub(crate) fn live_word(&self, at: usize) -> Option<u64> {
+        publication::live_word(self.at(at))
+    }
+
+    /// Sets the counter at an index of the sets of counters back to zero.
+    pub(crate) fn clear_counter(&self, index: usize) {
+        (0..counters::SHARDS).for_each(|shard| self.counter_word(shard, index).store(0, Ordering::Relaxed));
     }
 
     /// Whether the record at `at` is live.
     pub(crate) fn is_live(&self, at: usize) -> bool {
-        state::state(self.at(at).load(Ordering::Acquire)) == LIVE
+        publication::is_live(self.at(at))
     }
 }
 
 impl Drop for Region {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours and nobody can hold a reference into it any more.
-        unsafe { map::unmap(self.words.as_ptr().cast(), self.layout.words() * 8) };
+        unsafe { map::unmap(self.words.as_ptr().cast(), word::bytes_of(self.layout.words())) };
     }
 }
 
@@ -324,6 +437,6 @@ impl Words for Region {
     }
 
     fn word(&self, index: usize) -> u64 {
-        self.at(index).load(Ordering::Acquire)
+        if self.is_backed(index) { self.at(index).load(Ordering::Acquire) } else { 0 }
     }
 }

@@ -1,42 +1,41 @@
-//! How much of the stack around a stack pointer can be read.
+//! The bounds of the thread's own stack: whether a stack pointer lies on it, and how far up it can be read.
 //!
-//! The warm path compares two words of a cache that the caller keeps per thread. The slow path asks the
-//! kernel, page by page, from the stack pointer up to where the thread's stack ends: at its control block
-//! (glibc puts it on top of the stacks of threads) or at `__libc_stack_end` (first thread). Every other
-//! stack (signal stack, coroutine) is given a window that is found again for each sample, since such
-//! stacks come and go. `pthread_getattr_np` is of no use here: it allocates, and locks.
+//! The warm path compares two words of a cache that the caller keeps per thread. A thread's own stack is the memory
+//! that libc notes in its control block, which lies at its top: it stays as long as the thread runs on it,
+//! its neighbours or not. (Readable up to the control block is not enough: a coroutine's stack may lie right below one
+//! without guard page.) The first thread has none there; its stack is the kernel's, ends where its arguments begin,
+//! keeps a gap of a megabyte to whatever lies below, and never goes. Every other stack (coroutine, signal stack, thread
+//! that was made without libc) is foreign, and is read through the kernel (`windows`). `pthread_getattr_np` is of no
+//! use here: it allocates, and locks.
 //!
-//! A page is probed by `rt_sigprocmask` with an operation that does not exist: the kernel copies the set
-//! from user memory before it looks at the operation, so the answer is EFAULT or EINVAL, and nothing
-//! changes. About 0.1 us a page, and no filter forbids a call that every thread creation makes
-//! (`process_vm_readv` is 20 times slower, and filters for services do refuse it).
+//! A page of the first thread's stack is probed by `rt_sigprocmask` with an operation that does not exist: the kernel
+//! copies the set from user memory before it looks at the operation, so the answer is EFAULT or EINVAL, and nothing
+//! changes. About 0.1 us a page, and no filter forbids a call that every thread creation makes.
 //!
 //! # Safety
-//! Reads the thread pointer, one word of the loader, and probes memory through the kernel.
+//! Reads the thread's own control block, and probes memory through the kernel.
 
 #![allow(unsafe_code)]
 
-use core::ffi::c_void;
-
-use super::arch::thread_pointer;
+use super::arch::{CONTROL_BLOCK, MUSLS_CONTROL_BLOCK, thread_pointer};
+use crate::tap::os::initial_stack;
+use crate::tap::os::libc_names::is_glibc;
 use crate::tap::stack::StackBounds;
 
 const PAGE: usize = 4096;
-/// Pages of a stack that we do not know: 64 KiB, more than whole coroutine stacks, 17 probes.
-const WINDOW_PAGES: usize = 16;
-/// Pages between the stack pointer and a stack's end that are probed at most: 64 MiB, some ms, once.
+/// Pages between the stack pointer and the end of the first thread's stack that are probed at most: 64 MiB, some ms,
+/// once.
 const KNOWN_PAGES: usize = 16 * 1024;
+/// The smallest stack that glibc makes or takes (PTHREAD_STACK_MIN).
+const SMALLEST: usize = 16 << 10;
+/// Most that lies above the control block: thread-local storage, where it does, and what is left of a page.
+const MOST_ABOVE: usize = 1 << 20;
 /// No operation of `rt_sigprocmask`.
 const NO_OPERATION: usize = usize::MAX;
 /// Bytes of the kernel's signal set.
 const SET_SIZE: usize = 8;
 
-unsafe extern "C" {
-    /// Exported by the loader since glibc 2.1: the first thread's stack, at its entry.
-    static __libc_stack_end: *const c_void;
-}
-
-/// What one thread knows about its own stack; all zero: nothing yet.
+/// The bounds of one thread's own stack, remembered; all zero: not looked up yet.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StackCache {
     low: usize,
@@ -44,7 +43,7 @@ pub(crate) struct StackCache {
 }
 
 impl StackCache {
-    /// What `words` gave, kept in a thread block meanwhile.
+    /// From the words that a thread block kept.
     pub(crate) fn from_words([low, high]: [usize; 2]) -> StackCache {
         StackCache { low, high }
     }
@@ -54,57 +53,95 @@ impl StackCache {
         [self.low, self.high]
     }
 
-    /// The readable stack around `sp`, as `stack_bounds`, but warm from the second time on.
+    /// The bounds of the stack around `sp`, as `stack_bounds`, but warm from the second time on.
     #[inline]
-    pub(crate) fn bounds(&mut self, sp: usize) -> Option<StackBounds> {
+    pub(crate) fn bounds(&mut self, sp: usize) -> StackBounds {
         if self.low <= sp && sp < self.high {
-            return Some(StackBounds { low: self.low, high: self.high });
+            return from_page_of(sp, self.high);
         }
         self.look(sp)
     }
 
     #[cold]
-    fn look(&mut self, sp: usize) -> Option<StackBounds> {
-        if let Some(low) = self.lower(sp) {
-            self.low = low;
-            return Some(StackBounds { low, high: self.high });
-        }
-        let known = own_stack(sp);
-        if let Some(StackBounds { low, high }) = known {
-            *self = StackCache { low, high };
-        }
-        known.or_else(|| window(sp))
-    }
-
-    /// The lower bound for a stack pointer a little further down the stack that is known.
-    fn lower(&self, sp: usize) -> Option<usize> {
-        let low = sp & !(PAGE - 1);
-        let is_near = self.high != 0 && sp < self.low && (self.low - low) / PAGE <= KNOWN_PAGES;
-        (is_near && readable_until(low, self.low) == self.low).then_some(low)
+    fn look(&mut self, sp: usize) -> StackBounds {
+        let Some((low, high)) = own_stack(sp, *self) else { return StackBounds::FOREIGN };
+        *self = StackCache { low, high };
+        from_page_of(sp, high)
     }
 }
 
-/// The readable stack around `sp`; `None` if there is none. Asks the kernel: see `StackCache`.
-pub(crate) fn stack_bounds(sp: usize) -> Option<StackBounds> {
-    own_stack(sp).or_else(|| window(sp))
+/// The bounds of the stack around `sp`. May ask the kernel: see `StackCache`.
+pub(crate) fn stack_bounds(sp: usize) -> StackBounds {
+    own_stack(sp, StackCache::default()).map_or(StackBounds::FOREIGN, |(_, high)| from_page_of(sp, high))
 }
 
-/// The stack that this thread was started on, from the page of `sp` to its end.
-fn own_stack(sp: usize) -> Option<StackBounds> {
-    // SAFETY: a word that the loader has set before it ran any code of ours.
-    let first_thread = unsafe { __libc_stack_end } as usize;
-    [thread_pointer(), first_thread].into_iter().find_map(|high| {
-        let low = sp & !(PAGE - 1);
-        let is_near = sp < high && (high - low) / PAGE <= KNOWN_PAGES;
-        (is_near && readable_until(low, high) >= high).then_some(StackBounds { low, high })
+/// From the page of the stack pointer on: a runtime may have made the pages below unreadable again (HotSpot's yellow
+/// zone).
+fn from_page_of(sp: usize, high: usize) -> StackBounds {
+    StackBounds { low: sp & !(PAGE - 1), high }
+}
+
+/// Where this thread's own stack begins, as far as it is known, and ends; nothing if `sp` does not lie on it.
+fn own_stack(sp: usize, known: StackCache) -> Option<(usize, usize)> {
+    let control_block = thread_pointer();
+    let noted = if is_glibc() {
+        noted_start(control_block).map(|start| (start, control_block))
+    } else {
+        noted_by_musl(control_block)
+    };
+    noted.filter(|&(start, end)| start <= sp && sp < end).or_else(|| first_threads(sp, known))
+}
+
+/// Where the stack below this control block starts, as glibc has noted it there; nothing in the first thread.
+///
+/// `struct pthread` holds `stackblock`, `stackblock_size`, `guardsize` in a row, at a place that differs from version
+/// to version: two words that make a block which ends a little above are told from any others. Words that only look so
+/// can but point into this very stack, and make the known part smaller.
+fn noted_start(control_block: usize) -> Option<usize> {
+    let first = control_block.wrapping_add_signed(CONTROL_BLOCK.0);
+    let word = |index: usize| {
+        // SAFETY: inside of this thread's control block, which is longer in every glibc.
+        unsafe { ((first + index * size_of::<usize>()) as *const usize).read_volatile() }
+    };
+    let count = CONTROL_BLOCK.1 / size_of::<usize>();
+    (0..count.saturating_sub(2)).find_map(|index| {
+        let (start, size) = (word(index), word(index + 1));
+        let above = start.checked_add(size)?.checked_sub(control_block)?;
+        // A small number before a pointer into the control block makes such a sum, too: a stack is smaller than its
+        // address.
+        let is_size = size >= SMALLEST && size < start && word(index + 2) <= size;
+        let is_block = is_size && above <= MOST_ABOVE && start < control_block;
+        is_block.then_some(start)
     })
 }
 
-/// What is readable of an unknown stack.
-fn window(sp: usize) -> Option<StackBounds> {
+/// Start and end of the stack that musl has mapped for this thread, as it has noted them; nothing in the first thread,
+/// nor on a stack of the program's.
+///
+/// `struct pthread` holds `map_base`, `map_size`, `stack`, `stack_size`, `guard_size` in a row: all that is mapped, the
+/// stack's end in it, and its length down to the guard.
+fn noted_by_musl(control_block: usize) -> Option<(usize, usize)> {
+    let first = control_block.wrapping_add_signed(MUSLS_CONTROL_BLOCK.0);
+    let word = |index: usize| {
+        // SAFETY: inside of this thread's control block, which is longer in every musl.
+        unsafe { ((first + index * size_of::<usize>()) as *const usize).read_volatile() }
+    };
+    let count = MUSLS_CONTROL_BLOCK.1 / size_of::<usize>();
+    (0..count.saturating_sub(4)).find_map(|index| {
+        let [base, bytes, end, stack_bytes, guard] = [0, 1, 2, 3, 4].map(|next| word(index + next));
+        let start = base.checked_add(guard)?;
+        let is_stack = base != 0 && end.checked_sub(stack_bytes)? == start && end <= base.checked_add(bytes)?;
+        is_stack.then_some((start, end))
+    })
+}
+
+/// The first thread's stack from the page of `sp` on. What is known of it already is not probed again.
+fn first_threads(sp: usize, known: StackCache) -> Option<(usize, usize)> {
+    let high = initial_stack::start() as usize;
     let low = sp & !(PAGE - 1);
-    let high = readable_until(low, low.checked_add(WINDOW_PAGES * PAGE)?);
-    (high > sp).then_some(StackBounds { low, high })
+    let until = if known.high == high && low < known.low { known.low } else { high };
+    let is_near = sp < high && (high - low) / PAGE <= KNOWN_PAGES;
+    (is_near && readable_until(low, until) >= until).then_some((low, high))
 }
 
 /// The first unreadable page at or above the page-aligned `low`, or the first page at or above `high`.
@@ -117,7 +154,7 @@ fn readable_until(low: usize, high: usize) -> usize {
 }
 
 /// Whether the kernel can read a word at `address`, now.
-pub(super) fn is_readable(address: usize) -> bool {
+pub(crate) fn is_readable(address: usize) -> bool {
     let word = address & !(SET_SIZE - 1);
     if word == 0 {
         // The call takes a null set for none.
@@ -184,7 +221,7 @@ mod tests {
         // SAFETY: a new mapping, which nothing else knows.
         let start = unsafe { libc::mmap(core::ptr::null_mut(), size, libc::PROT_READ, flags, -1, 0) } as usize;
         // SAFETY: the last page of the mapping above.
-        assert_eq!(unsafe { libc::mprotect((start + pages * PAGE) as *mut c_void, PAGE, libc::PROT_NONE) }, 0);
+        assert_eq!(unsafe { libc::mprotect((start + pages * PAGE) as *mut _, PAGE, libc::PROT_NONE) }, 0);
         start
     }
 
@@ -198,28 +235,38 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_stack_is_a_window_that_ends_before_what_is_unreadable() {
-        let start = guarded(3);
-        let bounds = stack_bounds(start + PAGE + 64).expect("readable");
-        assert_eq!(bounds, StackBounds { low: start + PAGE, high: start + 3 * PAGE });
-        assert_eq!(stack_bounds(start + 3 * PAGE), None);
-        let start = guarded(WINDOW_PAGES * 2);
-        assert_eq!(window(start + 8).map(|bounds| bounds.high), Some(start + WINDOW_PAGES * PAGE));
+    fn other_memory_is_foreign_and_not_remembered() {
+        let other = guarded(3);
+        let mut cache = StackCache::default();
+        assert!(!cache.bounds(other + PAGE + 64).is_own() && !stack_bounds(other + 64).is_own());
+        assert_eq!(cache.words(), [0; 2]);
     }
 
     #[test]
-    fn a_threads_own_stack_reaches_to_its_control_block_and_stays_known() {
-        let mark = 0_usize;
-        let sp = &raw const mark as usize;
+    fn a_threads_own_stack_is_what_glibc_noted_whatever_lies_below() {
+        let walked = std::thread::spawn(|| {
+            let mark = 0_usize;
+            let sp = &raw const mark as usize;
+            let mut cache = StackCache::default();
+            let bounds = cache.bounds(sp);
+            assert_eq!(bounds, StackBounds { low: sp & !(PAGE - 1), high: thread_pointer() });
+            let [start, _] = cache.words();
+            assert!(!is_readable(start), "the guard page");
+            assert_eq!(cache.bounds(sp - 2 * PAGE).low, bounds.low - 2 * PAGE);
+            assert!(!cache.bounds(start - 8).is_own());
+            assert_eq!(cache.bounds(sp), bounds, "it stays known");
+        });
+        walked.join().expect("no difference");
+    }
+
+    #[test]
+    fn the_first_thread_has_the_kernels_stack() {
+        let end = initial_stack::start() as usize;
+        let bounds = stack_bounds(end - 64);
+        assert_eq!(bounds, StackBounds { low: (end - 64) & !(PAGE - 1), high: end });
         let mut cache = StackCache::default();
-        let bounds = cache.bounds(sp).expect("our stack");
-        assert_eq!(bounds.high, thread_pointer());
-        assert!(bounds.low <= sp && sp - bounds.low < PAGE);
-        assert_eq!(cache.bounds(sp + PAGE), Some(bounds));
-        let deeper = cache.bounds(sp - 2 * PAGE).expect("our stack, further down");
-        assert_eq!((deeper.high, bounds.low - deeper.low), (bounds.high, 2 * PAGE));
-        let other = guarded(1);
-        assert_eq!(cache.bounds(other).map(|bounds| bounds.high), Some(other + PAGE));
-        assert_eq!(cache.bounds(sp), Some(deeper), "another stack is not remembered");
+        cache.bounds(end - 64);
+        assert_eq!(cache.words(), [bounds.low, end]);
+        assert!(!stack_bounds(end + PAGE).is_own());
     }
 }

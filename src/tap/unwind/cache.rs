@@ -1,34 +1,28 @@
-//! The pc → rule cache: 4-way sets of 16-byte slots, shared by all threads without a lock.
+//! The pc → rule cache: 4-way sets of 16-byte entries, shared by all threads without a lock.
 //!
-//! A slot is `{key ^ scramble(rule), rule}`, two relaxed words. A reader that sees halves of two writes
-//! computes a key that is not the one it looks for, and misses; so does one that sees another
-//! generation, because the key holds it. Hence no ordering is needed: a rule is the whole truth about its
-//! key and points to nothing. The table is a quarter MiB of zero pages that become resident as they are
-//! used (a JVM needs 800-8,000 rules). No allocation; safe in signal handlers and after fork.
+//! An entry is a [`Pair`] of words: halves of two writes are a miss, and so is an entry of another generation, because
+//! the key holds it. The table is a quarter MiB of zero pages that become resident as they are used (a JVM needs
+//! 800-8,000 rules). No allocation; safe in signal handlers and after fork.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
+use super::pair::{self, Pair};
 use super::rule::Rule;
+use crate::tap::code_address::LookupAddress;
+use crate::tap::hash::spread;
 
 const SETS: usize = 4096;
 const WAYS: usize = 4;
 /// User-space addresses have 47 bits (x86-64) or 48 (aarch64); what is above holds the generation.
 const PC_BITS: u32 = 48;
-/// 2^64 divided by the golden ratio: spreads low bits over high ones, and no two rules' bits alike.
-const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-
-struct Slot {
-    check: AtomicU64,
-    rule: AtomicU64,
-}
 
 /// One cache line.
 #[repr(align(64))]
-struct Set([Slot; WAYS]);
+struct Set([Pair; WAYS]);
 
 impl Set {
     const fn new() -> Set {
-        Set([const { Slot { check: AtomicU64::new(0), rule: AtomicU64::new(0) } }; WAYS])
+        Set([const { [const { AtomicU64::new(0) }; 2] }; WAYS])
     }
 }
 
@@ -39,26 +33,22 @@ pub(super) struct Cache {
     victim: AtomicU32,
 }
 
-/// What a rule is stored under: a look-up address in one generation.
+/// The key of a rule: a look-up address in one generation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Key(u64);
 
 impl Key {
     /// The key of a look-up address.
     #[inline(always)]
-    pub(super) fn new(pc: usize, generation: u64) -> Key {
+    pub(super) fn new(pc: LookupAddress, generation: u64) -> Key {
         // A garbage pc with high bits is a key of another generation, not another pc's of this one.
-        Key(pc as u64 ^ generation << PC_BITS)
+        Key(pc.address() as u64 ^ generation << PC_BITS)
     }
 
     fn set(self) -> usize {
         let pc = self.0 << (64 - PC_BITS);
-        (pc.wrapping_mul(SPREAD) >> (64 - SETS.trailing_zeros())) as usize
+        (spread(pc) >> (64 - SETS.trailing_zeros())) as usize
     }
-}
-
-fn scramble(rule: u64) -> u64 {
-    rule.wrapping_mul(SPREAD)
 }
 
 impl Cache {
@@ -81,26 +71,19 @@ impl Cache {
     /// The rule stored under this key.
     #[inline(always)]
     pub(super) fn get(&self, key: Key) -> Option<Rule> {
-        for slot in &self.set(key).0 {
-            let rule = slot.rule.load(Relaxed);
-            if slot.check.load(Relaxed) ^ scramble(rule) == key.0 && rule != 0 {
-                return Some(Rule::from_bits(rule));
-            }
-        }
-        None
+        self.set(key).0.iter().find_map(|entry| pair::get(entry, key.0)).map(Rule::from_bits)
     }
 
-    /// Stores a rule, over an empty slot or one of another generation if there is one, else over any.
+    /// Stores a rule, over an empty entry or one of another generation if there is one, else over any.
     pub(super) fn put(&self, key: Key, rule: Rule) {
         let set = self.set(key);
-        let is_free = |slot: &&Slot| {
-            let stored = slot.check.load(Relaxed) ^ scramble(slot.rule.load(Relaxed));
+        let is_free = |entry: &&Pair| {
+            let stored = pair::key(entry);
             stored == 0 || stored >> PC_BITS != key.0 >> PC_BITS
         };
-        let turn = self.victim.fetch_add(1, Relaxed) as usize;
-        let slot = set.0.iter().find(is_free).unwrap_or(&set.0[turn % WAYS]);
-        slot.check.store(key.0 ^ scramble(rule.bits()), Relaxed);
-        slot.rule.store(rule.bits(), Relaxed);
+        let victim = self.victim.fetch_add(1, Relaxed) as usize;
+        let entry = set.0.iter().find(is_free).unwrap_or(&set.0[victim % WAYS]);
+        pair::put(entry, key.0, rule.bits());
     }
 
     #[inline(always)]
@@ -119,21 +102,24 @@ mod tests {
     #[test]
     fn a_rule_is_found_until_it_is_forgotten() {
         let cache: &Cache = &CACHE;
-        let key = Key::new(0x7f00_1234_5678, cache.generation());
+        let key = Key::new(LookupAddress::inside(0x7f00_1234_5678), cache.generation());
         assert_eq!(cache.get(key), None);
         cache.put(key, Rule::ROOT);
         assert_eq!(cache.get(key), Some(Rule::ROOT));
-        assert_eq!(cache.get(Key::new(0x7f00_1234_5679, cache.generation())), None);
+        assert_eq!(cache.get(Key::new(LookupAddress::inside(0x7f00_1234_5679), cache.generation())), None);
         cache.forget();
-        assert_eq!(cache.get(Key::new(0x7f00_1234_5678, cache.generation())), None);
+        assert_eq!(cache.get(Key::new(LookupAddress::inside(0x7f00_1234_5678), cache.generation())), None);
     }
 
     #[test]
     fn a_full_set_replaces_and_still_holds_the_newest() {
         static SMALL: Cache = Cache::new();
-        let first = Key::new(0x40_0000, 0);
-        let same_set: Vec<Key> =
-            (0x40_0000..).map(|pc| Key::new(pc, 0)).filter(|key| key.set() == first.set()).take(WAYS + 3).collect();
+        let first = Key::new(LookupAddress::inside(0x40_0000), 0);
+        let same_set: Vec<Key> = (0x40_0000..)
+            .map(|pc| Key::new(LookupAddress::inside(pc), 0))
+            .filter(|key| key.set() == first.set())
+            .take(WAYS + 3)
+            .collect();
         for key in &same_set {
             SMALL.put(*key, Rule::NONE);
             assert_eq!(SMALL.get(*key), Some(Rule::NONE));
@@ -144,18 +130,18 @@ mod tests {
     #[test]
     fn halves_of_two_writes_are_no_entry() {
         static TORN: Cache = Cache::new();
-        let (old, new) = (Key::new(0x1000, 0), Key::new(0x1010, 0));
+        let (old, new) = (Key::new(LookupAddress::inside(0x1000), 0), Key::new(LookupAddress::inside(0x1010), 0));
         TORN.put(old, Rule::ROOT);
-        let slot = &TORN.set(old).0[0];
+        let entry = &TORN.set(old).0[0];
         // The second half of a write of `new` is not visible yet.
-        slot.check.store(new.0 ^ scramble(Rule::NONE.bits()), Relaxed);
+        entry[0].store(new.0 ^ spread(Rule::NONE.bits()), Relaxed);
         assert!(TORN.get(old).is_none() && TORN.get(new).is_none());
     }
 
     #[test]
     fn consecutive_call_sites_spread_over_the_sets() {
         let sets: std::collections::HashSet<usize> =
-            (0..2048).map(|call| Key::new(0x7f12_3450_0000 + call * 23, 0).set()).collect();
+            (0..2048).map(|call| Key::new(LookupAddress::inside(0x7f12_3450_0000 + call * 23), 0).set()).collect();
         assert!(sets.len() > 1500, "{} sets", sets.len());
     }
 }

@@ -5,14 +5,16 @@
 //! address, stack pointer. What a rule cannot hold is refused with a reason, never approximated.
 //! No allocation, no unsafe; the tables may be hostile.
 
-use super::arch::Cpu;
-use super::eh_frame_hdr::Tables;
+use super::arch::cpu::Cpu;
+use super::eh_frame_hdr::{self, Tables};
 use super::program::{self, Context, Row};
-use super::reader::{OMIT, Reader};
+use super::reader::{OMIT, Reader, Segment};
 use super::refusal::Refusal;
 use super::rule::Rule;
+use super::windows::Windows;
+use crate::tap::code_address::LookupAddress;
 
-/// What a common information entry says for all functions that refer to it.
+/// A common information entry, for all functions that refer to it.
 struct Common<'a> {
     code_alignment: u64,
     data_alignment: i64,
@@ -33,7 +35,8 @@ pub(super) struct Entry<'a> {
 }
 
 /// The rule for `pc` of an object with these tables.
-pub(super) fn rule_for(tables: &Tables<'_>, pc: usize, cpu: &Cpu) -> Result<Rule, Refusal> {
+pub(super) fn rule_for(tables: &Tables<'_>, pc: LookupAddress, cpu: &Cpu) -> Result<Rule, Refusal> {
+    let pc = pc.address();
     match entry_around(tables, pc, cpu) {
         Ok(entry) => entry.rule(pc, cpu),
         // No call ends just before a function: `makecontext` planted this return address at a root.
@@ -42,8 +45,44 @@ pub(super) fn rule_for(tables: &Tables<'_>, pc: usize, cpu: &Cpu) -> Result<Rule
     }
 }
 
+/// The same for tables that need not be there: they are read through the kernel. `header` is the address of
+/// `.eh_frame_hdr`.
+pub(super) fn rule_through(
+    windows: &mut Windows,
+    header: usize,
+    pc: LookupAddress,
+    cpu: &Cpu,
+) -> Result<Rule, Refusal> {
+    let pc = pc.address();
+    match rule_by_windows(windows, header, pc, cpu) {
+        Err(Refusal::NoEntry) => match entry_by_windows(windows, header, pc + 1, cpu) {
+            Ok(entry) if entry.start == pc + 1 => Ok(Rule::ROOT),
+            _ => Err(Refusal::NoEntry),
+        },
+        other => other,
+    }
+}
+
+fn rule_by_windows(windows: &mut Windows, header: usize, pc: usize, cpu: &Cpu) -> Result<Rule, Refusal> {
+    entry_by_windows(windows, header, pc, cpu)?.rule(pc, cpu)
+}
+
+/// The entry around `pc`, copied.
+fn entry_by_windows<'a>(windows: &'a mut Windows, header: usize, pc: usize, cpu: &Cpu) -> Result<Entry<'a>, Refusal> {
+    let address = eh_frame_hdr::entry_through(windows, header, pc)?;
+    windows.load_entry(address)?;
+    let [entry, _] = windows.entry();
+    let common = common_address(record(entry, address)?)?;
+    windows.load_common(common)?;
+    let [entry, common] = windows.entry();
+    around(entry_of(entry, common, address, cpu)?, pc)
+}
+
 fn entry_around<'a>(tables: &Tables<'a>, pc: usize, cpu: &Cpu) -> Result<Entry<'a>, Refusal> {
-    let entry = entry_at(tables, tables.entry_for(pc)?, cpu)?;
+    around(entry_at(tables, tables.entry_for(pc)?, cpu)?, pc)
+}
+
+fn around(entry: Entry<'_>, pc: usize) -> Result<Entry<'_>, Refusal> {
     if entry.start <= pc && pc < entry.end { Ok(entry) } else { Err(Refusal::NoEntry) }
 }
 
@@ -53,13 +92,23 @@ fn starts_function(tables: &Tables<'_>, pc: usize, cpu: &Cpu) -> bool {
 
 /// Reads the entry at this address and what it has in common with others.
 pub(super) fn entry_at<'a>(tables: &Tables<'a>, address: usize, cpu: &Cpu) -> Result<Entry<'a>, Refusal> {
-    let mut body = record(tables, address)?;
+    entry_of(tables.segment, tables.segment, address, cpu)
+}
+
+/// Where the record begins that an entry shares with others: the entry's first word is how far before that word.
+fn common_address(mut body: Reader<'_>) -> Result<usize, Refusal> {
     let id_address = body.address();
-    let common_offset = body.u32().ok_or(Refusal::Truncated)? as usize;
-    if common_offset == 0 {
-        return Err(Refusal::Format);
+    match body.u32().ok_or(Refusal::Truncated)? as usize {
+        0 => Err(Refusal::Format),
+        offset => Ok(id_address.wrapping_sub(offset)),
     }
-    let common = common_at(tables, id_address.wrapping_sub(common_offset), cpu)?;
+}
+
+/// The entry at `address` of one segment, whose common part lies in another.
+fn entry_of<'a>(entry: Segment<'a>, common: Segment<'a>, address: usize, cpu: &Cpu) -> Result<Entry<'a>, Refusal> {
+    let mut body = record(entry, address)?;
+    let common = common_at(common, common_address(body)?, cpu)?;
+    body.u32().ok_or(Refusal::Truncated)?;
     let start = body.pointer(common.pointer_encoding, 0).ok_or(Refusal::Format)?;
     let length = body.offset(common.pointer_encoding).ok_or(Refusal::Format)?;
     if common.has_augmentation_data {
@@ -69,8 +118,8 @@ pub(super) fn entry_at<'a>(tables: &Tables<'a>, address: usize, cpu: &Cpu) -> Re
 }
 
 /// The bytes of the record at `address` behind its length. 64-bit lengths do not occur in `.eh_frame`.
-fn record<'a>(tables: &Tables<'a>, address: usize) -> Result<Reader<'a>, Refusal> {
-    let mut reader = tables.segment.reader_at(address).ok_or(Refusal::Truncated)?;
+fn record(segment: Segment<'_>, address: usize) -> Result<Reader<'_>, Refusal> {
+    let mut reader = segment.reader_at(address).ok_or(Refusal::Truncated)?;
     match reader.u32().ok_or(Refusal::Truncated)? {
         0 | u32::MAX => Err(Refusal::Format),
         length => reader.take(length as usize).ok_or(Refusal::Truncated),
@@ -82,8 +131,8 @@ fn skip_sized(reader: &mut Reader<'_>) -> Result<(), Refusal> {
     reader.take(length as usize).map(|_| ()).ok_or(Refusal::Truncated)
 }
 
-fn common_at<'a>(tables: &Tables<'a>, address: usize, cpu: &Cpu) -> Result<Common<'a>, Refusal> {
-    let mut body = record(tables, address)?;
+fn common_at<'a>(segment: Segment<'a>, address: usize, cpu: &Cpu) -> Result<Common<'a>, Refusal> {
+    let mut body = record(segment, address)?;
     let id = body.u32().ok_or(Refusal::Truncated)?;
     let version = body.u8().ok_or(Refusal::Truncated)?;
     if id != 0 || !matches!(version, 1 | 3) {

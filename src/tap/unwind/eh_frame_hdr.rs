@@ -6,6 +6,7 @@
 
 use super::reader::{OMIT, Segment};
 use super::refusal::Refusal;
+use super::windows::Windows;
 
 /// Pairs of signed 32-bit offsets from the start of the header (`DW_EH_PE_datarel | sdata4`).
 const SORTED_PAIRS: u8 = 0x3b;
@@ -19,21 +20,88 @@ pub(super) struct Tables<'a> {
     pub(super) header: usize,
 }
 
-impl Tables<'_> {
-    /// Address of the only entry that can cover `pc`.
-    pub(super) fn entry_for(&self, pc: usize) -> Result<usize, Refusal> {
-        let mut header = self.segment.reader_at(self.header).ok_or(Refusal::Truncated)?;
-        let fields = header.u32().ok_or(Refusal::Truncated)?.to_le_bytes();
+/// A table of pairs as its header describes it.
+struct Pairs {
+    /// Address of the first.
+    start: usize,
+    count: usize,
+}
+
+impl Pairs {
+    /// Reads the header, which begins at `header`.
+    fn of(segment: Segment<'_>, header: usize) -> Result<Pairs, Refusal> {
+        let mut reader = segment.reader_at(header).ok_or(Refusal::Truncated)?;
+        let fields = reader.u32().ok_or(Refusal::Truncated)?.to_le_bytes();
         let [1, frame_encoding, count_encoding, SORTED_PAIRS] = fields else { return Err(Refusal::NoTable) };
         if count_encoding == OMIT {
             return Err(Refusal::NoTable);
         }
         if frame_encoding != OMIT {
-            header.offset(frame_encoding).ok_or(Refusal::Format)?;
+            reader.offset(frame_encoding).ok_or(Refusal::Format)?;
         }
-        let count = header.offset(count_encoding).ok_or(Refusal::Format)?;
-        let pairs = header.pairs(count).ok_or(Refusal::Truncated)?;
-        let target = i32::try_from(pc.wrapping_sub(self.header) as isize).map_err(|_| Refusal::NoEntry)?;
+        let count = reader.offset(count_encoding).ok_or(Refusal::Format)?;
+        Ok(Pairs { start: reader.address(), count })
+    }
+
+    /// The pairs from `from` on that lie in `segment`.
+    fn within<'a>(&self, segment: Segment<'a>, from: usize) -> Option<&'a [[u8; 8]]> {
+        let left = self.count.checked_sub(from)?;
+        let reader = segment.reader_at(self.start.wrapping_add(from.checked_mul(PAIR)?))?;
+        reader.pairs(left.min(reader.rest().len() / PAIR))
+    }
+}
+
+/// Bytes of a pair.
+const PAIR: usize = 8;
+
+/// Address of the only entry that can cover `pc`, in tables that are read through the kernel. As many steps as a search
+/// in windows of 512 pairs takes.
+pub(super) fn entry_through(windows: &mut Windows, header: usize, pc: usize) -> Result<usize, Refusal> {
+    let pairs = Pairs::of(windows.search(header)?, header)?;
+    let target = target(header, pc)?;
+    // The pair that is looked for is the last whose function starts at or before the pc.
+    let (mut low, mut high) = (0, pairs.count);
+    // A damaged table must not hold a search up.
+    for _ in 0..MOST_STEPS {
+        if low >= high {
+            break;
+        }
+        let middle = low + (high - low) / 2;
+        // A window begins somewhat below, if that is still of interest.
+        let from = middle.saturating_sub(WINDOW_PAIRS / 2).max(low);
+        let segment = windows.search(pairs.start.wrapping_add(from.wrapping_mul(PAIR)))?;
+        let seen = pairs.within(segment, from).filter(|seen| !seen.is_empty()).ok_or(Refusal::Truncated)?;
+        let after = seen.partition_point(|pair| first(pair) <= target);
+        let seen_all = from + seen.len() >= high;
+        match after.checked_sub(1).and_then(|index| seen.get(index)) {
+            Some(pair) if after < seen.len() || seen_all => {
+                return Ok(header.wrapping_add_signed(second(pair) as isize));
+            }
+            Some(_) => low = from + seen.len() - 1,
+            None if from == low => return Err(Refusal::NoEntry),
+            None => high = from,
+        }
+    }
+    Err(Refusal::NoEntry)
+}
+
+/// Twice what a search in as many pairs as an address space has room for takes.
+const MOST_STEPS: usize = 64;
+/// Pairs in a window.
+const WINDOW_PAIRS: usize = 512;
+
+/// The table's number for a pc.
+fn target(header: usize, pc: usize) -> Result<i32, Refusal> {
+    i32::try_from(pc.wrapping_sub(header) as isize).map_err(|_| Refusal::NoEntry)
+}
+
+impl Tables<'_> {
+    /// Address of the only entry that can cover `pc`.
+    pub(super) fn entry_for(&self, pc: usize) -> Result<usize, Refusal> {
+        let table = Pairs::of(self.segment, self.header)?;
+        let reader = self.segment.reader_at(table.start).ok_or(Refusal::Truncated)?;
+        let pairs = reader.pairs(table.count).ok_or(Refusal::Truncated)?;
+        let target = target(self.header, pc)?;
         let after = pairs.partition_point(|pair| first(pair) <= target);
         let pair = after.checked_sub(1).and_then(|index| pairs.get(index)).ok_or(Refusal::NoEntry)?;
         Ok(self.header.wrapping_add_signed(second(pair) as isize))
@@ -80,6 +148,25 @@ mod tests {
         assert_eq!(find(&bytes, HEADER + 31), Ok(HEADER - 160));
         assert_eq!(find(&bytes, HEADER + 4096), Ok(HEADER + 320));
         assert_eq!(find(&header(&[]), HEADER), Err(Refusal::NoEntry));
+    }
+
+    #[test]
+    fn a_search_through_windows_finds_what_a_plain_one_finds() {
+        let starts: Vec<i32> = (0..5000).map(|number| number * 24 - 60_000).collect();
+        for count in [0, 1, 2, 511, 512, 513, 1024, 3000, 5000] {
+            let bytes = header(&starts[..count]);
+            let base = bytes.as_ptr() as usize;
+            let tables = Tables { segment: Segment { bytes: &bytes, address: base }, header: base };
+            let mut windows = Box::new(Windows::new());
+            for offset in (-60_100..61_000).step_by(997) {
+                windows.begin();
+                let pc = base.wrapping_add_signed(offset);
+                match entry_through(&mut windows, base, pc) {
+                    Err(Refusal::Unchecked) => return,
+                    found => assert_eq!(found, tables.entry_for(pc), "{count} pairs, {offset}"),
+                }
+            }
+        }
     }
 
     #[test]

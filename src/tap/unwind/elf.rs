@@ -1,19 +1,19 @@
-//! Program headers of loaded objects: where their unwind tables and their code lie.
+//! Segments of loaded objects: where their unwind tables and their code lie.
 //!
-//! Floor 3, cold paths only. Reads headers that the loader has mapped; allocates and locks nothing.
+//! Cold paths only. Reads headers that the loader has mapped (`wire::elf`); allocates and locks nothing.
 //!
 //! # Safety
-//! Memory is read in two places: the ELF header at the start of an object's mapping, and the program
-//! headers behind it, which are refused unless they lie in the same first page.
+//! Memory is read in one place: the first page of an object's mapping. Program headers that do not lie in it are
+//! refused.
 
 #![allow(unsafe_code)]
 
 use core::slice;
 
-use libc::{Elf64_Ehdr, Elf64_Phdr, PF_R, PF_X, PT_GNU_EH_FRAME, PT_LOAD};
+use crate::wire::elf::{PF_R, PF_X, PT_GNU_EH_FRAME, Segment, Segments};
 
-/// Headers beyond this are not looked at (they would leave the first page of the mapping).
-const FIRST_PAGE: usize = 4096;
+/// What is looked at of an object.
+pub(super) const FIRST_PAGE: usize = 4096;
 
 /// A range of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,67 +31,50 @@ impl Range {
     }
 }
 
-/// The program headers of the object whose mapping starts at `start`.
+/// The segments of the object whose mapping starts at `start`.
 ///
 /// # Safety
-/// At least one readable page must be mapped at `start`, and stay mapped while the slice is used.
-pub(super) unsafe fn program_headers<'a>(start: usize) -> Option<&'a [Elf64_Phdr]> {
-    // SAFETY: the caller vouches for one page, which is page-aligned, as every mapping is.
-    let header = unsafe { (start as *const Elf64_Ehdr).read() };
-    let offset = usize::try_from(header.e_phoff).ok()?;
-    let count = usize::from(header.e_phnum);
-    let end = count.checked_mul(size_of::<Elf64_Phdr>())?.checked_add(offset)?;
-    let is_ours = header.e_ident.starts_with(b"\x7fELF\x02\x01")
-        && usize::from(header.e_phentsize) == size_of::<Elf64_Phdr>()
-        && offset.is_multiple_of(align_of::<Elf64_Phdr>());
-    if !is_ours || end > FIRST_PAGE {
-        return None;
-    }
-    // SAFETY: aligned and inside the page that the caller vouches for; any bytes are valid headers.
-    Some(unsafe { slice::from_raw_parts((start + offset) as *const Elf64_Phdr, count) })
+/// At least one readable page must be mapped at `start`, and stay mapped while the segments are used.
+pub(super) unsafe fn segments<'a>(start: usize) -> Option<Segments<'a>> {
+    // SAFETY: the caller vouches for one page.
+    Segments::of_object(unsafe { slice::from_raw_parts(start as *const u8, FIRST_PAGE) })
 }
 
-/// What the loader added to the addresses in these headers, if the first segment lies at `start`.
-pub(super) fn bias(headers: &[Elf64_Phdr], start: usize) -> Option<usize> {
-    let first = headers.iter().find(|header| header.p_type == PT_LOAD)?;
-    Some(start.wrapping_sub(first.p_vaddr as usize & !(FIRST_PAGE - 1)))
+/// The difference between addresses in memory and in these segments, if the first of them lies at `start`.
+pub(super) fn bias(segments: Segments<'_>, start: usize) -> Option<usize> {
+    let first = segments.loaded().next()?;
+    Some(start.wrapping_sub(first.address as usize & !(FIRST_PAGE - 1)))
 }
 
 /// Address of `.eh_frame_hdr`.
-pub(super) fn eh_frame_header(headers: &[Elf64_Phdr], bias: usize) -> Option<usize> {
-    let header = headers.iter().find(|header| header.p_type == PT_GNU_EH_FRAME)?;
-    Some(bias.wrapping_add(header.p_vaddr as usize))
+pub(super) fn eh_frame_header(segments: Segments<'_>, bias: usize) -> Option<usize> {
+    Some(bias.wrapping_add(segments.first(PT_GNU_EH_FRAME)?.address as usize))
 }
 
 /// The part that is read from the file of the readable segment that holds this address.
-pub(super) fn segment_of(headers: &[Elf64_Phdr], bias: usize, address: usize) -> Option<Range> {
-    headers
-        .iter()
-        .filter(|header| header.p_type == PT_LOAD && header.p_flags & PF_R != 0)
-        .map(|header| range(header, bias, header.p_filesz))
-        .find(|range| range.contains(address))
+pub(super) fn segment_of(segments: Segments<'_>, bias: usize, address: usize) -> Option<Range> {
+    let readable = segments.loaded().filter(|segment| segment.flags & PF_R != 0);
+    readable.map(|segment| range(&segment, bias, segment.file_bytes)).find(|range| range.contains(address))
 }
 
 /// From the first to the last executable address.
-pub(super) fn code_range(headers: &[Elf64_Phdr], bias: usize) -> Option<Range> {
-    headers
-        .iter()
-        .filter(|header| header.p_type == PT_LOAD && header.p_flags & PF_X != 0)
-        .map(|header| range(header, bias, header.p_memsz))
-        .reduce(|all, next| Range { start: all.start.min(next.start), end: all.end.max(next.end) })
+pub(super) fn code_range(segments: Segments<'_>, bias: usize) -> Option<Range> {
+    around(segments.loaded().filter(|segment| segment.flags & PF_X != 0), bias)
 }
 
 /// From the first address to the end of the last segment.
-pub(super) fn whole_range(headers: &[Elf64_Phdr], bias: usize) -> Option<Range> {
-    headers
-        .iter()
-        .filter(|header| header.p_type == PT_LOAD)
-        .map(|header| range(header, bias, header.p_memsz))
+pub(super) fn whole_range(segments: Segments<'_>, bias: usize) -> Option<Range> {
+    around(segments.loaded(), bias)
+}
+
+fn around(segments: impl Iterator<Item = Segment>, bias: usize) -> Option<Range> {
+    segments
+        .map(|segment| range(&segment, bias, segment.memory_bytes))
         .reduce(|all, next| Range { start: all.start.min(next.start), end: all.end.max(next.end) })
 }
 
 /// The first `size` bytes of a segment.
-pub(super) fn range(header: &Elf64_Phdr, bias: usize, size: u64) -> Range {
-    let start = bias.wrapping_add(header.p_vaddr as usize);
+pub(super) fn range(segment: &Segment, bias: usize, size: u64) -> Range {
+    let start = bias.wrapping_add(segment.address as usize);
     Range { start, end: start.saturating_add(size as usize) }
 }

@@ -4,13 +4,13 @@
 //! plus an offset. The pc is a known number here, which is what turns the expression of PLT stubs
 //! into a plain "sp + 8" or "sp + 16". Anything else yields `None`. No allocation, no memory is read.
 
-use super::arch::Cpu;
+use super::arch::cpu::Cpu;
 use super::reader::Reader;
 
 /// Values that an expression may hold at once; tables in the wild need three.
 const DEPTH: usize = 8;
 
-/// What a value is counted from.
+/// The base that a value is counted from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     /// Stack pointer.
@@ -165,7 +165,7 @@ fn arithmetic(opcode: u8, left: i64, right: i64) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tap::unwind::arch::X86_64;
+    use crate::tap::unwind::arch::cpu::X86_64;
     use crate::tap::unwind::reader::Segment;
 
     fn value(code: &[u8], pc: usize) -> Option<Value> {

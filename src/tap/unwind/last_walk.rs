@@ -1,21 +1,22 @@
-//! The frames of the walk before: most samples of a thread share most of their stack with its last one.
+//! The last walk, remembered: most samples of a thread share most of their stack with the sample before.
 //!
-//! Where a walk leads is decided by the registers it begins with, by the rules, and by the words that it reads. So
-//! a frame that is met again, registers and all, has the same callers as then if those words still hold what they
-//! held. Looking at them again costs some fifteen instructions a frame instead of eighty, touches no rule, and
-//! no look waits for the one before. What differs is walked plainly and remembered for the next time.
+//! The registers that a walk begins with, the rules, and the words that it reads decide where it leads. So a frame that
+//! is met again, registers and all, has the same callers as before if those words hold the same values. Comparing them
+//! costs some fifteen instructions a frame instead of eighty, touches no rule, and no comparison waits for the one
+//! before. Frames that differ are walked plainly and remembered for the next time.
 //!
-//! Only plain steps are remembered; what is unusual is left to `walk`. No lock: who calls has the record to
-//! himself. It may be another thread's, whose stack lies elsewhere or lay here once: then nothing is met, or
-//! the words decide.
+//! Only plain steps are remembered; unusual ones are left to `walk`. No lock: the caller has borrowed the record. The
+//! record may be another thread's, whose stack lies elsewhere or lay here once: then no frame is met again, or the
+//! words decide.
 //!
 //! # Safety
 //! The only unsafe operation reads words that lie between the stack pointer and the end of the bounds.
 #![allow(unsafe_code)]
 
-use super::arch::bare_return_address;
 use super::rule::Rule;
 use super::rules::Rules;
+use super::windows::Windows;
+use crate::tap::code_address::ReturnAddress;
 use crate::tap::stack::{Registers, StackBounds, StackTrace};
 use crate::wire::stack_end::StackEnd;
 
@@ -39,7 +40,7 @@ struct Frames {
     ends_at_root: bool,
 }
 
-/// What is remembered of a walk, and room for the next one.
+/// The last walk, and room for the next one.
 pub(crate) struct LastWalk {
     frames: [Frames; 2],
     /// Which of the two is remembered.
@@ -48,14 +49,14 @@ pub(crate) struct LastWalk {
 }
 
 impl Seen {
-    const NONE: Seen = Seen { at: Registers { pc: 0, sp: 0, fp: 0 }, return_at: 0, saved_at: 0 };
+    const NONE: Seen = Seen { at: Registers { pc: ReturnAddress::ZERO, sp: 0, fp: 0 }, return_at: 0, saved_at: 0 };
 
     /// Whether the words that led from here to `caller` still do.
     #[inline(always)]
     fn leads_to(&self, caller: &Registers) -> bool {
         // SAFETY: the caller checked that the remembered frames lie within the bounds of the running stack.
         let pc = unsafe { (self.return_at as *const usize).read_volatile() };
-        if bare_return_address(pc) != caller.pc {
+        if ReturnAddress::from_stack(pc) != caller.pc {
             return false;
         }
         // SAFETY: as above.
@@ -106,7 +107,13 @@ impl LastWalk {
     /// then the first frame that was not added: `walk` goes on there, unless the stack has ended (`true`). It must
     /// not be a point of execution at first.
     #[must_use]
-    pub(crate) fn follow(&mut self, at: &mut Registers, bounds: &StackBounds, trace: &mut StackTrace) -> bool {
+    pub(crate) fn follow(
+        &mut self,
+        at: &mut Registers,
+        bounds: &StackBounds,
+        windows: &mut Windows,
+        trace: &mut StackTrace,
+    ) -> bool {
         let rules = Rules::now();
         let [first, second] = &mut self.frames;
         let (known, fresh) = if self.known == 0 { (first, second) } else { (second, first) };
@@ -132,9 +139,9 @@ impl LastWalk {
                 next += again + 1;
                 continue;
             }
-            let Some(rule) = rules.get(at.pc.wrapping_sub(1)) else { break (false, false) };
+            let Some(rule) = rules.get(at.pc.lookup(false), windows) else { break (false, false) };
             let Some(step) = plain_step(*at, bounds, rule) else { break (false, rule == Rule::ROOT) };
-            if !trace.push(at.pc as u64) {
+            if !trace.push(at.pc.in_trace(false)) {
                 break (false, false);
             }
             fresh.add(step.0);
@@ -150,7 +157,7 @@ impl LastWalk {
             fresh.ends_at_root = ends_at_root && end.is_some();
             self.known ^= 1;
         }
-        let ends = ends_at_root && trace.push(at.pc as u64);
+        let ends = ends_at_root && trace.push(at.pc.in_trace(false));
         if ends {
             trace.set_end(StackEnd::Root);
         }
@@ -163,7 +170,7 @@ impl LastWalk {
 fn again(steps: &[Seen], at: &mut Registers, trace: &mut StackTrace) -> usize {
     let leads = |pair: &[Seen]| matches!(pair, [step, caller] if step.leads_to(&caller.at));
     let same = steps.windows(2).take_while(|pair| leads(pair)).count();
-    let added = trace.push_all(steps.iter().take(same).map(|step| step.at.pc as u64));
+    let added = trace.push_all(steps.iter().take(same).map(|step| step.at.pc.in_trace(false)));
     if let Some(next) = steps.get(added) {
         *at = next.at;
     }
@@ -175,7 +182,7 @@ fn again(steps: &[Seen], at: &mut Registers, trace: &mut StackTrace) -> usize {
 fn plain_step(at: Registers, bounds: &StackBounds, rule: Rule) -> Option<(Seen, Registers)> {
     let (caller, return_at, saved_at) = rule.plain_step_at(&at, bounds)?;
     // A frame pointer saved below the stack pointer is nothing to come back to.
-    (caller.pc != 0 && (saved_at == 0 || saved_at >= at.sp)).then_some((Seen { at, return_at, saved_at }, caller))
+    (!caller.pc.is_zero() && (saved_at == 0 || saved_at >= at.sp)).then_some((Seen { at, return_at, saved_at }, caller))
 }
 
 #[cfg(test)]
@@ -188,14 +195,15 @@ mod tests {
     #[inline(never)]
     fn both(last: &mut LastWalk, limit: usize) -> (StackTrace, StackTrace) {
         let here = capture_here();
-        let bounds = stack_bounds(here.sp).unwrap();
-        let (_, from) = plain_step(here, &bounds, Rules::now().get(here.pc).unwrap()).unwrap();
+        let bounds = stack_bounds(here.sp);
+        let windows = &mut *Box::new(Windows::new());
+        let (_, from) = plain_step(here, &bounds, Rules::now().get(here.pc.lookup(true), windows).unwrap()).unwrap();
         let [mut plain, mut quick] = [StackTrace::new(limit), StackTrace::new(limit)];
         let mut at = from;
-        assert_eq!(walk(&mut at, &mut { bounds }, &mut plain, false), Stop::Ended);
+        assert_eq!(walk(&mut at, &mut { bounds }, windows, &mut plain, false), Stop::Ended);
         let mut at = from;
-        if !last.follow(&mut at, &bounds, &mut quick) {
-            assert_eq!(walk(&mut at, &mut { bounds }, &mut quick, false), Stop::Ended);
+        if !last.follow(&mut at, &bounds, windows, &mut quick) {
+            assert_eq!(walk(&mut at, &mut { bounds }, windows, &mut quick, false), Stop::Ended);
         }
         (plain, quick)
     }

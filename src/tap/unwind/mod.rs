@@ -1,6 +1,6 @@
 //! Native frames: from three registers to the return addresses of a stack, leaf first.
 //!
-//! Floor 3, on the way of every sample: `capture_here` → `walk` → `StackTrace`. A warm frame costs a cache
+//! On the way of every sample: `capture_here` → `walk` → `StackTrace`. A warm frame costs a cache
 //! look-up and two stack reads; a new pc costs the search of its object's `.eh_frame` once:
 //!
 //! ```text
@@ -8,9 +8,13 @@
 //!                 └ miss → objects → eh_frame_hdr → cfi → program, expression → rule, put into the cache
 //! ```
 //!
-//! Promises: no allocation, no lock, no panic, no errno, no read outside of what `bounds` found readable
-//! or of mapped tables; safe in signal handlers and on small stacks (no frame above 1 KiB).
-//! Other processors than x86-64 and aarch64 are not supported; aarch64 is untested on hardware.
+//! Promises: no allocation, no lock, no panic, no errno; safe in signal handlers and within the stack of a visit
+//! (`tests/host/stack_use.c` measures it). What is read plainly is the thread's own stack, from the stack pointer's
+//! page to its end (`bounds`: it stays while the thread runs on it), and the tables of objects that the process began
+//! with. All else (other stacks, tables of libraries that were opened, code that a guess leads to) is copied by the
+//! kernel (`windows`), which says what is not there. So a wrong rule, a stale one or a wild register makes a wrong
+//! frame, and never a fault. Other processors than x86-64 and aarch64 are not supported; aarch64 is untested on
+//! hardware.
 
 mod arch;
 mod bounds;
@@ -22,7 +26,11 @@ mod expression;
 mod frame_pointer;
 mod last_walk;
 mod modules;
+mod musls_start;
+mod object;
 mod objects;
+mod own_object;
+mod pair;
 mod program;
 mod reader;
 mod refusal;
@@ -31,16 +39,20 @@ mod rules;
 mod table;
 #[cfg(test)]
 mod tests;
+mod windows;
 
 pub(crate) use arch::capture_here;
-pub(crate) use bounds::{StackCache, stack_bounds};
+pub(crate) use bounds::{StackCache, is_readable, stack_bounds};
 pub(crate) use frame_pointer::pass_by_frame_pointer;
 pub(crate) use last_walk::LastWalk;
 pub(crate) use modules::modules;
-pub(crate) use objects::own_object;
+pub(crate) use objects::note_permanent;
+pub(crate) use own_object::own_object;
 pub(crate) use rules::forget_objects;
+pub(crate) use windows::Windows;
 
-use rule::{Rule, Step};
+use musls_start::returns_to_start;
+use rule::{Rule, Step, Words};
 use rules::Rules;
 
 use super::stack::{Registers, StackBounds, StackTrace};
@@ -66,68 +78,76 @@ pub(crate) enum Stop {
 /// `at` describes the frame that it stopped in, and `bounds` the stack that it is on: a handler may run on another
 /// than the function that it interrupted. Where a signal interrupted a function, the trace gets the
 /// interrupted pc plus one: readers subtract one from every pc to find the call, and find the function.
-pub(crate) fn walk(at: &mut Registers, bounds: &mut StackBounds, trace: &mut StackTrace, first: bool) -> Stop {
+pub(crate) fn walk(
+    at: &mut Registers,
+    bounds: &mut StackBounds,
+    windows: &mut Windows,
+    trace: &mut StackTrace,
+    first: bool,
+) -> Stop {
     let rules = Rules::now();
     let mut walk = Walk { at: *at, bounds: *bounds, exact: first, link: 0 };
-    let mut interrupted = 0;
+    let mut is_interrupted = false;
     let stop = loop {
-        let Some(rule) = walk.rule(rules) else { break Stop::Foreign };
-        if !trace.push((walk.at.pc + interrupted) as u64) {
+        let Some(rule) = walk.rule(rules, windows) else { break Stop::Foreign };
+        if !trace.push(walk.at.pc.in_trace(is_interrupted)) {
             break Stop::Ended;
         }
-        match walk.step(rule) {
+        match walk.step(rule, windows) {
             Ok(caller) => walk = caller,
             Err(end) => {
                 trace.set_end(end);
                 break if end == StackEnd::NoRule { Stop::Lost } else { Stop::Ended };
             }
         }
-        interrupted = usize::from(walk.exact);
+        is_interrupted = walk.exact;
     };
     (*at, *bounds) = (walk.at, walk.bounds);
     stop
 }
 
-/// Goes on where a walk was `Lost` and nobody knows better: at the next frame that the frame pointer leads to and that
-/// has rules. `false`: there is none, and the trace says why. The ABI marks the outermost frame by a zero frame
-/// pointer: `_start` of programs that were linked without its table.
-pub(crate) fn pass_lost(at: &mut Registers, bounds: &StackBounds, trace: &mut StackTrace) -> bool {
+/// Goes on where a walk was `Lost` and no virtual machine knows the frame: at the next frame that the frame pointer
+/// leads to and that has rules. `false`: there is none, and the trace says why. The ABI marks the outermost frame by a
+/// zero frame pointer: `_start` of programs that were linked without its table.
+pub(crate) fn pass_lost(
+    at: &mut Registers,
+    bounds: &StackBounds,
+    windows: &mut Windows,
+    trace: &mut StackTrace,
+) -> bool {
     if at.fp == 0 {
         trace.set_end(StackEnd::Root);
         return false;
     }
-    pass_by_frame_pointer(at, bounds, trace)
+    pass_by_frame_pointer(at, bounds, windows, trace)
 }
 
 /// Goes from our own function to the application's frame that called us, without recording frames.
 ///
-/// `at` comes from `capture_here`. `false`: the way out was not found.
-pub(crate) fn leave_own_frames(at: &mut Registers, bounds: &StackBounds) -> bool {
+/// `at` comes from `capture_here`. `false`: the walk did not reach a frame of the application.
+pub(crate) fn leave_own_frames(at: &mut Registers, bounds: &StackBounds, windows: &mut Windows) -> bool {
     let (start, end) = own_object();
     let rules = Rules::now();
     let mut walk = Walk { at: *at, bounds: *bounds, exact: true, link: 0 };
-    while start <= walk.at.pc && walk.at.pc < end {
-        let Some(rule) = walk.rule(rules) else { return false };
-        let Ok(caller) = walk.step(rule) else { return false };
+    while (start..end).contains(&walk.at.pc.address()) {
+        let Some(rule) = walk.rule(rules, windows) else { return false };
+        let Ok(caller) = walk.step(rule, windows) else { return false };
         walk = caller;
     }
     *at = walk.at;
     true
 }
 
-/// Rebuilds the list of objects that a glibc older than 2.35 needs: see `table`. Takes the loader's lock.
-pub(crate) fn refresh_objects() {
-    if !loader_finds_objects() {
-        table::refresh();
+/// Rebuilds the list of objects that a glibc older than 2.35 needs, from these mappings, if there were pcs that belong
+/// to no listed object: see `table`.
+pub(crate) fn refresh_objects(maps: &[u8]) {
+    if !loader_finds_objects() && table::is_stale() {
+        table::refresh(maps);
     }
 }
 
-/// Whether `refresh_objects` would help: there were pcs that belong to no listed object.
-pub(crate) fn objects_are_stale() -> bool {
-    !loader_finds_objects() && table::is_stale()
-}
-
-fn loader_finds_objects() -> bool {
+/// Whether the loader says by itself which object a pc belongs to; else a table does, which wants to be filled.
+pub(crate) fn loader_finds_objects() -> bool {
     arch::dl_find_object() != 0
 }
 
@@ -144,69 +164,53 @@ struct Walk {
 
 impl Walk {
     /// The rule of the frame; `None`: its pc belongs to no object.
-    ///
-    /// A return address is looked up one byte before: a call that never returns may be the last
-    /// instruction of its function, and what follows another function's.
     #[inline(always)]
-    fn rule(self, rules: Rules) -> Option<Rule> {
-        rules.get(self.at.pc.wrapping_sub(usize::from(!self.exact)))
+    fn rule(self, rules: Rules, windows: &mut Windows) -> Option<Rule> {
+        rules.get(self.at.pc.lookup(self.exact), windows)
     }
 
     /// The caller, or why there is none.
     #[inline(always)]
-    fn step(self, rule: Rule) -> Result<Walk, StackEnd> {
+    fn step(self, rule: Rule, windows: &mut Windows) -> Result<Walk, StackEnd> {
         match rule.plain_step(&self.at, &self.bounds) {
-            Some(at) if at.pc != 0 => Ok(Walk { at, exact: false, ..self }),
-            _ => self.unusual_step(rule),
+            Some(at) if !at.pc.is_zero() => Ok(Walk { at, exact: false, ..self }),
+            _ => self.unusual_step(rule, windows),
         }
     }
 
+    /// Steps that are not plain, and all of those on a foreign stack.
     #[cold]
     #[inline(never)]
-    fn unusual_step(self, rule: Rule) -> Result<Walk, StackEnd> {
-        match rule.step(&self.at, &self.bounds, self.link) {
+    fn unusual_step(self, rule: Rule, windows: &mut Windows) -> Result<Walk, StackEnd> {
+        match rule.step(&self.at, &mut Words::of(&self.bounds, windows), self.link) {
             Step::Root => Err(StackEnd::Root),
-            Step::Caller(caller) => self.go_to(caller, rule),
+            Step::Caller(caller) => self.go_to(caller, rule, windows),
+            Step::NoRule if returns_to_start(self.at.pc.lookup(self.exact), self.at.pc.address()) => {
+                Err(StackEnd::Root)
+            }
             Step::NoRule => Err(StackEnd::NoRule),
-            Step::Outside(address) => self.widen(rule, address),
+            Step::Outside(_) if self.bounds.is_own() => Err(StackEnd::BadStack),
+            Step::Outside(_) => Err(StackEnd::Unreadable),
         }
     }
 
-    fn go_to(self, caller: Registers, rule: Rule) -> Result<Walk, StackEnd> {
-        if caller.pc == 0 {
+    fn go_to(self, caller: Registers, rule: Rule, windows: &mut Windows) -> Result<Walk, StackEnd> {
+        if caller.pc.is_zero() {
             Err(StackEnd::Root)
         } else if rule.is_signal() {
-            self.leave_signal(caller)
+            // The interrupted function may have run on another stack than the handler.
+            let is_same_stack = self.bounds.holds_word(caller.sp & !(size_of::<usize>() - 1));
+            let bounds = if is_same_stack { self.bounds } else { stack_bounds(caller.sp) };
+            Ok(Walk { at: caller, bounds, exact: true, link: self.saved_link(windows) })
         } else {
             Ok(Walk { at: caller, exact: false, ..self })
         }
     }
 
-    /// The interrupted function, which may have run on another stack than the handler.
-    fn leave_signal(self, caller: Registers) -> Result<Walk, StackEnd> {
-        let is_same_stack = self.bounds.holds_word(caller.sp & !(size_of::<usize>() - 1));
-        let bounds = if is_same_stack { Some(self.bounds) } else { stack_bounds(caller.sp) };
-        let bounds = bounds.ok_or(StackEnd::Unreadable)?;
-        Ok(Walk { at: caller, bounds, exact: true, link: self.saved_link() })
-    }
-
     /// The interrupted function's link register, from the kernel's signal frame: beside its fp.
-    fn saved_link(self) -> usize {
+    fn saved_link(self, windows: &mut Windows) -> usize {
         let Some([fp, ..]) = arch::CPU.signal_frame else { return 0 };
         let address = self.at.sp.wrapping_add(fp as usize).wrapping_add(size_of::<usize>());
-        rule::read(&self.bounds, address).map_or(0, arch::bare_return_address)
-    }
-
-    /// A rule left the bounds. They may be a window of a larger stack: look again from here, once.
-    fn widen(self, rule: Rule, address: usize) -> Result<Walk, StackEnd> {
-        if address < self.bounds.high {
-            return Err(StackEnd::BadStack);
-        }
-        let wider = stack_bounds(self.at.sp).filter(|wider| wider.high > self.bounds.high);
-        let wider = Walk { bounds: wider.ok_or(StackEnd::BadStack)?, ..self };
-        match rule.step(&wider.at, &wider.bounds, wider.link) {
-            Step::Caller(caller) => wider.go_to(caller, rule),
-            _ => Err(StackEnd::BadStack),
-        }
+        Words::of(&self.bounds, windows).read(address).unwrap_or(0)
     }
 }

@@ -1,44 +1,28 @@
-//! Which loaded object a pc belongs to, and that object's unwind tables.
+//! The loaded object that a pc belongs to, found through the loader.
 //!
 //! Cold path of a walk. glibc 2.35 and later answer through `_dl_find_object`, which takes no lock and
 //! is safe in signal handlers; with an older glibc a table of our own answers (`table`), which is
 //! rebuilt outside of the hook. Never `dl_iterate_phdr`, no lock, no allocation.
 //!
+//! Objects that the process began with are never unloaded, and are read plainly. All others may be going while they are
+//! looked at (a return address need not be one, and a library can be closed at any time), and is read through the
+//! kernel (`cfi::rule_through`).
+//!
 //! # Safety
-//! The tables of an object are read while one of its functions is on the stack, so it is not being
-//! unloaded. (A pc that was guessed or is garbage gives no such warrant; it would have to hit an object
-//! in the instant in which another thread unloads it.)
+//! Calls the loader's function by the type that glibc gives it. Follows the loader's records in the first call, when
+//! nobody changes them.
 
 #![allow(unsafe_code)]
 
 use core::ffi::{c_int, c_void};
-use core::{mem, ptr, slice};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use core::{mem, ptr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use libc::Elf64_Phdr;
-
-use super::eh_frame_hdr::Tables;
-use super::elf::{self, Range};
-use super::reader::Segment;
+use super::elf::Range;
+use super::object::{Object, UnwindTables};
+use super::own_object::own_object;
 use super::{arch, table};
-
-/// A loaded object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Object {
-    /// Its mapping.
-    pub(super) mapping: Range,
-    /// Where its unwind tables are, if it has any.
-    pub(super) tables: Option<Place>,
-}
-
-/// Where unwind tables lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    /// The mapped segment that holds them.
-    pub(super) segment: Range,
-    /// Address of `.eh_frame_hdr` in it.
-    pub(super) header: usize,
-}
+use crate::tap::code_address::LookupAddress;
 
 /// `struct dl_find_object` of glibc's <dlfcn.h> (x86-64 and aarch64 have neither dbase nor count).
 #[repr(C)]
@@ -53,128 +37,110 @@ struct FoundObject {
 
 type FindObject = unsafe extern "C" fn(pc: *const c_void, found: *mut FoundObject) -> c_int;
 
-impl Object {
-    /// Hands the unwind tables to `use_tables`.
-    pub(super) fn with_tables<R>(&self, use_tables: impl FnOnce(&Tables<'_>) -> R) -> Option<R> {
-        let Place { segment, header } = self.tables?;
-        let length = segment.end.checked_sub(segment.start)?;
-        // SAFETY: a readable segment of a loaded object, unwritable or not written to; see the head.
-        let bytes = unsafe { slice::from_raw_parts(segment.start as *const u8, length) };
-        Some(use_tables(&Tables { segment: Segment { bytes, address: segment.start }, header }))
-    }
-}
-
 /// The object that `pc` belongs to; `None`: no ELF object (generated code, or garbage).
-pub(super) fn find(pc: usize) -> Option<Object> {
+pub(super) fn find(pc: LookupAddress) -> Option<Object> {
     match arch::dl_find_object() {
         0 => table::find(pc),
-        address => ask_loader(address, pc),
+        _ => ask_loader(pc),
     }
 }
 
-fn ask_loader(function: usize, pc: usize) -> Option<Object> {
+/// The loader's answer about a pc; none where it cannot be asked.
+fn found_by_loader(pc: LookupAddress) -> Option<FoundObject> {
+    let function = arch::dl_find_object();
+    if function == 0 {
+        return None;
+    }
     // SAFETY: the loader bound this address to `_dl_find_object`, whose type this is.
     let find_object = unsafe { mem::transmute::<usize, FindObject>(function) };
     let mut found =
         FoundObject { flags: 0, map_start: 0, map_end: 0, link_map: ptr::null(), eh_frame: 0, reserved: [0; 7] };
     // SAFETY: any address may be asked for; `found` is a whole `struct dl_find_object`.
-    if unsafe { find_object(pc as *const c_void, &mut found) } != 0 {
-        return None;
-    }
+    let is_found = unsafe { find_object(pc.address() as *const c_void, &mut found) } == 0;
+    is_found.then_some(found)
+}
+
+fn ask_loader(pc: LookupAddress) -> Option<Object> {
+    let found = found_by_loader(pc)?;
     let mapping = Range { start: found.map_start, end: found.map_end };
-    Some(Object { mapping, tables: place(mapping.start, found.eh_frame) })
+    let tables = (found.eh_frame != 0).then_some(UnwindTables { segment: None, header: found.eh_frame });
+    Some(Object { mapping, tables, is_permanent: is_permanent(found.link_map) })
 }
 
-/// The place of the tables whose header lies at `header` in the object mapped at `start`.
-fn place(start: usize, header: usize) -> Option<Place> {
-    if header == 0 {
-        return None;
+/// Objects that the process began with, by the loader's records of them; zeros behind. Relaxed: a number that stands
+/// for itself, and one that is not seen yet only makes a look-up dearer.
+static PERMANENT: [AtomicUsize; 256] = [const { AtomicUsize::new(0) }; 256];
+
+/// `struct link_map` of <link.h>, as far as its layout is promised.
+#[repr(C)]
+struct LinkMap {
+    bias: usize,
+    name: *const c_void,
+    dynamic: *const c_void,
+    next: *const LinkMap,
+    previous: *const LinkMap,
+}
+
+/// Notes what the process began with. For its first call, which comes from the loader or from a constructor: before any
+/// library is opened, because opening one allocates.
+pub(crate) fn note_permanent() {
+    let own = own_object().0;
+    let Some(mut found) = found_by_loader(LookupAddress::inside(own)) else { return };
+    // SAFETY: the loader's record of this very object, which is in use.
+    while let Some(before) = unsafe { found.link_map.cast::<LinkMap>().as_ref() }.map(|map| map.previous)
+        && !before.is_null()
+    {
+        found.link_map = before.cast();
     }
-    let (headers, bias) =
-        main_program().filter(|main| elf::eh_frame_header(main.0, main.1) == Some(header)).or_else(|| {
-            // SAFETY: the loader says that an object is mapped at `start`, and it is in use (see the head). It
-            // maps whole objects; only the program, which the kernel mapped, may begin elsewhere.
-            let headers = unsafe { elf::program_headers(start) }?;
-            Some((headers, elf::bias(headers, start)?))
-        })?;
-    Some(Place { segment: elf::segment_of(headers, bias, header)?, header })
-}
-
-/// The program headers of the executable, from the kernel's auxiliary vector, and its bias.
-///
-/// If it has gaps between its segments (linked for large pages), the loader names the segment of a
-/// pc alone, and the ELF header is not at its start.
-fn main_program<'a>() -> Option<(&'a [Elf64_Phdr], usize)> {
-    // SAFETY: reads a vector that never changes.
-    let start = unsafe { libc::getauxval(libc::AT_PHDR) } as usize;
-    // SAFETY: as above.
-    let count = unsafe { libc::getauxval(libc::AT_PHNUM) } as usize;
-    if start == 0 {
-        return None;
+    let mut next = found.link_map.cast::<LinkMap>();
+    for place in &PERMANENT {
+        // SAFETY: the list of records, which nobody changes during the first call: see above.
+        let Some(map) = (unsafe { next.as_ref() }) else { return };
+        place.store(next as usize, Ordering::Relaxed);
+        next = map.next;
     }
-    // SAFETY: the kernel's word for that many headers of the executable, which stays mapped.
-    let headers: &[Elf64_Phdr] = unsafe { slice::from_raw_parts(start as *const Elf64_Phdr, count) };
-    let table = headers.iter().find(|header| header.p_type == libc::PT_PHDR)?;
-    Some((headers, start.wrapping_sub(table.p_vaddr as usize)))
 }
 
-unsafe extern "C" {
-    /// The linker's name for our own ELF header.
-    static __ehdr_start: u8;
-}
-
-/// The code of the object that this function is in: `libheaptap.so`, or a test's executable.
-///
-/// Frames in it are ours. Computed once, without lock: all threads would store the same.
-pub(crate) fn own_object() -> (usize, usize) {
-    static START: AtomicUsize = AtomicUsize::new(0);
-    static END: AtomicUsize = AtomicUsize::new(0);
-    let known = (START.load(Relaxed), END.load(Relaxed));
-    if known.0 != 0 && known.1 != 0 {
-        return known;
-    }
-    let Some(Range { start, end }) = own_code() else { return (0, 0) };
-    START.store(start, Relaxed);
-    END.store(end, Relaxed);
-    (start, end)
-}
-
-fn own_code() -> Option<Range> {
-    let start = &raw const __ehdr_start as usize;
-    // SAFETY: our own first page, mapped as long as we run.
-    let headers = unsafe { elf::program_headers(start) }?;
-    elf::code_range(headers, elf::bias(headers, start)?)
+fn is_permanent(link_map: *const c_void) -> bool {
+    let known = PERMANENT.iter().map(|place| place.load(Ordering::Relaxed)).take_while(|known| *known != 0);
+    !link_map.is_null() && known.into_iter().any(|known| known == link_map as usize)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::object::segment_of;
     use super::*;
 
     #[test]
     fn the_object_of_a_function_has_tables_that_cover_it() {
         for pc in [find as *const () as usize, libc::qsort as *const () as usize] {
-            let object = find(pc).expect("loaded");
+            let object = find(LookupAddress::inside(pc)).expect("loaded");
             let place = object.tables.expect("has tables");
             assert!(object.mapping.contains(pc));
-            assert!(place.segment.contains(place.header));
+            let segment = place.segment.or_else(|| segment_of(object.mapping.start, place.header));
+            assert!(segment.expect("has one").contains(place.header));
             assert!(object.with_tables(|tables| tables.entry_for(pc)).expect("has tables").is_ok());
         }
+    }
+
+    #[test]
+    fn what_the_process_began_with_is_permanent_and_what_it_opens_is_not() {
+        note_permanent();
+        let is_permanent = |pc: usize| find(LookupAddress::inside(pc)).map(|object| object.is_permanent);
+        assert_eq!(is_permanent(find as *const () as usize), Some(true));
+        assert_eq!(is_permanent(libc::qsort as *const () as usize), Some(true));
+        // SAFETY: a NUL-terminated name.
+        let library = unsafe { libc::dlopen(c"libstdc++.so.6".as_ptr(), libc::RTLD_NOW) };
+        // SAFETY: a handle or null, and a NUL-terminated name.
+        let function = unsafe { libc::dlsym(library, c"_Znwm".as_ptr()) };
+        assert!(function.is_null() || is_permanent(function as usize) == Some(false));
     }
 
     #[test]
     fn addresses_outside_of_every_object_have_none() {
         let heap = Box::new(0_u8);
         for pc in [0, 1, &raw const *heap as usize, usize::MAX] {
-            assert_eq!(find(pc), None, "{pc:#x}");
+            assert_eq!(find(LookupAddress::inside(pc)), None, "{pc:#x}");
         }
-    }
-
-    #[test]
-    fn our_own_code_is_known() {
-        let (start, end) = own_object();
-        let inside = |pc: usize| start <= pc && pc < end;
-        assert!(inside(own_object as *const () as usize) && inside(find as *const () as usize));
-        assert!(!inside(libc::qsort as *const () as usize) && !inside(&raw const end as usize));
-        assert_eq!(own_object(), (start, end));
     }
 }

@@ -4,7 +4,7 @@
 //! numbers are those of DWARF 4, figure 40, and of LSB Core, chapter 10.5.2. Registers other than the
 //! three that a walk follows are skipped. About 500 bytes of stack for remembered rows; no allocation.
 
-use super::arch::Cpu;
+use super::arch::cpu::Cpu;
 use super::expression::{self, Origin, Value};
 use super::reader::Reader;
 use super::refusal::Refusal;
@@ -13,7 +13,7 @@ use super::rule::{Base, Cfa, Parts, Rule, Saved};
 /// Nested `remember_state` that are kept; compilers nest two.
 const REMEMBERED: usize = 8;
 
-/// What a program needs besides its bytes.
+/// The inputs of a program besides its bytes.
 pub(super) struct Context<'a> {
     /// Multiplies the deltas of locations.
     pub(super) code_alignment: u64,
@@ -52,7 +52,7 @@ enum Frame {
     Refused,
 }
 
-/// What holds at one location.
+/// The rules that hold at one location.
 #[derive(Clone, Copy)]
 pub(super) struct Row {
     frame: Frame,

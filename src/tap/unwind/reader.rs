@@ -3,6 +3,8 @@
 //! Every read is bounds-checked and yields `None` past the end, so tables that lie are refused and
 //! never followed out of their segment. No allocation, no unsafe.
 
+use crate::tap::os::faults;
+
 /// Pointer encoding "absent" (`DW_EH_PE_omit`, LSB Core, chapter 10.5).
 pub(super) const OMIT: u8 = 0xff;
 
@@ -23,7 +25,7 @@ impl<'a> Segment<'a> {
     }
 }
 
-/// What is left to read, and the address of its first byte (pointers may be relative to it).
+/// The bytes left to read, and the address of its first byte (pointers may be relative to it).
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],
@@ -71,7 +73,9 @@ impl<'a> Reader<'a> {
         let (head, rest) = self.bytes.split_first_chunk::<N>()?;
         self.bytes = rest;
         self.address = self.address.wrapping_add(N);
-        Some(*head)
+        let mut value = *head;
+        faults::spoil(&mut value);
+        if faults::is_refused() { None } else { Some(value) }
     }
 
     /// The next byte.

@@ -1,5 +1,7 @@
 //! Why no rule could be made of an unwind table: counted in tests, and a `NoRule` end for the walk.
 
+use crate::tap::os::checked::Copied;
+
 /// The reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Refusal {
@@ -9,6 +11,10 @@ pub(super) enum Refusal {
     NoEntry,
     /// The table ends too early or points out of its segment.
     Truncated,
+    /// The kernel says that the table is not there (any more).
+    Gone,
+    /// The kernel does not copy for us.
+    Unchecked,
     /// A version, augmentation, pointer encoding or return address column that we do not know.
     Format,
     /// A call frame instruction that we do not know.
@@ -27,4 +33,10 @@ pub(super) enum Refusal {
     TooWide,
     /// More nested `remember_state` than we keep.
     TooNested,
+}
+
+impl From<Copied> for Refusal {
+    fn from(trouble: Copied) -> Refusal {
+        if trouble == Copied::Refused { Refusal::Unchecked } else { Refusal::Gone }
+    }
 }

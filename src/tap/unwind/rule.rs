@@ -2,7 +2,8 @@
 //!
 //! `cfi` packs what a table says about one pc; `cache` keeps it. `Rule::plain_step` applies the kind that
 //! nearly all frames have, without a branch on what the rule says: the hot loop of a walk. `Rule::step`
-//! applies any. Every read is checked against the stack's bounds first. No allocation, no lock.
+//! applies any. Every read is checked against the stack's bounds first, or
+//! by the kernel where it is not the thread's own stack. No allocation, no lock.
 //!
 //! The canonical frame address (CFA) is the caller's stack pointer. Layout of the word, low bits first:
 //!
@@ -19,7 +20,10 @@
 
 #![allow(unsafe_code)]
 
-use super::arch::{CPU, bare_return_address};
+use super::arch::CPU;
+use super::windows::Windows;
+use crate::tap::code_address::ReturnAddress;
+use crate::tap::os::faults;
 use crate::tap::stack::{Registers, StackBounds};
 
 /// The register that an address is counted from.
@@ -203,56 +207,58 @@ impl Rule {
         let sp = base.wrapping_add(self.signed(36, 28));
         let return_offset = if CPU.has_link_register { self.return_offset() } else { -WORD as usize };
         let (return_at, frame_at) = (sp.wrapping_add(return_offset), sp.wrapping_add(self.frame_offset()));
-        let is_inside = sp <= bounds.high && sp.is_multiple_of(WORD as usize) && frame_at >= bounds.low;
+        // Above the lowest word: nothing that is counted down from there wraps round to the end of the address space.
+        let is_between = sp <= bounds.high && sp > bounds.low;
+        let is_inside = is_between && sp.is_multiple_of(WORD as usize) && frame_at >= bounds.low;
         if self.0 & PLAIN == 0 || !is_inside || return_at < at.sp || return_at < bounds.low {
             return None;
         }
         // SAFETY: an aligned word of the stack, inside of its bounds as shown above.
-        let pc = unsafe { (return_at as *const usize).read_volatile() };
+        let pc = faults::word(unsafe { (return_at as *const usize).read_volatile() });
         // SAFETY: as above.
-        let saved = unsafe { (frame_at as *const usize).read_volatile() };
+        let saved = faults::word(unsafe { (frame_at as *const usize).read_volatile() });
         let (fp, saved_at) = if self.0 & (7 << FRAME_AT) == 0 { (at.fp, 0) } else { (saved, frame_at) };
-        Some((Registers { pc: bare_return_address(pc), sp, fp }, return_at, saved_at))
+        Some((Registers { pc: ReturnAddress::from_stack(pc), sp, fp }, return_at, saved_at))
     }
 
     /// The caller's registers. `link` is the link register, known only where a signal interrupted.
-    pub(super) fn step(self, at: &Registers, bounds: &StackBounds, link: usize) -> Step {
+    pub(super) fn step(self, at: &Registers, words: &mut Words<'_>, link: usize) -> Step {
         if self.0 & LAST != 0 {
             return if self == Rule::ROOT { Step::Root } else { Step::NoRule };
         }
-        match self.caller(at, bounds, link) {
+        match self.caller(at, words, link) {
             Ok(caller) => Step::Caller(caller),
             Err(address) => Step::Outside(address),
         }
     }
 
-    fn caller(self, at: &Registers, bounds: &StackBounds, link: usize) -> Result<Registers, usize> {
+    fn caller(self, at: &Registers, words: &mut Words<'_>, link: usize) -> Result<Registers, usize> {
         let base = if self.0 & ON_FRAME != 0 { at.fp } else { at.sp };
         let sp = if self.0 & LOADED == 0 {
             base.wrapping_add(self.signed(36, 28))
         } else {
-            read(bounds, base.wrapping_add(self.signed(36, 16)))?.wrapping_add(self.signed(52, 12))
+            words.read(base.wrapping_add(self.signed(36, 16)))?.wrapping_add(self.signed(52, 12))
         };
         // A caller's frame lies above; only a signal may have come from another stack, and only a
         // frame that has pushed nothing (link register) may share its caller's stack pointer.
-        let lowest = at.sp + usize::from(self.return_kind() != LINK);
+        let lowest = at.sp.saturating_add(usize::from(self.return_kind() != LINK));
         if sp < lowest && !self.is_signal() {
             return Err(sp);
         }
         let pc = match self.return_kind() {
-            AT_CFA => read(bounds, sp.wrapping_add(self.return_offset()))?,
-            AT_STACK => read(bounds, at.sp.wrapping_add(self.return_offset()))?,
-            AT_FRAME => read(bounds, at.fp.wrapping_add(self.return_offset()))?,
+            AT_CFA => words.read(sp.wrapping_add(self.return_offset()))?,
+            AT_STACK => words.read(at.sp.wrapping_add(self.return_offset()))?,
+            AT_FRAME => words.read(at.fp.wrapping_add(self.return_offset()))?,
             _ => link,
         };
         let fp = match (self.0 >> FRAME_AT) & 7 {
             FP_UNCHANGED => at.fp,
-            FP_AT_CFA => read(bounds, sp.wrapping_add(self.frame_offset()))?,
-            FP_AT_STACK => read(bounds, at.sp.wrapping_add(self.frame_offset()))?,
-            FP_AT_FRAME => read(bounds, at.fp.wrapping_add(self.frame_offset()))?,
+            FP_AT_CFA => words.read(sp.wrapping_add(self.frame_offset()))?,
+            FP_AT_STACK => words.read(at.sp.wrapping_add(self.frame_offset()))?,
+            FP_AT_FRAME => words.read(at.fp.wrapping_add(self.frame_offset()))?,
             _ => sp.wrapping_add(self.frame_offset()),
         };
-        Ok(Registers { pc: bare_return_address(pc), sp, fp })
+        Ok(Registers { pc: ReturnAddress::from_stack(pc), sp, fp })
     }
 
     fn return_kind(self) -> u64 {
@@ -270,15 +276,42 @@ impl Rule {
     }
 }
 
+/// The words of the running stack: plain where it is the thread's own, else through the kernel.
+pub(super) struct Words<'a> {
+    bounds: &'a StackBounds,
+    windows: Option<&'a mut Windows>,
+}
+
+impl<'a> Words<'a> {
+    /// Those within these bounds, or of a foreign stack.
+    pub(super) fn of(bounds: &'a StackBounds, windows: &'a mut Windows) -> Words<'a> {
+        Words { bounds, windows: Some(windows) }
+    }
+
+    /// Those within these bounds only.
+    #[cfg(test)]
+    pub(super) fn within(bounds: &'a StackBounds) -> Words<'a> {
+        Words { bounds, windows: None }
+    }
+
+    /// The stack word at `address`, or the address itself if there is none.
+    pub(super) fn read(&mut self, address: usize) -> Result<usize, usize> {
+        match &mut self.windows {
+            Some(windows) if !self.bounds.is_own() => windows.word(address).ok_or(address),
+            _ => read(self.bounds, address),
+        }
+    }
+}
+
 /// The stack word at `address`, or the address itself if the bounds do not admit it.
 #[inline(always)]
-pub(super) fn read(bounds: &StackBounds, address: usize) -> Result<usize, usize> {
+fn read(bounds: &StackBounds, address: usize) -> Result<usize, usize> {
     if !bounds.holds_word(address) {
         return Err(address);
     }
-    // SAFETY: the bounds hold this aligned word, and whoever made them found it readable. Volatile,
+    // SAFETY: the bounds hold this aligned word, and they were found readable when they were made. Volatile,
     // because other frames own that memory and the compiler must assume nothing about it.
-    Ok(unsafe { (address as *const usize).read_volatile() })
+    Ok(faults::word(unsafe { (address as *const usize).read_volatile() }))
 }
 
 #[cfg(test)]
@@ -301,7 +334,7 @@ mod tests {
     /// The step of a rule, which a plain step must not contradict.
     fn apply(parts: Parts, at: Registers, bounds: &StackBounds) -> Step {
         let rule = Rule::pack(parts).expect("fits");
-        let step = rule.step(&at, bounds, 0x77);
+        let step = rule.step(&at, &mut Words::within(bounds), 0x77);
         match rule.plain_step(&at, bounds) {
             Some(caller) => assert!(parts.is_plain() && step == Step::Caller(caller)),
             None => assert!(!parts.is_plain() || matches!(step, Step::Outside(_)), "{parts:?}"),
@@ -313,10 +346,25 @@ mod tests {
     fn a_frame_that_saved_its_callers_registers_is_left() {
         let words = [0, 0, 0xf9, 0x1234, 5, 6];
         let (bounds, at) = stack(&words);
-        let caller = Registers { pc: 0x1234, sp: at(4), fp: 0xf9 };
-        assert_eq!(apply(PLAIN, Registers { pc: 1, sp: at(0), fp: 0 }, &bounds), Step::Caller(caller));
+        let caller = Registers { pc: ReturnAddress::new(0x1234), sp: at(4), fp: 0xf9 };
+        assert_eq!(
+            apply(PLAIN, Registers { pc: ReturnAddress::new(1), sp: at(0), fp: 0 }, &bounds),
+            Step::Caller(caller)
+        );
         let by_frame = Parts { cfa: Cfa::Plus(Base::Frame, 16), ..PLAIN };
-        assert_eq!(apply(by_frame, Registers { pc: 1, sp: at(0), fp: at(2) }, &bounds), Step::Caller(caller));
+        assert_eq!(
+            apply(by_frame, Registers { pc: ReturnAddress::new(1), sp: at(0), fp: at(2) }, &bounds),
+            Step::Caller(caller)
+        );
+    }
+
+    #[test]
+    fn a_wild_frame_pointer_is_not_counted_round_the_end_of_the_address_space() {
+        let by_frame = Parts { cfa: Cfa::Plus(Base::Frame, 16), ..PLAIN };
+        for below in (0..64).step_by(8) {
+            let at = Registers { pc: ReturnAddress::new(1), sp: 0x1000, fp: 0_usize.wrapping_sub(below) };
+            assert_eq!(Rule::pack(by_frame).and_then(|rule| rule.plain_step(&at, &StackBounds::FOREIGN)), None);
+        }
     }
 
     #[test]
@@ -330,17 +378,23 @@ mod tests {
             frame_pointer: Saved::At(Base::Frame, 8),
             is_signal: false,
         };
-        let start = Registers { pc: 1, sp: at(0), fp: at(2) };
-        assert_eq!(apply(parts, start, &bounds), Step::Caller(Registers { pc: 0xabc, sp: at(6), fp: 0xf }));
+        let start = Registers { pc: ReturnAddress::new(1), sp: at(0), fp: at(2) };
+        assert_eq!(
+            apply(parts, start, &bounds),
+            Step::Caller(Registers { pc: ReturnAddress::new(0xabc), sp: at(6), fp: 0xf })
+        );
         let computed = Parts { frame_pointer: Saved::IsCfa(-48), return_address: Saved::Unchanged, ..parts };
-        assert_eq!(apply(computed, start, &bounds), Step::Caller(Registers { pc: 0x77, sp: at(6), fp: at(0) }));
+        assert_eq!(
+            apply(computed, start, &bounds),
+            Step::Caller(Registers { pc: ReturnAddress::new(0x77), sp: at(6), fp: at(0) })
+        );
     }
 
     #[test]
     fn a_rule_that_leaves_the_stack_or_goes_down_is_refused() {
         let words = [0; 4];
         let (bounds, at) = stack(&words);
-        let start = Registers { pc: 1, sp: at(0), fp: 0x41_4141_4141 };
+        let start = Registers { pc: ReturnAddress::new(1), sp: at(0), fp: 0x41_4141_4141 };
         for cfa in [Cfa::Plus(Base::Frame, 16), Cfa::Plus(Base::Stack, 40), Cfa::Plus(Base::Stack, 0)] {
             assert!(matches!(apply(Parts { cfa, ..PLAIN }, start, &bounds), Step::Outside(_)), "{cfa:?}");
         }
@@ -351,9 +405,9 @@ mod tests {
     #[test]
     fn the_last_frame_says_why() {
         let (bounds, at) = stack(&[0]);
-        let start = Registers { pc: 1, sp: at(0), fp: 0 };
-        assert_eq!(Rule::ROOT.step(&start, &bounds, 0), Step::Root);
-        assert_eq!(Rule::NONE.step(&start, &bounds, 0), Step::NoRule);
+        let start = Registers { pc: ReturnAddress::new(1), sp: at(0), fp: 0 };
+        assert_eq!(Rule::ROOT.step(&start, &mut Words::within(&bounds), 0), Step::Root);
+        assert_eq!(Rule::NONE.step(&start, &mut Words::within(&bounds), 0), Step::NoRule);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A table of the loaded objects, for a glibc without `_dl_find_object` (2.17 to 2.34).
 //!
-//! Rebuilt outside of the hook (`refresh`: it takes the loader's lock), read inside of it without one.
+//! Rebuilt outside of the hook (`refresh`: it reads the mappings), read inside of it without a lock.
 //! Two buffers: a rebuild fills the one that is not in use and then publishes it by the epoch; a reader
 //! that was overtaken by two rebuilds sees that the epoch has moved and looks again. 80 KiB of zero
 //! pages that are never touched where the loader answers by itself.
@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::elf::Range;
 use super::modules::modules;
-use super::objects::{Object, Place};
+use super::object::{Object, UnwindTables};
+use super::own_object;
+use crate::tap::code_address::LookupAddress;
 
 const OBJECTS: usize = 1024;
 /// Look-ups that were overtaken by rebuilds before one gives up.
@@ -26,13 +28,13 @@ impl Row {
     // Relaxed: the epoch orders whole buffers, and is checked again after reading.
     fn load(&self) -> Object {
         let [start, end, first, last, header] = self.0.each_ref().map(|word| word.load(Ordering::Relaxed));
-        let place = Place { segment: Range { start: first, end: last }, header };
-        Object { mapping: Range { start, end }, tables: (header != 0).then_some(place) }
+        let place = UnwindTables { segment: Some(Range { start: first, end: last }), header };
+        Object { mapping: Range { start, end }, tables: (header != 0).then_some(place), is_permanent: false }
     }
 
     fn store(&self, object: &Object) {
-        let none = Place { segment: Range { start: 0, end: 0 }, header: 0 };
-        let Place { segment, header } = object.tables.unwrap_or(none);
+        let place = object.tables.and_then(|place| Some((place.segment?, place.header)));
+        let (segment, header) = place.unwrap_or((Range { start: 0, end: 0 }, 0));
         let words = [object.mapping.start, object.mapping.end, segment.start, segment.end, header];
         for (word, value) in self.0.iter().zip(words) {
             word.store(value, Ordering::Relaxed);
@@ -50,9 +52,10 @@ impl Buffer {
         Buffer { rows: [const { Row::new() }; OBJECTS], used: AtomicUsize::new(0) }
     }
 
-    fn find(&self, pc: usize) -> Option<Object> {
+    fn find(&self, pc: LookupAddress) -> Option<Object> {
         let rows = self.rows.iter().take(self.used.load(Ordering::Relaxed));
-        rows.map(Row::load).find(|object| object.mapping.contains(pc))
+        let object = rows.map(Row::load).find(|object| object.mapping.contains(pc.address()))?;
+        Some(Object { is_permanent: own_object::is_essential(&object.mapping), ..object })
     }
 }
 
@@ -63,7 +66,7 @@ static REBUILDING: AtomicBool = AtomicBool::new(false);
 static STALE: AtomicBool = AtomicBool::new(true);
 
 /// The object that `pc` belongs to, as of the last rebuild; a miss marks the table stale.
-pub(super) fn find(pc: usize) -> Option<Object> {
+pub(super) fn find(pc: LookupAddress) -> Option<Object> {
     for _ in 0..ATTEMPTS {
         let epoch = EPOCH.load(Ordering::Acquire);
         let found = BUFFERS[epoch % 2].find(pc);
@@ -84,9 +87,9 @@ pub(super) fn is_stale() -> bool {
     STALE.load(Ordering::Relaxed)
 }
 
-/// Rebuilds the table. Takes the loader's lock: for the first call of a process, for the keeper and
-/// after `dlopen`, never while sampling. Does nothing while another thread rebuilds.
-pub(super) fn refresh() {
+/// Rebuilds the table from the mappings (`/proc/PID/maps`). For errands, never while sampling. Does nothing while
+/// another thread rebuilds.
+pub(super) fn refresh(maps: &[u8]) {
     if REBUILDING.swap(true, Ordering::Acquire) {
         return;
     }
@@ -94,9 +97,9 @@ pub(super) fn refresh() {
     let epoch = EPOCH.load(Ordering::Relaxed);
     let spare = &BUFFERS[(epoch + 1) % 2];
     let mut used = 0;
-    modules(&mut |module| {
-        if let Some(row) = spare.rows.get(used) {
-            row.store(&module.object());
+    modules(maps, &mut |module| {
+        if let (Some(row), Some(object)) = (spare.rows.get(used), module.object()) {
+            row.store(&object);
             used += 1;
         }
     });
@@ -108,17 +111,17 @@ pub(super) fn refresh() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tap::unwind::objects;
 
     #[test]
     fn the_table_knows_what_the_loader_knows() {
-        refresh();
+        refresh(&std::fs::read("/proc/self/maps").expect("readable"));
         for pc in [refresh as *const () as usize, libc::qsort as *const () as usize, libc::dlopen as *const () as usize]
         {
-            let (ours, loaders) = (find(pc).expect("loaded"), objects::find(pc).expect("loaded"));
-            assert_eq!(ours.tables, loaders.tables);
-            assert!(ours.mapping.contains(pc));
+            let pc = LookupAddress::inside(pc);
+            let (ours, loaders) = (find(pc).expect("loaded"), super::super::objects::find(pc).expect("loaded"));
+            assert_eq!(ours.tables.map(|place| place.header), loaders.tables.map(|place| place.header));
+            assert!(ours.mapping.contains(pc.address()));
         }
-        assert!(find(0x10).is_none() && is_stale(), "a miss asks for a rebuild");
+        assert!(find(LookupAddress::inside(0x10)).is_none() && is_stale(), "a miss asks for a rebuild");
     }
 }

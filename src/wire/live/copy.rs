@@ -1,28 +1,33 @@
 //! Copies a region or a mirror out of its file: the header, and the parts that hold anything.
 //!
-//! Nearly all of a region is holes that were never written; reading them would take longest. The caller reads
-//! the file, this decides what of it, and checks what came.
+//! Nearly all of a region is holes that were never written, and reading them would take longest. This file says which
+//! parts to read, the caller reads them, and this file checks them.
 
-use super::layout::{HEADER_WORDS, Layout, SectionId};
+use super::layout::{HEADER_WORDS, Head, Layout, MIRROR, SectionId};
 use super::mirror;
+use super::words::Words;
+use crate::wire::word;
 use std::io;
 use std::ops::Range;
 
 /// Bytes that are read at a time.
 const PIECE: usize = 4096;
 
-/// The words of a file of that many bytes, of which at most `most` are read: who claims more has made the file up.
+/// The words of a file of that many bytes, of which at most `most` are read: a file that claims more is made up.
 /// `read` fills the buffer with what lies at an offset of it.
 pub(crate) fn words(
     bytes: u64,
     most: u64,
     read: &mut dyn FnMut(u64, &mut [u8]) -> io::Result<()>,
 ) -> io::Result<Vec<u64>> {
-    let mut words = vec![0; usize::try_from(bytes / 8).unwrap_or(0)];
+    let count = usize::try_from(bytes).map_or(0, word::whole_in);
+    // A length beyond all memory is an error, not an abort.
+    Vec::<u64>::new().try_reserve_exact(count).map_err(io::Error::other)?;
+    let mut words = vec![0; count];
     let head = HEADER_WORDS.min(words.len());
     fill(&mut words, 0..head, read)?;
     let layout = Layout::read(words.as_slice()).map_err(io::Error::other)?;
-    if mirror::is_mirror(words.as_slice()) {
+    if words.as_slice().word(Head::Kind as usize) == MIRROR {
         if bytes > most {
             return Err(io::Error::other("a mirror of that size is none of ours"));
         }
@@ -32,7 +37,7 @@ pub(crate) fn words(
         return Ok(words);
     }
     let used = SectionId::ALL.map(|id| layout.used(words.as_slice(), id));
-    if used.iter().map(|range| range.len() as u64 * 8).sum::<u64>() > most {
+    if used.iter().map(|range| word::offset_of(range.len())).sum::<u64>() > most {
         return Err(io::Error::other("damaged region: it claims to hold more than there is"));
     }
     for range in used {
@@ -49,10 +54,10 @@ fn fill(
     let mut bytes = [0; PIECE];
     let start = range.start;
     let Some(place) = words.get_mut(range) else { return Ok(()) };
-    for (n, piece) in place.chunks_mut(PIECE / 8).enumerate() {
-        let Some(bytes) = bytes.get_mut(..piece.len() * 8) else { break };
-        read((start * 8 + n * PIECE) as u64, bytes)?;
-        for (word, chunk) in piece.iter_mut().zip(bytes.chunks_exact(8)) {
+    for (n, piece) in place.chunks_mut(word::whole_in(PIECE)).enumerate() {
+        let Some(bytes) = bytes.get_mut(..word::bytes_of(piece.len())) else { break };
+        read(word::offset_of(start) + (n * PIECE) as u64, bytes)?;
+        for (word, chunk) in piece.iter_mut().zip(bytes.chunks_exact(word::BYTES)) {
             *word = chunk.try_into().map_or(0, u64::from_ne_bytes);
         }
     }
@@ -61,10 +66,11 @@ fn fill(
 
 #[cfg(test)]
 mod tests {
-    use super::super::layout::{Head, MAGIC, MIN_BYTES};
+    use super::super::layout::{MAGIC, MIN_BYTES};
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "minutes under Miri")]
     fn only_what_is_used_is_read() {
         let layout = Layout::for_bytes(MIN_BYTES);
         let mut sound = vec![0u64; layout.words()];

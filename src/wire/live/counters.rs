@@ -1,10 +1,8 @@
-//! What the tap counts about itself: words in the region's first section.
+//! The tap's counters of itself: words in the region's first section.
 //!
 //! There are [`SHARDS`] sets of all counters, and a counter's value is the sum (wrapping) over them: threads count in
 //! different sets, or the cache line of one set would go to and fro between processors with every sample.
 
-use super::Words;
-use super::layout::{Layout, SectionId};
 use crate::wire::stack_end::StackEnd;
 
 /// Sets of counters.
@@ -30,7 +28,9 @@ pub(crate) enum Counter {
     Dumps = 5,
     /// Dumps that could not be written.
     DumpsFailed = 6,
-    /// Lost: the reserved address range is full.
+    /// Objects that live samples stand for, estimated and scaled, now.
+    LiveObjects = 7,
+    /// Lost: the reserved address range is full, and something else lies behind it.
     LostRange = 8,
     /// Lost: the sample table is full.
     LostSamples = 9,
@@ -38,17 +38,63 @@ pub(crate) enum Counter {
     LostStacks = 10,
     /// Lost: a nested call, or no scratch space for the stack.
     LostNested = 11,
-    /// Frees whose record was found by search: something overwrote the end of the block.
-    TrailerDamaged = 12,
+    /// Frees whose record was found by search: something wrote over the block's header.
+    HeaderDamaged = 12,
     /// Frees whose record was not found at all: the sample stays as a phantom.
-    TrailerLost = 13,
+    HeaderLost = 13,
+    /// Lost: the kernel gave no memory for the block (a limit, or none left).
+    LostMemory = 14,
+    /// Lost: no arena for sampled blocks, or a call from inside the allocator.
+    LostArena = 15,
+    /// Bytes that all lost samples stand for, estimated: allocated, and not followed to their free.
+    UnfollowedBytes = 16,
+    /// Bytes allocated at stacks that were recycled since, estimated.
+    RecycledBytes = 17,
+    /// Objects of those, scaled.
+    RecycledObjects = 18,
+    /// Requests that the program was refused.
+    Refused = 19,
+    /// Nanoseconds of processor time that the keeper spent looking where the process's memory is.
+    LookNs = 20,
+    /// How often it looked.
+    Looks = 21,
+    /// Threads that the program could not start.
+    RefusedThreads = 22,
+    /// Mappings that the program was refused.
+    RefusedMappings = 23,
+    /// Mappings and threads that were not recorded: no room, or met inside the profiler.
+    LostMappings = 24,
+    /// Mappings that were unmapped unseen, and found out later.
+    UnseenUnmaps = 25,
+}
+
+impl Counter {
+    /// Whether it is about samples, and begins anew when they are forgotten. Live bytes go with each of them.
+    pub(crate) fn is_of_samples(self) -> bool {
+        let goes_on = [
+            Counter::LiveBytes,
+            Counter::LiveObjects,
+            Counter::AllocatedBytes,
+            Counter::ProfilerNs,
+            Counter::Dumps,
+            Counter::DumpsFailed,
+            Counter::Refused,
+            Counter::LookNs,
+            Counter::Looks,
+            Counter::RefusedThreads,
+            Counter::RefusedMappings,
+            Counter::LostMappings,
+            Counter::UnseenUnmaps,
+        ];
+        !goes_on.contains(&self)
+    }
 }
 
 /// First word of the counters of [`StackEnd`] reasons.
 const STACK_ENDS_AT: usize = 32;
 
 /// Counters with the names under which dumps and reports show them.
-pub(crate) const NAMED: [(Counter, &str); 13] = [
+pub(crate) const NAMED: [(Counter, &str); 20] = [
     (Counter::Samples, "samples"),
     (Counter::Retired, "retired"),
     (Counter::LiveBytes, "live_bytes"),
@@ -60,19 +106,19 @@ pub(crate) const NAMED: [(Counter, &str); 13] = [
     (Counter::LostSamples, "lost_samples"),
     (Counter::LostStacks, "lost_stacks"),
     (Counter::LostNested, "lost_nested"),
-    (Counter::TrailerDamaged, "trailer_damaged"),
-    (Counter::TrailerLost, "trailer_lost"),
+    (Counter::HeaderDamaged, "header_damaged"),
+    (Counter::HeaderLost, "header_lost"),
+    (Counter::LostMemory, "lost_memory"),
+    (Counter::LostArena, "lost_arena"),
+    (Counter::UnfollowedBytes, "unfollowed_bytes"),
+    (Counter::LookNs, "memory_look_ns"),
+    (Counter::Looks, "memory_looks"),
+    (Counter::LostMappings, "unrecorded_mappings"),
+    (Counter::UnseenUnmaps, "unseen_unmaps"),
 ];
 
 /// Words of all sets together; what else the section has is not used.
 pub(crate) const WORDS: usize = SHARDS * SHARD_WORDS;
-
-/// The value of the counter at this index of the sets. A mirror has one set only, and that may be cut short.
-pub(crate) fn sum(words: &(impl Words + ?Sized), layout: &Layout, index: usize) -> u64 {
-    let section = layout.section(SectionId::Counters);
-    let places = (0..SHARDS).map(|shard| shard * SHARD_WORDS + index).take_while(|&at| at < section.capacity);
-    places.fold(0, |sum: u64, at| sum.wrapping_add(words.word(section.start + at)))
-}
 
 /// Index, within a set, of the counter of stacks that ended this way.
 pub(crate) fn stack_end_index(end: StackEnd) -> usize {

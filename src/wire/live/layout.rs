@@ -1,21 +1,27 @@
-//! Where each section of a region lies, and the header that says so.
+//! The layout of a region: where each section lies, and the header that says so.
 
-use super::Words;
-use super::counters;
+use super::words::Words;
+use super::{counters, history};
 use crate::wire::java_pc;
 
 /// First word of a region: "HEAPTAP\1" read as a little-endian number.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"HEAPTAP\x01");
 /// Version of everything in this folder; readers refuse another one.
-pub(crate) const VERSION: u64 = 2;
+pub(crate) const VERSION: u64 = 6;
 /// Words of the header; the first section starts behind it.
 pub(crate) const HEADER_WORDS: usize = 512;
-/// Bytes of a region when nobody asks for another size.
+/// Bytes of a region unless `prof_region_bytes` says otherwise.
 pub(crate) const DEFAULT_BYTES: usize = 48 << 20;
 /// Smallest region that makes sense.
 pub(crate) const MIN_BYTES: usize = 1 << 20;
 /// Largest region: what index fields of 32 bits can address in every section, with room to spare.
 pub(crate) const MAX_BYTES: usize = 16 << 30;
+
+/// Value of [`Head::Kind`] in a mirror.
+pub(crate) const MIRROR: u64 = 1;
+
+/// Value of [`Head::Ending`]: the process lives on as another user, in a life and a region of its own.
+pub(crate) const OTHER_USER: u64 = 2;
 
 /// Header words with a meaning of their own (indices into the region).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,20 +49,35 @@ pub(crate) enum Head {
     PulseNs = 9,
     /// Which half of the text section is valid, and how long it is (see `text`).
     Text = 10,
-    /// 0: a region; 1: a mirror, a settled copy of one (see `mirror`), whose last word is a checksum.
+    /// 0: a region; [`MIRROR`]: a settled copy of one (see `mirror`), whose last word is a checksum.
     Kind = 11,
-    /// 1: as long as the process lives, somebody holds a shared lock (flock) on this file. Told before the lock
-    /// may be missed: a file that says so and is not locked is a dead process's.
+    /// 1: as long as the process lives, its keeper holds a shared lock (flock) on the claim; of a mirror: on the
+    /// mirror. Told before the lock may be missed: what says so and is not locked is a dead process's.
     Guarded = 12,
     /// 1: the process is worth a file (it lived long enough, held enough, or was asked for).
     Significant = 13,
-    /// 1: the process began to end, and has not written the final dump that it was to write.
+    /// 1: the process began to end, and has not written the final dump that it was to write. [`OTHER_USER`]: it lives
+    /// on.
     Ending = 14,
     /// Of a mirror: records that were left out because they were being written.
     Torn = 15,
     /// 1: no samples are taken now (`prof_active:false`, `heaptap stop`).
     Paused = 16,
+    /// CLOCK_MONOTONIC since when samples are taken, or since they were last forgotten, nanoseconds.
+    SinceNs = 17,
+    /// How often samples were forgotten (`heaptap reset`).
+    Resets = 18,
+    /// Address of the embedded jemalloc's tree of pages (`emap.h`), 0: not told. For who looks for blocks in the
+    /// process's memory.
+    BlockTree = 19,
 }
+
+/// First header word of the ranges that the process knows of its memory, two words each (see
+/// [`Known::pack`](crate::wire::resident::known::Known::pack)); zeros end them. They lie side by side, so that a
+/// reader that sees half of a change takes one range for another's neighbour, never a pointer for a size.
+pub(crate) const RANGES_AT: usize = 256;
+/// How many there may be.
+pub(crate) const MOST_RANGES: usize = 64;
 
 const SECTIONS_AT: usize = 64;
 const SECTION_WORDS: usize = 4;
@@ -69,41 +90,54 @@ pub(crate) enum SectionId {
     Counters = 0,
     /// What dumps say besides samples: code mappings and metadata (see `text`).
     Text = 1,
+    /// [`Moment`](super::history::Moment)s, in no order.
+    Timeline = 2,
+    /// [`Incident`](super::history::Incident)s.
+    Events = 3,
     /// [`ThreadRecord`](super::records::ThreadRecord)s.
-    Threads = 2,
+    Threads = 4,
     /// [`JavaMethodRecord`](super::records::JavaMethodRecord)s.
-    JavaMethods = 3,
+    JavaMethods = 5,
     /// The names of the methods, [`CHUNK_BYTES`](super::records::CHUNK_BYTES) to a chunk.
-    Names = 4,
+    Names = 6,
+    /// [`RowRecord`](super::history::RowRecord)s: after the timeline, as a copy is made in this order.
+    Rows = 7,
     /// [`StackRecord`](super::records::StackRecord)s.
-    Stacks = 5,
+    Stacks = 8,
     /// The frames of the stacks, [`CHUNK_FRAMES`](super::records::CHUNK_FRAMES) to a chunk.
-    Chunks = 6,
+    Chunks = 9,
     /// [`SampleRecord`](super::records::SampleRecord)s.
-    Samples = 7,
+    Samples = 10,
+    /// [`MappingRecord`](super::mapped::MappingRecord)s.
+    Mappings = 11,
 }
 
 impl SectionId {
     /// All sections, in order.
-    pub(crate) const ALL: [SectionId; 8] = [
+    pub(crate) const ALL: [SectionId; 12] = [
         SectionId::Counters,
         SectionId::Text,
+        SectionId::Timeline,
+        SectionId::Events,
         SectionId::Threads,
         SectionId::JavaMethods,
         SectionId::Names,
+        SectionId::Rows,
         SectionId::Stacks,
         SectionId::Chunks,
         SectionId::Samples,
+        SectionId::Mappings,
     ];
 
     /// Words of one record of this section.
     pub(crate) const fn record_words(self) -> usize {
         match self {
             SectionId::Counters | SectionId::Text => 1,
-            SectionId::JavaMethods => 4,
-            SectionId::Threads | SectionId::Names | SectionId::Samples => 8,
+            SectionId::JavaMethods | SectionId::Events => 4,
+            SectionId::Threads | SectionId::Names | SectionId::Samples | SectionId::Mappings => 8,
             SectionId::Stacks => 32,
-            SectionId::Chunks => 16,
+            SectionId::Timeline => 40,
+            SectionId::Chunks | SectionId::Rows => 16,
         }
     }
 
@@ -111,6 +145,8 @@ impl SectionId {
     const fn most_records(self) -> usize {
         match self {
             SectionId::JavaMethods => java_pc::MAX_METHODS,
+            SectionId::Timeline => history::MOST_MOMENTS,
+            SectionId::Events => history::MOST_INCIDENTS,
             _ => u32::MAX as usize,
         }
     }
@@ -118,14 +154,16 @@ impl SectionId {
     /// Share of the region, in 1/256, that this section gets.
     const fn share(self) -> usize {
         match self {
-            SectionId::Counters => 1,
+            SectionId::Counters | SectionId::Timeline | SectionId::Events => 1,
             SectionId::Text => 3,
             SectionId::Threads => 3,
             SectionId::JavaMethods => 8,
             SectionId::Names => 25,
-            SectionId::Stacks => 56,
-            SectionId::Chunks => 96,
-            SectionId::Samples => 64,
+            SectionId::Rows => 20,
+            SectionId::Stacks => 44,
+            SectionId::Chunks => 90,
+            SectionId::Samples => 56,
+            SectionId::Mappings => 4,
         }
     }
 }
@@ -156,7 +194,7 @@ impl Section {
 /// All sections of a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
-    sections: [Section; 8],
+    sections: [Section; SectionId::ALL.len()],
     words: usize,
 }
 
@@ -167,7 +205,7 @@ impl Layout {
     pub(crate) fn for_bytes(bytes: usize) -> Layout {
         const PAGE_WORDS: usize = 512;
         let pages = bytes.clamp(MIN_BYTES, MAX_BYTES) / 4096;
-        let mut sections = [Section::default(); 8];
+        let mut sections = [Section::default(); SectionId::ALL.len()];
         let mut start = HEADER_WORDS;
         for (section, id) in sections.iter_mut().zip(SectionId::ALL) {
             let words = (pages * id.share() / 256).max(1) * PAGE_WORDS;
@@ -190,13 +228,24 @@ impl Layout {
     }
 
     /// Size of the whole region in words.
+    #[inline]
     pub(crate) fn words(&self) -> usize {
         self.words
     }
 
     /// One of its sections.
+    #[inline]
     pub(crate) fn section(&self, id: SectionId) -> Section {
         self.sections.get(id as usize).copied().unwrap_or_default()
+    }
+
+    /// The value of the counter at this index: the sum over all sets. A mirror has one set only, and that may be cut
+    /// short.
+    pub(crate) fn counter(&self, words: &(impl Words + ?Sized), index: usize) -> u64 {
+        let section = self.section(SectionId::Counters);
+        let places = (0..counters::SHARDS).map(|shard| shard * counters::SHARD_WORDS + index);
+        let places = places.take_while(|&at| at < section.capacity);
+        places.fold(0, |sum: u64, at| sum.wrapping_add(words.word(section.start + at)))
     }
 
     /// The words of a section that may hold anything, by the header in `words`.
@@ -235,7 +284,7 @@ impl Layout {
         if version != VERSION {
             return Err(LayoutError::Version(version));
         }
-        let mut layout = Layout { sections: [Section::default(); 8], words: words.len() };
+        let mut layout = Layout { sections: [Section::default(); SectionId::ALL.len()], words: words.len() };
         let mut previous_end = HEADER_WORDS;
         for (section, id) in layout.sections.iter_mut().zip(SectionId::ALL) {
             let at = SECTIONS_AT + id as usize * SECTION_WORDS;
@@ -302,6 +351,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "minutes under Miri")]
     fn every_word_damaged_is_refused_or_harmless() {
         let layout = Layout::for_bytes(MIN_BYTES);
         let sound = region(&layout);

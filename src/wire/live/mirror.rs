@@ -1,28 +1,24 @@
 //! A mirror: a snapshot as a file of the region's own layout, beside the dumps, on a disk.
 //!
 //! It is what remains when a container goes with its tmpfs. Sections hold what is live and no more; the last word
-//! is a checksum over all before it, because a disk may keep half of a file that was whole in memory. Whoever
-//! reads regions reads mirrors.
+//! is a checksum over all before it, because a disk may keep half of a file that was whole in memory. Readers of
+//! regions read mirrors, too.
 
-use super::Words;
-use super::layout::{Head, Layout, LayoutError, MAGIC, SectionId};
+use super::failures::{FAILURE_WORDS, FAILURES_AT, Failure, MOST_FAILURES, WHOLE};
+use super::history::{ENTRIES, Entry, RowRecord};
+use super::layout::{Head, Layout, LayoutError, MAGIC, MIRROR, SectionId};
+use super::mapped::MappingRecord;
 use super::records::{CHUNK_BYTES, CHUNK_FRAMES, JavaMethodRecord};
 use super::snapshot::{JavaMethod, Snapshot};
 use super::state::{self, LIVE};
 use crate::wire::crc::Crc;
-use crate::wire::java_pc;
-use std::collections::BTreeMap;
+use crate::wire::{java_pc, order, word};
 use std::io::{self, Write};
 
-/// Value of [`Head::Kind`].
-const KIND: u64 = 1;
+/// Generation of all records but methods.
+const GENERATION: u64 = 1;
 /// Stands above the checksum, so that zeros are none.
 const SEAL: u64 = 0x5ea1 << 32;
-
-/// Whether these words are a mirror's.
-pub(crate) fn is_mirror(words: &(impl Words + ?Sized)) -> bool {
-    words.word(Head::Kind as usize) == KIND
-}
 
 /// Checks the words of a mirror against their checksum.
 pub(crate) fn check(words: &[u64]) -> Result<(), LayoutError> {
@@ -39,12 +35,16 @@ pub(crate) fn write(snapshot: &Snapshot, out: &mut dyn Write) -> io::Result<()> 
     writer.header(&mut out)?;
     writer.counters(&mut out)?;
     writer.text(&mut out)?;
+    writer.timeline(&mut out)?;
+    writer.events(&mut out)?;
     writer.threads(&mut out)?;
     writer.java_methods(&mut out)?;
     writer.names(&mut out)?;
+    writer.rows(&mut out)?;
     writer.stacks(&mut out)?;
     writer.chunks(&mut out)?;
     writer.samples(&mut out)?;
+    writer.mappings(&mut out)?;
     out.seal()
 }
 
@@ -63,7 +63,7 @@ impl Sealed<'_> {
 
     /// A record of a section that has `words` words after its state; `None`: a place without one.
     fn record(&mut self, id: SectionId, words: Option<&[u64]>) -> io::Result<()> {
-        self.record_of(id, 1, words)
+        self.record_of(id, GENERATION, words)
     }
 
     /// The same in a generation.
@@ -93,7 +93,7 @@ struct Writer<'a> {
     layout: Layout,
     text: Vec<u8>,
     /// Java methods by their records, with the generation that a record is in.
-    methods: BTreeMap<u32, (u64, &'a JavaMethod)>,
+    methods: Vec<(u32, u64, &'a JavaMethod)>,
     /// Numbers of the stacks as the region has them: a stack's place here is its number in the mirror.
     stacks: Vec<u32>,
 }
@@ -102,20 +102,33 @@ impl<'a> Writer<'a> {
     fn of(snapshot: &'a Snapshot) -> Writer<'a> {
         let text = snapshot.text.to_bytes();
         let methods = snapshot.java_methods.iter();
-        let methods: BTreeMap<u32, (u64, &JavaMethod)> =
-            methods.map(|(number, method)| (java_pc::record(*number), (java_pc::life(*number), method))).collect();
+        let mut methods: Vec<(u32, u64, &JavaMethod)> =
+            methods.map(|(number, method)| (java_pc::record(*number), java_pc::life(*number), method)).collect();
+        order::by_number(&mut methods, |(record, ..)| u64::from(*record));
+        // Of several that a record held the last one stays.
+        methods.dedup_by(|later, earlier| {
+            let is_same = later.0 == earlier.0;
+            if is_same {
+                *earlier = *later;
+            }
+            is_same
+        });
         let stacks: Vec<u32> = snapshot.stacks.keys().copied().collect();
         let chunks = snapshot.stacks.values().map(|stack| snapshot.frames(stack).len().div_ceil(CHUNK_FRAMES)).sum();
         let end = |last: Option<&u32>| last.map_or(0, |last| *last as usize + 1);
         let layout = Layout::compact([
             snapshot.counters_in_use(),
-            2 * text.len().div_ceil(8),
+            2 * word::needed_for(text.len()),
+            snapshot.timeline.len(),
+            snapshot.events.len(),
             end(snapshot.threads.keys().next_back()),
-            end(methods.keys().next_back()),
-            methods.values().map(|(_, method)| name_chunks(method)).sum(),
+            end(methods.last().map(|(record, ..)| record)),
+            methods.iter().map(|(.., method)| name_chunks(method)).sum(),
+            snapshot.stacks.values().map(|stack| row_records(stack.row.as_deref()).count()).sum(),
             stacks.len(),
             chunks,
             snapshot.samples.len(),
+            snapshot.mappings.len(),
         ]);
         Writer { snapshot, layout, text, methods, stacks }
     }
@@ -146,14 +159,23 @@ impl<'a> Writer<'a> {
             (Head::PidNamespace, snapshot.pid_namespace),
             (Head::PulseNs, snapshot.pulse_ns),
             (Head::Text, self.text.len() as u64),
-            (Head::Kind, KIND),
+            (Head::Kind, MIRROR),
             (Head::Guarded, u64::from(snapshot.is_guarded)),
             (Head::Significant, u64::from(snapshot.is_significant)),
             (Head::Ending, u64::from(snapshot.is_ending)),
             (Head::Torn, snapshot.torn),
             (Head::Paused, u64::from(snapshot.is_paused)),
+            (Head::SinceNs, snapshot.since_ns),
+            (Head::Resets, snapshot.resets),
         ];
         head.into_iter().for_each(|(word, value)| set(word as usize, value));
+        for (n, failure) in snapshot.failures.iter().take(MOST_FAILURES).enumerate() {
+            let stack = failure.stack.and_then(|stack| self.stacks.binary_search(&stack).ok());
+            let failure = Failure { stack: stack.map(|stack| stack as u32), ..*failure };
+            let at = FAILURES_AT + n * FAILURE_WORDS;
+            let words = [WHOLE].into_iter().chain(failure.pack());
+            (at..).zip(words).for_each(|(at, word)| set(at, word));
+        }
         header.into_iter().try_for_each(|word| out.word(word))
     }
 
@@ -166,6 +188,27 @@ impl<'a> Writer<'a> {
         out.bytes(&self.text, self.count(SectionId::Text))
     }
 
+    fn timeline(&self, out: &mut Sealed<'_>) -> io::Result<()> {
+        let mut moments = self.snapshot.timeline.iter();
+        moments.try_for_each(|moment| out.record(SectionId::Timeline, Some(&moment.pack())))
+    }
+
+    fn events(&self, out: &mut Sealed<'_>) -> io::Result<()> {
+        let mut events = self.snapshot.events.iter();
+        events.try_for_each(|event| out.record(SectionId::Events, Some(&event.pack())))
+    }
+
+    /// Stacks have the generation here that [`Sealed::record`] gives all records.
+    fn rows(&self, out: &mut Sealed<'_>) -> io::Result<()> {
+        for (stack, number) in self.snapshot.stacks.values().zip(0..) {
+            for entries in row_records(stack.row.as_deref()) {
+                let record = RowRecord { stack: number, generation: GENERATION as u32, previous: None, entries };
+                out.record(SectionId::Rows, Some(&record.pack()))?;
+            }
+        }
+        Ok(())
+    }
+
     fn threads(&self, out: &mut Sealed<'_>) -> io::Result<()> {
         (0..self.count(SectionId::Threads) as u32).try_for_each(|index| {
             let record = self.snapshot.threads.get(&index).map(|thread| thread.pack());
@@ -176,7 +219,8 @@ impl<'a> Writer<'a> {
     fn java_methods(&self, out: &mut Sealed<'_>) -> io::Result<()> {
         let mut first_chunk = 0;
         (0..self.count(SectionId::JavaMethods) as u32).try_for_each(|index| {
-            let Some((generation, method)) = self.methods.get(&index) else {
+            let found = self.methods.binary_search_by_key(&index, |(record, ..)| *record).ok();
+            let Some((_, generation, method)) = found.and_then(|found| self.methods.get(found)) else {
                 return out.record(SectionId::JavaMethods, None);
             };
             let (class_len, method_len) = (method.class.len() as u16, method.method.len() as u16);
@@ -188,13 +232,13 @@ impl<'a> Writer<'a> {
 
     fn names(&self, out: &mut Sealed<'_>) -> io::Result<()> {
         let mut number = 0;
-        for (_, method) in self.methods.values() {
+        for (.., method) in &self.methods {
             let names = [&method.class[..], &method.method].concat();
             let last = names.len().div_ceil(CHUNK_BYTES);
             for (n, chunk) in names.chunks(CHUNK_BYTES).enumerate() {
                 number += 1;
                 out.word(if n + 1 == last { 0 } else { number + 1 })?;
-                out.bytes(chunk, CHUNK_BYTES / 8)?;
+                out.bytes(chunk, word::whole_in(CHUNK_BYTES))?;
             }
         }
         Ok(())
@@ -233,6 +277,20 @@ impl<'a> Writer<'a> {
             out.record(SectionId::Samples, Some(&sample.pack()))
         })
     }
+
+    fn mappings(&self, out: &mut Sealed<'_>) -> io::Result<()> {
+        self.snapshot.mappings.iter().try_for_each(|mapping| {
+            let stack = self.stacks.binary_search(&mapping.stack).unwrap_or(0) as u32;
+            out.record(SectionId::Mappings, Some(&MappingRecord { stack, ..*mapping }.pack()))
+        })
+    }
+}
+
+/// The records that a row takes: none if it is empty, one without entries if it is not known.
+fn row_records(row: Option<&[Entry]>) -> impl Iterator<Item = [Option<Entry>; ENTRIES]> + '_ {
+    let unknown = row.is_none().then_some([None; ENTRIES]);
+    let known = row.unwrap_or_default().chunks(ENTRIES);
+    unknown.into_iter().chain(known.map(|chunk| std::array::from_fn(|n| chunk.get(n).copied())))
 }
 
 /// Chunks that the names of a method take.
@@ -271,6 +329,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "minutes under Miri")]
     fn every_damaged_byte_is_noticed() {
         let sound = mirror();
         assert!(words_of(&sound).is_ok());

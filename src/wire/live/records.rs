@@ -2,6 +2,9 @@
 //!
 //! `WORDS` of a record follow its state word (`state`), which the writer handles itself.
 
+use super::supply::Supply;
+use super::totals::Totals;
+
 /// One sampled allocation that is live (8 words).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SampleRecord {
@@ -44,9 +47,10 @@ impl SampleRecord {
         SampleRecord { address, usable, requested, birth_ns, weight_bytes, stack, thread, period }
     }
 
-    /// Objects that this sample stands for.
-    pub(crate) fn weight_objects(&self) -> f64 {
-        self.weight_bytes as f64 / self.usable.max(1) as f64
+    /// Objects that this sample stands for, scaled.
+    #[inline]
+    pub(crate) fn scaled_objects(&self) -> u64 {
+        scaled_objects(self.weight_bytes, self.usable)
     }
 }
 
@@ -55,14 +59,17 @@ pub(crate) const AGE_BINS: usize = 32;
 
 /// One distinct call stack (32 words), with what was counted for it.
 ///
-/// Words: 0 state, 1 hash, 2 depth | end << 16 | first chunk << 32, 3 references,
-/// 4 samples ever, 5 objects ever (x 2^16, estimated), 6 bytes ever (estimated), 16..32 age bins.
+/// Words: 0 state, 1 hash, 2 depth | end << 16 | supply << 24 | first chunk << 32, 3 references,
+/// 4 samples ever, 5 objects ever (x 2^16, estimated), 6 bytes ever (estimated), 7 bytes lost,
+/// 8 objects freed (as 5), 9 bytes freed (as 6), 16..32 age bins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct StackRecord {
     /// Number of frames.
     pub(crate) depth: u16,
     /// Why it ends (number of a [`StackEnd`](crate::wire::stack_end::StackEnd)).
     pub(crate) end: u8,
+    /// What gave the memory that is counted here.
+    pub(crate) supply: Supply,
     /// First chunk of its frames.
     pub(crate) first_chunk: u32,
     /// Samples ever taken on it.
@@ -71,11 +78,17 @@ pub(crate) struct StackRecord {
     pub(crate) scaled_objects: u64,
     /// Bytes ever allocated on it, estimated.
     pub(crate) bytes: u64,
+    /// Bytes that could not be followed to their free, estimated: the sample found no room.
+    pub(crate) lost_bytes: u64,
+    /// Objects freed on it, estimated, scaled.
+    pub(crate) freed_objects: u64,
+    /// Bytes freed on it, estimated.
+    pub(crate) freed_bytes: u64,
     /// Freed samples by age: bin [`age_bin`].
     pub(crate) ages: [u32; AGE_BINS],
 }
 
-/// Word of a stack record that counts references (live samples, and whoever is adding one).
+/// Word of a stack record that counts references (live samples, and samples that are being added).
 pub(crate) const STACK_REFERENCES: usize = 3;
 /// Word of a stack record that holds its hash.
 pub(crate) const STACK_HASH: usize = 1;
@@ -83,24 +96,50 @@ pub(crate) const STACK_HASH: usize = 1;
 pub(crate) const STACK_SHAPE: usize = 2;
 /// Word of a stack record that counts samples ever; objects ever, in sixteenths, and bytes ever follow.
 pub(crate) const STACK_SAMPLES: usize = 4;
+/// Word of a stack record that counts bytes that could not be followed.
+pub(crate) const STACK_LOST: usize = 7;
+/// Word of a stack record that counts the objects freed, as those ever; bytes freed follow.
+pub(crate) const STACK_FREED: usize = 8;
 /// First word of the age bins, two bins to a word.
 pub(crate) const STACK_AGES: usize = 16;
 
 /// Packs a stack's shape word.
-pub(crate) fn stack_shape(depth: u16, end: u8, first_chunk: u32) -> u64 {
-    u64::from(depth) | u64::from(end) << 16 | u64::from(first_chunk) << 32
+pub(crate) fn stack_shape(depth: u16, end: u8, supply: Supply, first_chunk: u32) -> u64 {
+    u64::from(depth) | u64::from(end) << 16 | (supply as u64) << 24 | u64::from(first_chunk) << 32
 }
 
-/// Objects that a sample stands for, as they are summed up: in units of 2^-16, because a sixteenth would be
-/// three percent of a weight near one.
-pub(crate) fn scaled_objects(weight: f64) -> u64 {
-    (weight * 65536.0).round() as u64
+/// What gave the memory that the stack of this shape word counts.
+pub(crate) fn supply_of(shape: u64) -> Supply {
+    Supply::of_number((shape >> 24) as u8)
 }
+
+/// Objects that a sample of so many usable bytes stands for if it stands for `weight_bytes`, as they are summed up: in
+/// units of 2^-16, because a sixteenth would be three percent of a weight near one. Whole numbers: what is added at a
+/// birth is taken off at the death, to the last bit.
+#[inline]
+pub(crate) fn scaled_objects(weight_bytes: u64, usable: u64) -> u64 {
+    let usable = usable.max(1);
+    // Larger ones are no blocks.
+    (weight_bytes.min(u64::MAX >> OBJECTS_LG) << OBJECTS_LG) / usable
+}
+
+/// Objects of a scaled number.
+pub(crate) fn objects(scaled: u64) -> f64 {
+    scaled as f64 / (1u64 << OBJECTS_LG) as f64
+}
+
+/// Binary digits of a scaled number of objects behind the point.
+pub(crate) const OBJECTS_LG: u32 = 16;
 
 impl StackRecord {
-    /// Objects ever allocated on it, estimated.
-    pub(crate) fn objects_ever(&self) -> f64 {
-        self.scaled_objects as f64 / 65536.0
+    /// What is live of it and what was allocated, as far as it is counted.
+    pub(crate) fn totals(&self) -> Totals {
+        Totals {
+            live_objects: self.scaled_objects.saturating_sub(self.freed_objects),
+            live_bytes: self.bytes.saturating_sub(self.freed_bytes),
+            ever_objects: self.scaled_objects,
+            ever_bytes: self.bytes,
+        }
     }
 
     /// The words after the state word, for a reader: without hash and references.
@@ -111,10 +150,13 @@ impl StackRecord {
                 *word = value;
             }
         };
-        set(STACK_SHAPE, stack_shape(self.depth, self.end, self.first_chunk));
+        set(STACK_SHAPE, stack_shape(self.depth, self.end, self.supply, self.first_chunk));
         set(STACK_SAMPLES, self.samples);
         set(STACK_SAMPLES + 1, self.scaled_objects);
         set(STACK_SAMPLES + 2, self.bytes);
+        set(STACK_LOST, self.lost_bytes);
+        set(STACK_FREED, self.freed_objects);
+        set(STACK_FREED + 1, self.freed_bytes);
         for (n, ages) in self.ages.chunks_exact(2).enumerate() {
             let age = |bin: usize| ages.get(bin).copied().unwrap_or(0);
             set(STACK_AGES + n, join(age(0), age(1)));
@@ -132,10 +174,14 @@ impl StackRecord {
         StackRecord {
             depth: shape as u16,
             end: (shape >> 16) as u8,
+            supply: supply_of(shape),
             first_chunk: (shape >> 32) as u32,
             samples: word(STACK_SAMPLES),
             scaled_objects: word(STACK_SAMPLES + 1),
             bytes: word(STACK_SAMPLES + 2),
+            lost_bytes: word(STACK_LOST),
+            freed_objects: word(STACK_FREED),
+            freed_bytes: word(STACK_FREED + 1),
             ages,
         }
     }
@@ -194,7 +240,8 @@ pub(crate) const METHOD_HASH: usize = 3;
 /// 1 first chunk | class length << 32 | method length << 48, 2 [`METHOD_USED`], 3 [`METHOD_HASH`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct JavaMethodRecord {
-    /// First chunk of the names: that of the class in internal form, `java/util/zip/Deflater`, and right behind it the method's.
+    /// First chunk of the names: that of the class in internal form, `java/util/zip/Deflater`, and right behind it the
+    /// method's.
     pub(crate) first_chunk: u32,
     /// Bytes of the class; 0 for a pseudo frame.
     pub(crate) class_len: u16,
@@ -215,11 +262,11 @@ impl JavaMethodRecord {
     }
 }
 
-fn join(low: u32, high: u32) -> u64 {
+pub(crate) fn join(low: u32, high: u32) -> u64 {
     u64::from(low) | u64::from(high) << 32
 }
 
-fn split(word: u64) -> (u32, u32) {
+pub(crate) fn split(word: u64) -> (u32, u32) {
     (word as u32, (word >> 32) as u32)
 }
 

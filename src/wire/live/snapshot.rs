@@ -7,15 +7,19 @@
 //! sandbox may refuse.
 
 use super::counters::{self, Counter};
-use super::layout::{Head, Layout, LayoutError, Section, SectionId};
+use super::failures::{FAILURE_WORDS, FAILURES_AT, Failure, MOST_FAILURES, WHOLE};
+use super::history::{Entry, Incident, Moment, RowRecord};
+use super::layout::{Head, Layout, LayoutError, MIRROR, MOST_RANGES, OTHER_USER, RANGES_AT, Section, SectionId};
+use super::mapped::MappingRecord;
 use super::records::{CHUNK_BYTES, CHUNK_FRAMES, JavaMethodRecord, SampleRecord, StackRecord, ThreadRecord};
-use super::state::{self, LIVE};
+use super::state::{self, Reading};
 use super::text::Text;
-use super::{Words, mirror};
-use crate::wire::life_name::LifeName;
-use crate::wire::options::Options;
-use crate::wire::{java_pc, time};
-use std::collections::BTreeMap;
+use super::words::Words;
+use crate::wire::identity::Identity;
+use crate::wire::resident::known::Known;
+use crate::wire::word;
+use crate::wire::{java_pc, order};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 
@@ -29,6 +33,10 @@ const MAX_DEPTH: usize = 1024;
 pub(crate) struct Stack {
     /// Its counts and its shape.
     pub(crate) record: StackRecord,
+    /// What it held from which tick on, oldest first; `None`: that is not known, as it was being written.
+    pub(crate) row: Option<Vec<Entry>>,
+    /// Low half of its record's generation.
+    generation: u32,
     frames: Range<usize>,
 }
 
@@ -41,7 +49,7 @@ pub(crate) struct JavaMethod {
     pub(crate) method: Vec<u8>,
 }
 
-/// What a region held at one instant (or nearly: see the head of this file).
+/// The contents of a region at one instant (or nearly: see the head of this file).
 #[derive(Debug, Default)]
 pub(crate) struct Snapshot {
     /// Process id as the process saw itself.
@@ -56,12 +64,28 @@ pub(crate) struct Snapshot {
     pub(crate) period: u64,
     /// Live samples.
     pub(crate) samples: Vec<SampleRecord>,
+    /// Memory that is not malloc's, in the order of its addresses.
+    pub(crate) mappings: Vec<MappingRecord>,
     /// Stacks by index.
     pub(crate) stacks: BTreeMap<u32, Stack>,
     /// Threads by index.
     pub(crate) threads: BTreeMap<u32, ThreadRecord>,
     /// Java methods by number (see [`java_pc`](crate::wire::java_pc)).
     pub(crate) java_methods: BTreeMap<u64, JavaMethod>,
+    /// Checkpoints of the process, oldest first.
+    pub(crate) timeline: Vec<Moment>,
+    /// What happened, oldest first.
+    pub(crate) events: Vec<Incident>,
+    /// CLOCK_MONOTONIC since when samples are taken, or since they were last forgotten, nanoseconds; 0: unknown.
+    pub(crate) since_ns: u64,
+    /// How often they were forgotten.
+    pub(crate) resets: u64,
+    /// Address of the embedded jemalloc's tree of pages; 0: not told.
+    pub(crate) block_tree: u64,
+    /// What failed first.
+    pub(crate) failures: Vec<Failure>,
+    /// What the process knows of its memory, for who looks at its mappings.
+    pub(crate) known: Known,
     /// Code mappings and metadata, as the keeper last wrote them.
     pub(crate) text: Text,
     /// Pid namespace of the pid, by inode; 0: unknown.
@@ -78,6 +102,8 @@ pub(crate) struct Snapshot {
     pub(crate) is_significant: bool,
     /// Whether the process began to end without having written its final dump.
     pub(crate) is_ending: bool,
+    /// Whether the process lives on as another user, in another life.
+    pub(crate) is_other_user: bool,
     /// Whether sampling is switched off.
     pub(crate) is_paused: bool,
     frames: Vec<u64>,
@@ -90,40 +116,38 @@ impl Snapshot {
         let layout = Layout::read(words)?;
         let mut reader = Reader { words, layout, snapshot: Snapshot::default() };
         reader.head();
+        // Before the rows, and once more after them: see `history`.
+        let moments = reader.moments();
+        reader.events();
+        let rows = reader.rows();
         let live = reader.samples();
+        let mapped = reader.mappings();
         reader.stacks();
         reader.threads();
         reader.java_methods();
         reader.keep_settled(live);
+        reader.keep_mappings(mapped);
+        reader.keep_rows(rows);
+        reader.keep_moments(moments);
+        reader.ranges();
+        reader.failures();
         Ok(reader.snapshot)
     }
 
-    /// Says in the metadata why there is this dump, and of what instant (CLOCK_MONOTONIC) it is: for dumps
-    /// that the process did not write itself.
-    pub(crate) fn tell(&mut self, reason: &str, at_ns: u64) {
-        let uptime_ns = at_ns.saturating_sub(self.start_monotonic_ns);
-        self.pulse_ns = at_ns;
-        self.set("reason", reason);
-        self.set("uptime_ns", &uptime_ns.to_string());
-        self.set("time", &time::rfc3339(self.start_wall_ns.saturating_add(uptime_ns)));
-    }
-
-    /// The same for a process that is dead: how it ended, as far as it can be told, and from what that is known.
-    pub(crate) fn tell_death(&mut self) {
-        let reason = if self.is_ending { "ended" } else { "killed" };
-        self.tell(reason, self.pulse_ns);
-        self.set("source", if self.is_mirror { "mirror" } else { "region" });
-    }
-
-    /// Whether the process would have left a file at its end: it said so, or it held much when it was killed before it
-    /// could.
-    pub(crate) fn is_worth_a_file(&self) -> bool {
-        self.is_significant || self.counter(Counter::LiveBytes) >= Options::DEFAULT.prof_min_bytes
+    /// The same, compiled once for all sources: the tap shall be small, and reads seldom.
+    #[inline(never)]
+    pub(crate) fn of(words: &dyn Words) -> Result<Snapshot, LayoutError> {
+        Snapshot::take(words)
     }
 
     /// Wall clock of the last sign of life, nanoseconds since 1970: of a mirror, when it was written.
     pub(crate) fn wall_ns(&self) -> u64 {
-        self.start_wall_ns.saturating_add(self.pulse_ns.saturating_sub(self.start_monotonic_ns))
+        self.wall_of(self.pulse_ns)
+    }
+
+    /// Wall clock at an instant of CLOCK_MONOTONIC, nanoseconds since 1970, as the process's start knew it.
+    pub(crate) fn wall_of(&self, at_ns: u64) -> u64 {
+        self.start_wall_ns.saturating_add(at_ns.saturating_sub(self.start_monotonic_ns))
     }
 
     /// A line of the metadata.
@@ -137,8 +161,8 @@ impl Snapshot {
     }
 
     /// The names of this life's files, with that prefix.
-    pub(crate) fn life(&self, prefix: &Path) -> LifeName {
-        LifeName { prefix: prefix.to_path_buf(), pid: self.pid, token: self.token }
+    pub(crate) fn life(&self, prefix: &Path) -> Identity {
+        Identity { prefix: prefix.to_path_buf(), pid: self.pid, token: self.token }
     }
 
     /// Sets one line of the metadata.
@@ -175,8 +199,10 @@ impl Snapshot {
     }
 }
 
-/// A sample as first read: its record, where its state word lies, and what that was.
-type Live = (SampleRecord, usize, u64);
+/// A record as first read, where its state word lies, and what that was.
+type Placed<T> = (T, usize, u64);
+/// A sample as first read.
+type Live = Placed<SampleRecord>;
 
 struct Reader<'a, W: ?Sized> {
     words: &'a W,
@@ -195,14 +221,34 @@ impl<W: Words + ?Sized> Reader<'_, W> {
         self.snapshot.pid_namespace = head(Head::PidNamespace);
         self.snapshot.pulse_ns = head(Head::PulseNs);
         self.snapshot.torn = head(Head::Torn);
-        self.snapshot.is_mirror = mirror::is_mirror(self.words);
+        self.snapshot.is_mirror = head(Head::Kind) == MIRROR;
         self.snapshot.is_guarded = head(Head::Guarded) != 0;
         self.snapshot.is_significant = head(Head::Significant) != 0;
-        self.snapshot.is_ending = head(Head::Ending) != 0;
+        self.snapshot.is_ending = head(Head::Ending) == 1;
+        self.snapshot.is_other_user = head(Head::Ending) == OTHER_USER;
         self.snapshot.is_paused = head(Head::Paused) != 0;
+        self.snapshot.since_ns = head(Head::SinceNs);
+        self.snapshot.resets = head(Head::Resets);
+        self.snapshot.block_tree = head(Head::BlockTree);
         self.snapshot.text = Text::read(self.words, &self.layout);
-        let sum = |index| counters::sum(self.words, &self.layout, index);
+        let sum = |index| self.layout.counter(self.words, index);
         self.snapshot.counters = (0..counters::SHARD_WORDS).map(sum).collect();
+    }
+
+    fn failures(&mut self) {
+        let places = (0..MOST_FAILURES).map(|n| FAILURES_AT + n * FAILURE_WORDS);
+        let whole = places.filter(|&at| self.words.word(at) == WHOLE);
+        let words = whole.map(|at| std::array::from_fn(|n| self.words.word(at + 1 + n)));
+        self.snapshot.failures = words.filter_map(|words| Failure::unpack(&words)).collect();
+        order::by_number(&mut self.snapshot.failures, |failure| failure.at_ns);
+    }
+
+    fn ranges(&mut self) {
+        let words = (RANGES_AT..).step_by(2).take(MOST_RANGES);
+        let pairs = words.map(|at| [self.words.word(at), self.words.word(at + 1)]);
+        let known = &mut self.snapshot.known;
+        known.ranges = pairs.take_while(|[start, _]| *start != 0).filter_map(Known::unpack).collect();
+        known.malloc_bytes = self.snapshot.timeline.iter().rev().find_map(|moment| moment.malloc_bytes);
     }
 
     /// Indices that may hold a record of this section, with the word each begins at.
@@ -214,20 +260,14 @@ impl<W: Words + ?Sized> Reader<'_, W> {
 
     /// Reads a record of `N` words after its state word, if it is live and whole.
     fn record<const N: usize>(&mut self, at: usize) -> Option<([u64; N], u64)> {
-        let before = self.words.word(at);
-        if state::state(before) != LIVE {
-            self.snapshot.torn += u64::from(state::state(before) != state::FREE);
-            return None;
+        match state::read(self.words, at) {
+            Reading::Whole(record, before) => Some((record, before)),
+            Reading::Free => None,
+            Reading::Torn => {
+                self.snapshot.torn += 1;
+                None
+            }
         }
-        let mut record = [0; N];
-        for (offset, word) in record.iter_mut().enumerate() {
-            *word = self.words.word(at + 1 + offset);
-        }
-        if self.words.word_again(at) != before {
-            self.snapshot.torn += 1;
-            return None;
-        }
-        Some((record, before))
     }
 
     fn samples(&mut self) -> Vec<Live> {
@@ -238,6 +278,30 @@ impl<W: Words + ?Sized> Reader<'_, W> {
             }
         }
         live
+    }
+
+    fn mappings(&mut self) -> Vec<Placed<MappingRecord>> {
+        let mut mapped = Vec::new();
+        for (_, at) in self.slots(SectionId::Mappings) {
+            if let Some((record, word)) = self.record(at) {
+                mapped.push((MappingRecord::unpack(record), at, word));
+            }
+        }
+        mapped
+    }
+
+    /// Keeps the mappings that are still the same ones and whose stack was read.
+    fn keep_mappings(&mut self, mapped: Vec<Placed<MappingRecord>>) {
+        for (record, at, word) in mapped {
+            if self.words.word_again(at) != word {
+                continue;
+            }
+            match self.snapshot.stacks.contains_key(&record.stack) {
+                true => self.snapshot.mappings.push(record),
+                false => self.snapshot.torn += 1,
+            }
+        }
+        order::by_number(&mut self.snapshot.mappings, |mapping| mapping.start);
     }
 
     fn stacks(&mut self) {
@@ -251,7 +315,8 @@ impl<W: Words + ?Sized> Reader<'_, W> {
                 self.snapshot.torn += 1;
                 continue;
             }
-            self.snapshot.stacks.insert(index, Stack { record, frames });
+            let (row, generation) = (None, state::generation(before) as u32);
+            self.snapshot.stacks.insert(index, Stack { record, row, generation, frames });
         }
     }
 
@@ -272,6 +337,75 @@ impl<W: Words + ?Sized> Reader<'_, W> {
             chunk = next - 1;
         }
         start..self.snapshot.frames.len()
+    }
+
+    fn moments(&mut self) -> Vec<Placed<Moment>> {
+        let mut moments = Vec::new();
+        for (_, at) in self.slots(SectionId::Timeline) {
+            if let Some((record, word)) = self.record(at) {
+                moments.push((Moment::unpack(&record), at, word));
+            }
+        }
+        moments
+    }
+
+    /// Keeps the moments that are still the same ones, but for those of before a reset as to rows.
+    fn keep_moments(&mut self, moments: Vec<Placed<Moment>>) {
+        let settled = moments.into_iter().filter(|(_, at, word)| self.words.word_again(*at) == *word);
+        let resets = self.snapshot.resets as u32;
+        self.snapshot.timeline = settled
+            .map(|(moment, ..)| Moment { has_rows: moment.has_rows && moment.resets == resets, ..moment })
+            .collect();
+        order::by_number(&mut self.snapshot.timeline, |moment| moment.tick.into());
+    }
+
+    fn events(&mut self) {
+        for (_, at) in self.slots(SectionId::Events) {
+            if let Some((record, _)) = self.record(at) {
+                self.snapshot.events.extend(Incident::unpack(record));
+            }
+        }
+        order::by_number(&mut self.snapshot.events, |event| event.at_ns);
+    }
+
+    /// The records of the rows. One that is being written still says whose it is: without it that row would lack
+    /// entries.
+    fn rows(&mut self) -> Vec<Placed<RowRecord>> {
+        let mut rows = Vec::new();
+        for (_, at) in self.slots(SectionId::Rows) {
+            match state::read(self.words, at) {
+                Reading::Whole(record, word) => rows.push((RowRecord::unpack(&record), at, word)),
+                Reading::Torn => {
+                    let stack = self.words.word(at + 1) as u32;
+                    rows.push((RowRecord { stack, ..RowRecord::default() }, at, state::word(state::BUSY, 0)));
+                }
+                Reading::Free => {}
+            }
+        }
+        rows
+    }
+
+    /// Gives the stacks their rows. Nothing is known of a row that was being written, and of one that is said to be
+    /// unknown by a record without entries; a stack that has none is younger than the last look at all.
+    fn keep_rows(&mut self, rows: Vec<Placed<RowRecord>>) {
+        let mut unknown = BTreeSet::new();
+        let mut entries: BTreeMap<u32, Vec<Entry>> = BTreeMap::new();
+        for (record, at, word) in rows {
+            let Some(stack) = self.snapshot.stacks.get(&record.stack) else { continue };
+            if self.words.word_again(at) != word || state::state(word) != state::LIVE {
+                unknown.insert(record.stack);
+            } else if stack.generation == record.generation {
+                if record.entries.iter().all(Option::is_none) {
+                    unknown.insert(record.stack);
+                }
+                entries.entry(record.stack).or_default().extend(record.entries.into_iter().flatten());
+            }
+        }
+        for (number, stack) in &mut self.snapshot.stacks {
+            let mut row = entries.remove(number).unwrap_or_default();
+            order::by_number(&mut row, |entry| entry.tick.into());
+            stack.row = Some(row).filter(|_| !unknown.contains(number));
+        }
     }
 
     fn threads(&mut self) {
@@ -306,7 +440,10 @@ impl<W: Words + ?Sized> Reader<'_, W> {
         let mut chunk = Some(record.first_chunk);
         while let Some(at) = chunk.filter(|_| names.len() < len).and_then(|chunk| section.record(chunk)) {
             let here = (len - names.len()).min(CHUNK_BYTES);
-            let byte = |n: usize| (self.words.word(at + 1 + n / 8) >> (8 * (n % 8))) as u8;
+            let byte = |n: usize| {
+                let (word, shift) = word::place_of(n);
+                (self.words.word(at + 1 + word) >> shift) as u8
+            };
             names.extend((0..here).map(byte));
             chunk = (self.words.word(at) as u32).checked_sub(1);
         }

@@ -1,11 +1,12 @@
-//! The text of a region: what a dump says besides samples, kept ready for whoever reads the region.
+//! The text of a region: code mappings and metadata of a dump, kept ready for the readers of the region.
 //!
 //! Code mappings (lines of `/proc/<pid>/maps`), an empty line, then `key: value` lines. The section has two
 //! halves; the keeper writes the one that is not valid and then makes it valid by one store of the header
 //! word `Text`: `generation << 32 | bytes`, where the generation's lowest bit names the half.
 
-use super::Words;
 use super::layout::{Head, Layout, SectionId};
+use super::words::Words;
+use crate::wire::word;
 
 /// Text of a region, taken apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,9 +49,10 @@ impl Text {
         let state = words.word(Head::Text as usize);
         let section = layout.section(SectionId::Text);
         let half = half(state, section.capacity);
-        let len = (state as u32 as usize).min(section.capacity / 2 * 8);
+        let len = (state as u32 as usize).min(word::bytes_of(section.capacity / 2));
         let start = section.start + half;
-        let bytes: Vec<u8> = (start..start + len.div_ceil(8)).flat_map(|at| words.word(at).to_le_bytes()).collect();
+        let bytes: Vec<u8> =
+            (start..start + word::needed_for(len)).flat_map(|at| words.word(at).to_le_bytes()).collect();
         // Two changes meanwhile, and this half is being written again.
         if words.word_again(Head::Text as usize) >> 32 > (state >> 32) + 1 {
             return Text::default();
@@ -88,7 +90,7 @@ mod tests {
                 bytes[at] ^= flip;
                 let text = Text::from_bytes(&bytes);
                 let pairs = text.metadata.iter().map(|(key, value)| key.len() + value.len());
-                // What is no UTF-8 becomes a mark of three bytes.
+                // Bytes that are no UTF-8 become a mark of three bytes.
                 assert!(text.maps.len() + pairs.sum::<usize>() <= 3 * whole.len(), "{at}");
             }
             let cut = Text::from_bytes(&whole[..at]);

@@ -1,6 +1,6 @@
-//! What can be wrong with an option string, and what holds instead. Allocates nothing.
+//! Complaints about an option string: what is wrong, and which value holds instead. Allocates nothing.
 
-/// What can be wrong with an option string. Worded like jemalloc's messages where it has one.
+/// One thing that is wrong with an option string. Worded like jemalloc's messages where it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Complaint<'a> {
     /// A value that the key does not take: in jemalloc's words, what it takes, and what holds instead.
@@ -9,6 +9,26 @@ pub(crate) enum Complaint<'a> {
     Malformed(&'a [u8]),
     /// A key of jemalloc's profiler that heaptap does not act on.
     Unsupported { key: &'a [u8] },
+    /// No key at all, but nearly one of the profiler's. It is passed on, and jemalloc complains, too.
+    Mistyped { key: &'a [u8], meant: &'static [u8] },
+}
+
+/// Whether who writes a key that does not exist means this one: after one slip, or without `prof_` before it.
+pub(super) fn is_meant(key: &[u8], other: &[u8]) -> bool {
+    is_slip(key, other) || other.strip_prefix(b"prof_") == Some(key)
+}
+
+/// Whether one slip of the pen leads from one key to the other: a letter more, less, changed, or two exchanged.
+fn is_slip(key: &[u8], other: &[u8]) -> bool {
+    let same = |a: &[u8], b: &[u8]| a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let start = same(key, other);
+    let (key, other) = (key.get(start..).unwrap_or_default(), other.get(start..).unwrap_or_default());
+    let end = key.iter().rev().zip(other.iter().rev()).take_while(|(a, b)| a == b).count();
+    let rest = |text: &'_ [u8]| -> usize { text.len().saturating_sub(end) };
+    match (key, other) {
+        ([a, b, ..], [c, d, ..]) if rest(key) == 2 && rest(other) == 2 => (a, b) == (d, c),
+        _ => rest(key) <= 1 && rest(other) <= 1,
+    }
 }
 
 /// The value that a key has.
@@ -20,6 +40,8 @@ pub(crate) enum Used {
     Number(i64),
     /// Of what may be a share.
     Percent(i64),
+    /// Of a choice.
+    Word(&'static str),
 }
 
 impl Used {
@@ -28,6 +50,7 @@ impl Used {
         let (number, unit) = match self {
             Used::Bool(true) => return b"true",
             Used::Bool(false) => return b"false",
+            Used::Word(word) => return word.as_bytes(),
             Used::Number(number) => (number, ""),
             Used::Percent(number) => (number, "%"),
         };

@@ -1,7 +1,7 @@
-//! The keys that are ours, one table: how each is read, what it may be, and in jemalloc's words what is wrong with it.
+//! The keys of our options, one table: how each is read, and which values it may have. Complaints use jemalloc's words.
 
 use super::complaint::{Complaint, Used};
-use super::{Growth, MAX_BT, Options};
+use super::values::{Allocator, Growth, MAX_BT, Options};
 
 /// How one key is read.
 pub(super) enum Setter {
@@ -14,15 +14,17 @@ pub(super) enum Setter {
     Growth,
     /// `prof_dump_signal`: one that no Java VM uses.
     Signal,
+    /// `prof_allocator`: own or keep.
+    Allocator,
     /// Not acted on, which is said unless the value is this one.
     Unsupported(&'static [u8]),
 }
 
-/// What a number may be.
+/// The numbers that an option takes.
 pub(super) struct Bounds {
     low: i64,
     high: i64,
-    /// What is beyond becomes the bound, as in jemalloc; elsewhere the value is refused.
+    /// A number beyond a bound becomes the bound, as in jemalloc; of other options it is refused.
     clips: bool,
     /// The bounds in words.
     allowed: &'static str,
@@ -80,9 +82,11 @@ pub(super) const KEYS: &[(&[u8], Setter)] = &[
     (b"prof_unbias", Setter::Unsupported(b"true")),
     (b"prof_min_seconds", Setter::Number(SECONDS, |o| o.prof_min_seconds as i64, |o, n| o.prof_min_seconds = n as u64)),
     (b"prof_min_bytes", Setter::Number(BYTES, |o| o.prof_min_bytes as i64, |o, n| o.prof_min_bytes = n as u64)),
+    (b"prof_allocator", Setter::Allocator),
     (b"prof_java", Setter::Bool(|o| &mut o.prof_java)),
     (b"prof_deepbind", Setter::Bool(|o| &mut o.prof_deepbind)),
     (b"prof_keeper", Setter::Bool(|o| &mut o.prof_keeper)),
+    (b"prof_usdt", Setter::Bool(|o| &mut o.prof_usdt)),
     (
         b"prof_max_overhead",
         Setter::Number(OVERHEAD, |o| o.prof_max_overhead as i64, |o, n| o.prof_max_overhead = n as u64),
@@ -165,6 +169,14 @@ pub(super) fn set<'a>(
                 complain(Complaint::BadValue { words: INVALID, key, value, allowed: FREE_SIGNALS, used });
             }
         },
+        Setter::Allocator => match value {
+            b"own" => options.prof_allocator = Allocator::Own,
+            b"keep" => options.prof_allocator = Allocator::Keep,
+            _ => {
+                let used = Used::Word(if options.prof_allocator == Allocator::Keep { "keep" } else { "own" });
+                complain(Complaint::BadValue { words: INVALID, key, value, allowed: "own or keep", used });
+            }
+        },
         Setter::Unsupported(harmless) => {
             if value != *harmless {
                 complain(Complaint::Unsupported { key });
@@ -204,4 +216,22 @@ fn number(text: &[u8]) -> Option<i64> {
         digits.parse().ok()?
     };
     Some(if negative { -magnitude } else { magnitude })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `heaptap help options` prints is a table of the same keys.
+    #[test]
+    fn every_key_stands_in_the_page_about_options() {
+        let page = include_str!("../../cli/OPTIONS.md");
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+        let told: Vec<&str> = rows.flat_map(|cell| cell.split('`')).collect();
+        for (key, setter) in KEYS {
+            let key = std::str::from_utf8(key).unwrap();
+            let is_told = matches!(setter, Setter::Unsupported(_)) || told.contains(&key);
+            assert!(is_told, "{key} has no row in src/cli/OPTIONS.md");
+        }
+    }
 }

@@ -5,7 +5,10 @@
 use super::ParseError;
 use crate::cli::profile::Thread;
 use crate::cli::profile::sample::Counts;
-use std::io::BufRead;
+use std::io::{BufRead, Read};
+
+/// Longest line: a name of a megabyte is read and cut where it is shown. More is the next line.
+const MOST_LINE: u64 = 16 << 20;
 
 /// Lines as bytes, numbered from 1, without their ends.
 pub(super) struct Lines<R> {
@@ -28,7 +31,7 @@ impl<R: BufRead> Lines<R> {
     pub(super) fn advance(&mut self) -> Result<bool, ParseError> {
         self.buffer.clear();
         self.number += 1;
-        let read = self.input.read_until(b'\n', &mut self.buffer);
+        let read = self.input.by_ref().take(MOST_LINE).read_until(b'\n', &mut self.buffer);
         let read = read.map_err(|error| ParseError::Read { line: self.number, error })?;
         self.is_whole = self.buffer.last() == Some(&b'\n');
         while matches!(self.buffer.last(), Some(b'\n' | b'\r')) {
@@ -119,7 +122,12 @@ pub(super) fn leading_hex(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut rest = bytes.strip_prefix(b"0x")?;
     let mut value = 0u64;
     let before = rest.len();
-    // Four at a time, as nearly all addresses have twelve digits.
+    // Eight at once and then four, as nearly all addresses have twelve digits.
+    if let Some((eight, after)) = rest.split_first_chunk::<8>()
+        && let Some(digits) = eight_digits(*eight)
+    {
+        (value, rest) = (u64::from(digits), after);
+    }
     while let Some((&[a, b, c, d], after)) = rest.split_first_chunk::<4>() {
         let (a, b) = (DIGITS[usize::from(a)], DIGITS[usize::from(b)]);
         let (c, d) = (DIGITS[usize::from(c)], DIGITS[usize::from(d)]);
@@ -147,6 +155,29 @@ pub(super) fn leading_hex(bytes: &[u8]) -> Option<(u64, &[u8])> {
     (rest.len() < before && is_end).then_some((value, rest))
 }
 
+/// The number that eight hexadecimal digits are, in one register: each byte is checked and worked out beside the
+/// others.
+fn eight_digits(letters: [u8; 8]) -> Option<u32> {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * EACH;
+    const CASE: u64 = 0x20 * EACH;
+    let word = u64::from_le_bytes(letters);
+    // Letters become small ones; what has neither bit of a digit or letter would become a digit.
+    let is_text = word & HIGH == 0 && (word | (word >> 1)) & CASE == CASE;
+    let small = word | CASE;
+    // The high bit of a byte tells: not less than that, when the rest up to 0x80 is added.
+    let from = |least: u8| small.wrapping_add(u64::from(0x80 - least) * EACH);
+    let is_digit = from(b'0') & !from(b'9' + 1);
+    let is_letter = from(b'a') & !from(b'f' + 1);
+    if !is_text || (is_digit | is_letter) & HIGH != HIGH {
+        return None;
+    }
+    let nibbles = (small & (0x0f * EACH)) + 9 * ((small >> 6) & EACH);
+    let bytes = ((nibbles << 4) | (nibbles >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let pairs = ((bytes << 8) | (bytes >> 16)) & 0x0000_ffff_0000_ffff;
+    Some(((pairs << 16) | (pairs >> 32)) as u32)
+}
+
 /// What is shown of a line in a message: short, and without control characters.
 pub(super) fn beginning(text: &str) -> String {
     text.chars().take(40).map(|c| if c.is_control() { '?' } else { c }).collect()
@@ -155,6 +186,21 @@ pub(super) fn beginning(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn eight_digits_are_what_the_library_reads_and_nothing_else_is() {
+        let read = |letters: &[u8; 8]| {
+            let text = std::str::from_utf8(letters).ok().filter(|text| !text.contains('+'))?;
+            u32::from_str_radix(text, 16).ok()
+        };
+        for at in 0..8 {
+            for byte in 0..=255u8 {
+                let mut letters = *b"7f90aB3c";
+                letters[at] = byte;
+                assert_eq!(eight_digits(letters), read(&letters), "{letters:?}");
+            }
+        }
+    }
 
     #[test]
     fn the_fast_way_reads_what_the_slow_way_reads() {

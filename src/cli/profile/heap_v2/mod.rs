@@ -19,11 +19,10 @@ mod line;
 pub(crate) use error::ParseError;
 
 use super::Profile;
-use super::location::{Location, LocationId};
-use super::mapping::{self, Mapping};
-use super::sample::{Counts, Sample, ThreadCounts};
+use super::builder::Builder;
+use super::location::LocationId;
+use super::sample::Counts;
 use line::{CountLine, Lines, beginning, counts_of, leading_hex};
-use rustc_hash::FxHashMap;
 use std::io::BufRead;
 
 /// Reads one dump.
@@ -49,14 +48,11 @@ enum Section {
 
 #[derive(Default)]
 struct Parser {
-    profile: Profile,
+    builder: Builder,
     section: Section,
     is_flat: bool,
     /// The stack whose lines are being read, and its return addresses' lines so far.
     open: Option<OpenStack>,
-    known: FxHashMap<u64, LocationId>,
-    /// Memory for [`Parser::stack`], used again and again.
-    places: Vec<LocationId>,
 }
 
 /// A stack whose count lines are still coming.
@@ -64,7 +60,7 @@ struct OpenStack {
     line: u64,
     stack: Box<[LocationId]>,
     counts: Option<Counts>,
-    threads: Vec<ThreadCounts>,
+    threads: Vec<(u64, Counts)>,
 }
 
 impl Parser {
@@ -73,7 +69,11 @@ impl Parser {
             let text = String::from_utf8_lossy(&lines.buffer);
             let text = text.trim();
             if let Some(message) = text.strip_prefix('%') {
-                self.profile.warnings.push(format!("line {}: {}", lines.number, message.trim_start_matches("warn ")));
+                self.builder.profile.warnings.push(format!(
+                    "line {}: {}",
+                    lines.number,
+                    message.trim_start_matches("warn ")
+                ));
                 continue;
             }
             let period = match text.strip_prefix("heap_v2/") {
@@ -87,7 +87,7 @@ impl Parser {
                 None => return Err(ParseError::NotAProfile { line: lines.number, text: beginning(text) }),
             };
             let bad = || ParseError::BadPeriod { line: lines.number, text: beginning(text) };
-            self.profile.period_bytes = period.parse().map_err(|_| bad())?;
+            self.builder.profile.period_bytes = period.parse().map_err(|_| bad())?;
             return Ok(());
         }
         Err(ParseError::Empty)
@@ -97,7 +97,7 @@ impl Parser {
         while lines.advance()? {
             // A last line without a newline was cut in the middle of being written.
             if !lines.is_whole && self.section != Section::Mappings {
-                self.profile.warnings.push(format!("line {}: cut in the middle, ignored", lines.number));
+                self.builder.profile.warnings.push(format!("line {}: cut in the middle, ignored", lines.number));
                 continue;
             }
             match lines.buffer.trim_ascii_start().strip_prefix(b"@") {
@@ -128,58 +128,47 @@ impl Parser {
         } else if text.starts_with('t') {
             self.count_line(number, text);
         } else if !text.is_empty() {
-            self.profile.warnings.push(format!("line {number}: `{}` ignored", beginning(text)));
+            self.builder.profile.warnings.push(format!("line {number}: `{}` ignored", beginning(text)));
         }
     }
 
     fn open_stack(&mut self, line: u64, addresses: &[u8]) {
         match self.stack(addresses) {
             Some(stack) => self.open = Some(OpenStack { line, stack, counts: None, threads: Vec::new() }),
-            None => self.profile.warnings.push(format!("line {line}: a damaged address, stack ignored")),
+            None => self.builder.profile.warnings.push(format!("line {line}: a damaged address, stack ignored")),
         }
     }
 
     /// The places of a line of addresses. The longest part of a big dump: bytes, not words.
     fn stack(&mut self, addresses: &[u8]) -> Option<Box<[LocationId]>> {
-        let mut places = std::mem::take(&mut self.places);
-        places.clear();
         let mut rest = addresses.trim_ascii_start();
-        while !rest.is_empty() {
-            let (address, after) = leading_hex(rest)?;
-            places.push(self.location(places.len(), address));
+        self.builder.stack(std::iter::from_fn(|| {
+            if rest.is_empty() {
+                return None;
+            }
+            let Some((address, after)) = leading_hex(rest) else { return Some(None) };
             rest = after.trim_ascii_start();
-        }
-        let stack = places.as_slice().into();
-        self.places = places;
-        Some(stack)
-    }
-
-    /// The place of a return address; the leaf's address is taken as it stands.
-    fn location(&mut self, depth: usize, address: u64) -> LocationId {
-        let address = if depth == 0 { address } else { address.saturating_sub(1) };
-        if let Some(&known) = self.known.get(&address) {
-            return known;
-        }
-        let locations = &mut self.profile.locations;
-        *self.known.entry(address).or_insert_with(|| {
-            locations.push(Location { address, ..Location::default() });
-            LocationId(u32::try_from(locations.len() - 1).unwrap_or(u32::MAX))
-        })
+            Some(Some(address))
+        }))
     }
 
     fn count_line(&mut self, number: u64, text: &str) {
         match CountLine::parse(text) {
             Some(line) => self.count(&line),
-            None => self.profile.warnings.push(format!("line {number}: damaged count `{}` ignored", beginning(text))),
+            None => self
+                .builder
+                .profile
+                .warnings
+                .push(format!("line {number}: damaged count `{}` ignored", beginning(text))),
         }
     }
 
     fn count(&mut self, line: &CountLine<'_>) {
         match (self.section == Section::Threads, &mut self.open) {
-            (true, _) => self.profile.threads.extend(line.thread()),
+            (true, _) => self.builder.profile.threads.extend(line.thread()),
             (false, Some(open)) => match line.uid {
                 None => open.counts = Some(line.counts),
-                Some(uid) => open.threads.push(ThreadCounts { uid, counts: line.counts }),
+                Some(uid) => open.threads.push((uid, line.counts)),
             },
             // Its `@` line was damaged and told already.
             (false, None) => {}
@@ -189,7 +178,7 @@ impl Parser {
     fn flat_line(&mut self, number: u64, text: &str) {
         let Some((counts, addresses)) = text.split_once('@') else {
             if !text.is_empty() {
-                self.profile.warnings.push(format!("line {number}: `{}` ignored", beginning(text)));
+                self.builder.profile.warnings.push(format!("line {number}: `{}` ignored", beginning(text)));
             }
             return;
         };
@@ -198,7 +187,7 @@ impl Parser {
             (Some(open), Some(counts)) => open.counts = Some(counts),
             (_, None) => {
                 self.open = None;
-                self.profile.warnings.push(format!("line {number}: damaged count, stack ignored"));
+                self.builder.profile.warnings.push(format!("line {number}: damaged count, stack ignored"));
             }
             _ => {}
         }
@@ -209,52 +198,34 @@ impl Parser {
     fn close(&mut self) {
         let Some(OpenStack { line, stack, counts, threads }) = self.open.take() else { return };
         let Some(counts) = counts else {
-            self.profile.warnings.push(format!("line {line}: stack without its `t*` line ignored"));
+            self.builder.profile.warnings.push(format!("line {line}: stack without its `t*` line ignored"));
             return;
         };
-        let value = counts.unbiased(self.profile.period_bytes);
-        self.profile.samples.push(Sample { stack, counts, value, threads: threads.into(), ages: None });
+        self.builder.sample(stack, counts, threads);
     }
 
     fn mapping_line(&mut self, number: u64, text: &str) {
         if text.starts_with('#') {
-            if !self.profile.metadata.take_line(text) {
-                self.profile.warnings.push(format!("line {number}: damaged metadata `{}` ignored", beginning(text)));
+            if !self.builder.line(text) {
+                self.builder
+                    .profile
+                    .warnings
+                    .push(format!("line {number}: damaged metadata `{}` ignored", beginning(text)));
             }
-        } else if let Some(mapping) = Mapping::parse(text) {
-            self.profile.mappings.push(mapping);
+        } else {
+            self.builder.mapping(text);
         }
     }
 
     fn finish(mut self, last_line: u64) -> Profile {
         self.close();
-        let mut profile = self.profile;
         if self.section != Section::Mappings {
-            profile.warnings.push(format!(
+            self.builder.profile.warnings.push(format!(
                 "line {last_line}: the dump ends without MAPPED_LIBRARIES: cut off, or the process could not read /proc; \
                  numbers may be missing and libraries have no names"
             ));
         }
-        profile.mappings.sort_by_key(|mapping| mapping.start);
-        name_build_ids(&mut profile);
-        profile.give_ages();
-        for location in &mut profile.locations {
-            location.mapping = mapping::find(&profile.mappings, location.address);
-        }
-        profile
-    }
-}
-
-/// Moves the build ids of the metadata to their mappings.
-fn name_build_ids(profile: &mut Profile) {
-    let ids: FxHashMap<&str, &str> = profile
-        .metadata
-        .build_ids
-        .iter()
-        .map(|(id, path)| (path.trim_end_matches(" (deleted)"), id.as_str()))
-        .collect();
-    for mapping in &mut profile.mappings {
-        mapping.build_id = ids.get(mapping.path.as_str()).map(|&id| id.to_owned());
+        self.builder.finish()
     }
 }
 
@@ -328,6 +299,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "minutes under Miri")]
     fn no_truncation_panics_or_invents_bytes() {
         let whole = read(SMALL).total().bytes;
         for length in 0..SMALL.len() {
@@ -338,6 +310,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "minutes under Miri")]
     fn no_flipped_byte_panics() {
         for at in 0..SMALL.len() {
             for flip in [0x01, 0x10, 0x80, 0xff] {

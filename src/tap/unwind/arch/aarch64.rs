@@ -10,11 +10,20 @@
 
 use core::arch::asm;
 
-use super::{AARCH64, Cpu};
+use super::cpu::{AARCH64, Cpu};
+use crate::tap::code_address::ReturnAddress;
+use crate::tap::os::libc_names::weak_address;
 use crate::tap::stack::Registers;
 
 /// The processor that this library is built for.
 pub(in crate::tap::unwind) const CPU: Cpu = AARCH64;
+
+/// Where the part of `struct pthread` that is looked at lies, from the thread pointer, and its length. The structure
+/// ends where the thread pointer points to; 1,536 bytes are less than it has in any glibc (1,776 in 2.17).
+pub(in crate::tap::unwind) const CONTROL_BLOCK: (isize, usize) = (-1536, 1536);
+
+/// The same of musl's, which has 200 bytes in 1.2.
+pub(in crate::tap::unwind) const MUSLS_CONTROL_BLOCK: (isize, usize) = (-192, 192);
 
 /// The registers at this very point of the calling function: where a walk starts (`first`).
 ///
@@ -34,7 +43,7 @@ pub(crate) fn capture_here() -> Registers {
             options(nomem, nostack, preserves_flags)
         );
     }
-    Registers { pc, sp, fp }
+    Registers { pc: ReturnAddress::new(pc), sp, fp }
 }
 
 /// The thread pointer; glibc puts a thread's control block just below it, at the top of its stack.
@@ -49,25 +58,7 @@ pub(in crate::tap::unwind) fn thread_pointer() -> usize {
 ///
 /// Weak, so that an older glibc leaves 0 in the GOT instead of refusing the library.
 pub(in crate::tap::unwind) fn dl_find_object() -> usize {
-    let address: usize;
-    // SAFETY: loads one word of our own GOT, which the loader filled before any code of ours ran.
-    unsafe {
-        asm!(
-            ".weak _dl_find_object",
-            "adrp {0}, :got:_dl_find_object",
-            "ldr {0}, [{0}, :got_lo12:_dl_find_object]",
-            out(reg) address,
-            options(pure, readonly, nostack, preserves_flags)
-        );
-    }
-    address
-}
-
-/// A return address without its pointer authentication code (user addresses have 48 bits here; the
-/// signature and the tag stand above them).
-#[inline(always)]
-pub(in crate::tap::unwind) fn bare_return_address(word: usize) -> usize {
-    word & ((1 << 48) - 1)
+    weak_address!("_dl_find_object")
 }
 
 /// Whether these bytes, which end where a return address points to, end in `bl` or `blr`.
@@ -76,4 +67,21 @@ pub(in crate::tap::unwind) fn follows_call(code: &[u8]) -> bool {
     let (bl, blr) = (word >> 26 == 0b10_0101, word & 0xffff_fc1f == 0xd63f_0000);
     let blr_authenticated = word & 0xfeff_f800 == 0xd63f_0800;
     bl || blr || blr_authenticated
+}
+
+/// Where the first direct call of this code leads, from its beginning, if only moves between registers stand before it.
+pub(in crate::tap::unwind) fn first_call(code: &[u8]) -> Option<isize> {
+    for (number, word) in code.chunks_exact(4).enumerate() {
+        let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+        if word >> 26 == 0b10_0101 {
+            // The low 26 bits are a signed number of words.
+            return Some(4 * (number as isize + ((word << 6).cast_signed() >> 6) as isize));
+        }
+        // mov of registers (orr with the zero register) and sxtw.
+        let is_move = word & 0x7fe0_ffe0 == 0x2a00_03e0 || word & 0xffff_fc00 == 0x9340_7c00;
+        if !is_move {
+            return None;
+        }
+    }
+    None
 }

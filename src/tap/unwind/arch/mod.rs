@@ -1,52 +1,23 @@
-//! What the unwinder must know about the processor: register numbers of the DWARF rules, how a
-//! return address looks, and how to read the three registers here and now.
+//! The processor, as the unwinder knows it: register numbers of the DWARF rules, call instructions, and how to read
+//! the three registers here and now.
 //!
-//! Floor 3. One file per architecture with the same items; everything else in `unwind` is written once.
+//! One file per architecture with the same items; everything else in `unwind` is written once.
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+pub(super) mod cpu;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
 #[cfg(target_arch = "aarch64")]
 pub(crate) use aarch64::capture_here;
 #[cfg(target_arch = "aarch64")]
-pub(super) use aarch64::{CPU, bare_return_address, dl_find_object, follows_call, thread_pointer};
+pub(super) use aarch64::{
+    CONTROL_BLOCK, CPU, MUSLS_CONTROL_BLOCK, dl_find_object, first_call, follows_call, thread_pointer,
+};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64::capture_here;
 #[cfg(target_arch = "x86_64")]
-pub(super) use x86_64::{CPU, bare_return_address, dl_find_object, follows_call, thread_pointer};
-
-/// The DWARF numbers that call frame information of one architecture speaks of.
-///
-/// A value and not constants, so that the rules of both architectures are tested on either.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cpu {
-    /// Stack pointer.
-    pub(super) stack_pointer: u64,
-    /// Frame pointer (by convention only; code may keep anything in it).
-    pub(super) frame_pointer: u64,
-    /// The column in which tables describe the return address.
-    pub(super) return_address: u64,
-    /// Whether a call leaves the return address in a register, so that "unchanged" is a rule for it.
-    pub(super) has_link_register: bool,
-    /// Offsets from the stack pointer of a signal frame to the interrupted fp, sp and pc, where the
-    /// kernel's own table describes only the frame record and would lose the interrupted pc.
-    pub(super) signal_frame: Option<[i64; 3]>,
-}
-
-/// System V AMD64: rsp 7, rbp 6, return address 16.
-#[cfg_attr(not(any(target_arch = "x86_64", test)), expect(dead_code, reason = "rules of the other architecture"))]
-pub(super) const X86_64: Cpu =
-    Cpu { stack_pointer: 7, frame_pointer: 6, return_address: 16, has_link_register: false, signal_frame: None };
-
-/// AAPCS64: sp 31, x29, x30. `struct rt_sigframe` (kernel, arch/arm64): siginfo of 128 bytes, then a
-/// ucontext whose sigcontext starts at 176 with the fault address, 31 registers, sp and pc.
-#[cfg_attr(not(any(target_arch = "aarch64", test)), expect(dead_code, reason = "rules of the other architecture"))]
-pub(super) const AARCH64: Cpu = Cpu {
-    stack_pointer: 31,
-    frame_pointer: 29,
-    return_address: 30,
-    has_link_register: true,
-    signal_frame: Some([128 + 176 + 8 + 29 * 8, 128 + 176 + 8 + 31 * 8, 128 + 176 + 8 + 32 * 8]),
+pub(super) use x86_64::{
+    CONTROL_BLOCK, CPU, MUSLS_CONTROL_BLOCK, dl_find_object, first_call, follows_call, thread_pointer,
 };

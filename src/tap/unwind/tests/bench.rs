@@ -1,4 +1,5 @@
-//! Nanoseconds of a walk, ours beside libgcc's: `cargo test --release --lib unwind::tests::bench -- --ignored --nocapture`.
+//! Nanoseconds of a walk, ours beside libgcc's: `cargo test --release --lib unwind::tests::bench -- --ignored
+//! --nocapture`.
 //!
 //! Distinct functions without frame pointers, warm, median of batches. Prints; asserts only what it walked.
 #![allow(unsafe_code)]
@@ -6,8 +7,8 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use super::oracle;
-use crate::tap::stack::{MAX_FRAMES, StackTrace};
+use super::{oracle, windows};
+use crate::tap::stack::{MAX_FRAMES, StackBounds, StackTrace};
 use crate::tap::unwind::{StackCache, capture_here, forget_objects, walk};
 use crate::wire::stack_end::StackEnd;
 
@@ -52,15 +53,17 @@ struct Figures {
     libgcc: f64,
 }
 
-fn measure() -> Figures {
+/// `foreign`: as if nobody vouched for the stack.
+fn measure(foreign: bool) -> Figures {
+    let mut windows = windows();
     let mut stack = StackCache::default();
     let mut trace = StackTrace::new(MAX_FRAMES);
     let mut sample = || {
         let mut at = capture_here();
         trace.reset(MAX_FRAMES);
-        if let Some(bounds) = stack.bounds(at.sp) {
-            walk(&mut at, &mut { bounds }, &mut trace, true);
-        }
+        windows.begin();
+        let mut bounds = if foreign { StackBounds::FOREIGN } else { stack.bounds(at.sp) };
+        walk(&mut at, &mut bounds, &mut windows, &mut trace, true);
         black_box(&trace);
     };
     let ours = median(400, &mut sample);
@@ -80,7 +83,7 @@ fn measure() -> Figures {
 #[ignore = "a measurement"]
 fn nanoseconds_of_a_walk() {
     println!("frames   ours ns  /frame   cold ns  /frame   backtrace ns  libgcc ns");
-    for wanted in [15, 25, 30, 45] {
+    for (wanted, foreign) in [(15, false), (25, false), (30, false), (45, false), (15, true), (45, true)] {
         let mut figures = None;
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -89,15 +92,16 @@ fn nanoseconds_of_a_walk() {
                 let mut probe = || base = oracle().depth - 2;
                 probe();
                 let depth = wanted - base.min(wanted);
-                frame::<99>(depth, &mut || figures = Some(measure()));
+                frame::<99>(depth, &mut || figures = Some(measure(foreign)));
             });
         });
         let Some(Figures { frames, ours, cold, crate_backtrace, libgcc }) = figures else { continue };
         let per = |total: f64| total / frames as f64;
         println!(
-            "{frames:6} {ours:9.0} {:7.1} {cold:9.0} {:7.1} {crate_backtrace:14.0} {libgcc:10.0}",
+            "{frames:6} {ours:9.0} {:7.1} {cold:9.0} {:7.1} {crate_backtrace:14.0} {libgcc:10.0}  {}",
             per(ours),
-            per(cold)
+            per(cold),
+            if foreign { "on a foreign stack" } else { "" }
         );
     }
 }

@@ -9,12 +9,15 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::{Comparison, compare, frame_in};
+use super::{Comparison, compare, frame_in, windows};
+use crate::tap::code_address::{LookupAddress, ReturnAddress};
 use crate::tap::stack::{MAX_FRAMES, Registers, StackBounds, StackTrace};
+use crate::tap::unwind::refusal::Refusal;
 use crate::tap::unwind::{
     StackCache, Stop, capture_here, forget_objects, leave_own_frames, own_object, pass_by_frame_pointer, stack_bounds,
     walk,
 };
+use crate::tap::unwind::{arch, cfi, objects};
 use crate::wire::stack_end::StackEnd;
 
 thread_local! {
@@ -193,9 +196,9 @@ fn a_thread_with_the_smallest_stack_is_walked_to_its_root() {
         let mut at = capture_here();
         let mut cache = StackCache::default();
         let trace = unsafe { &mut *trace.cast::<StackTrace>() };
-        if let Some(bounds) = cache.bounds(at.sp) {
-            walk(&mut at, &mut { bounds }, trace, true);
-        }
+        let mut bounds = cache.bounds(at.sp);
+        assert!(bounds.is_own());
+        walk(&mut at, &mut bounds, &mut windows(), trace, true);
         ptr::null_mut()
     }
     let mut trace = Box::new(StackTrace::new(MAX_FRAMES));
@@ -245,7 +248,7 @@ fn coroutines_are_walked_to_where_they_began() {
         }
         std::hint::black_box(large);
     }
-    // Longer than the window of an unknown stack: the walk has to look further on its way.
+    // Many pages, each of which is copied on the way.
     let size = 1024 * 1024;
     let memory = map(size, libc::PROT_READ | libc::PROT_WRITE);
     coroutine(memory, size, routine);
@@ -253,6 +256,53 @@ fn coroutines_are_walked_to_where_they_began() {
     walked.check("coroutine");
     assert!(walked.ours.pcs().len() > 40);
     unsafe { libc::munmap(memory, size) };
+}
+
+/// The stack that a coroutine's lies below goes, and with it what was readable up to a known end; then a frame whose
+/// rule leads there, out of a stack that nobody vouches for.
+#[test]
+fn a_rule_that_leads_out_of_a_foreign_stack_ends_the_walk() {
+    let size = 64 * 1024;
+    let memory = map(2 * size, libc::PROT_READ | libc::PROT_WRITE);
+    let end = memory as usize + size;
+    unsafe { libc::munmap(end as *mut c_void, size) };
+    let mut ends = std::collections::HashMap::new();
+    for pc in (libc::qsort as *const () as usize..).step_by(3).take(400) {
+        let mut at = Registers { pc: ReturnAddress::new(pc), sp: end - 16, fp: end + 64 };
+        let mut trace = StackTrace::new(MAX_FRAMES);
+        walk(&mut at, &mut stack_bounds(end - 16), &mut windows(), &mut trace, true);
+        *ends.entry(trace.end()).or_insert(0) += 1;
+    }
+    assert!(ends.contains_key(&StackEnd::Unreadable), "{ends:?}");
+    unsafe { libc::munmap(memory, size) };
+}
+
+/// Tables that are read through the kernel say what they say when they are read plainly.
+#[test]
+fn rules_by_copied_tables_are_those_of_the_tables() {
+    let mut windows = windows();
+    let libc = libc::qsort as *const () as usize;
+    let (mut rules, mut refused) = (0, 0);
+    for pc in (libc - 0x8000..libc + 0x8000)
+        .step_by(7)
+        .chain((function(c"libstdc++.so.6", c"_Znwm") as usize..).step_by(11).take(4000))
+    {
+        let object = objects::find(LookupAddress::inside(pc)).expect("loaded");
+        let plain = object
+            .with_tables(|tables| cfi::rule_for(tables, LookupAddress::inside(pc), &arch::CPU))
+            .expect("has tables");
+        windows.begin();
+        let header = object.tables.expect("has tables").header;
+        match (plain, cfi::rule_through(&mut windows, header, LookupAddress::inside(pc), &arch::CPU)) {
+            (_, Err(Refusal::Unchecked)) => return,
+            (Err(_), Err(_)) => refused += 1,
+            (plain, copied) => {
+                assert_eq!(plain, copied, "{pc:#x}");
+                rules += 1;
+            }
+        }
+    }
+    assert!(rules > 10_000 && refused < 2000, "{rules} and {refused}");
 }
 
 #[test]
@@ -285,7 +335,7 @@ fn walk_garbage(words: &[usize], registers: Registers) -> (Stop, StackTrace) {
     let low = words.as_ptr() as usize;
     let bounds = StackBounds { low, high: low + size_of_val(words) };
     let (mut at, mut trace) = (registers, StackTrace::new(MAX_FRAMES));
-    (walk(&mut at, &mut { bounds }, &mut trace, true), trace)
+    (walk(&mut at, &mut { bounds }, &mut windows(), &mut trace, true), trace)
 }
 
 #[test]
@@ -298,7 +348,7 @@ fn a_wild_frame_pointer_ends_the_walk() {
     let sp = [0_usize; 64].as_ptr() as usize;
     for fp in [0, 8, 0x4141_4141_4141_4141, usize::MAX, sp - 8] {
         for pc in (libc::qsort as *const () as usize..).step_by(3).take(400) {
-            let (stop, end) = frame_based(&Registers { pc, sp, fp });
+            let (stop, end) = frame_based(&Registers { pc: ReturnAddress::new(pc), sp, fp });
             assert!(stop != Stop::Ended || end != StackEnd::NotWalked, "fp {fp:#x}");
         }
     }
@@ -335,11 +385,15 @@ fn random_stacks_never_fault() {
             };
         }
         let pc = code[noise(&mut state) % code.len()] + noise(&mut state) % 0x8000;
-        let at = Registers { pc, sp: (low + noise(&mut state) % 1024) & !7, fp: low + noise(&mut state) % 8192 };
+        let at = Registers {
+            pc: ReturnAddress::new(pc),
+            sp: (low + noise(&mut state) % 1024) & !7,
+            fp: low + noise(&mut state) % 8192,
+        };
         let (stop, trace) = walk_garbage(&words, at);
         *ends.entry((stop == Stop::Foreign, trace.end())).or_insert(0) += 1;
         let bounds = StackBounds { low, high: low + 4096 };
-        pass_by_frame_pointer(&mut { at }, &bounds, &mut StackTrace::new(MAX_FRAMES));
+        pass_by_frame_pointer(&mut { at }, &bounds, &mut windows(), &mut StackTrace::new(MAX_FRAMES));
     }
     assert!(ends.keys().any(|(_, end)| *end == StackEnd::BadStack), "{ends:?}");
     assert!(ends.keys().any(|(foreign, _)| *foreign), "{ends:?}");
@@ -349,12 +403,12 @@ fn random_stacks_never_fault() {
 fn our_own_frames_are_left_for_the_application() {
     extern "C" fn order(_: *const c_void, _: *const c_void) -> c_int {
         let mut at = capture_here();
-        let bounds = stack_bounds(at.sp).expect("runs on a stack");
-        assert!(leave_own_frames(&mut at, &bounds));
+        let bounds = stack_bounds(at.sp);
+        assert!(leave_own_frames(&mut at, &bounds, &mut windows()));
         let (start, end) = own_object();
-        assert!(at.pc < start || at.pc >= end, "in libc's sort");
+        assert!(!(start..end).contains(&at.pc.address()), "in libc's sort");
         let mut trace = StackTrace::new(MAX_FRAMES);
-        walk(&mut at, &mut { bounds }, &mut trace, false);
+        walk(&mut at, &mut { bounds }, &mut windows(), &mut trace, false);
         let all = compare();
         let from_sort = &all.ours.pcs()[all.ours.pcs().len() - trace.pcs().len()..];
         assert_eq!((trace.pcs(), trace.end()), (from_sort, StackEnd::Root));
@@ -375,14 +429,14 @@ fn generated_code_with_frame_pointers_is_stepped_over() {
     const CODE: [u8; 12] = [0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x30, 0xff, 0xd7, 0xc9, 0xc3];
     extern "C" fn callback() {
         let mut at = capture_here();
-        let bounds = stack_bounds(at.sp).expect("runs on a stack");
+        let bounds = stack_bounds(at.sp);
         let mut trace = StackTrace::new(MAX_FRAMES);
-        assert_eq!(walk(&mut at, &mut { bounds }, &mut trace, true), Stop::Foreign);
+        assert_eq!(walk(&mut at, &mut { bounds }, &mut windows(), &mut trace, true), Stop::Foreign);
         let wild = Registers { fp: at.sp, ..at };
-        assert!(trace.push(at.pc as u64));
-        assert!(!pass_by_frame_pointer(&mut { wild }, &bounds, &mut trace), "no chain, no step");
-        assert!(pass_by_frame_pointer(&mut at, &bounds, &mut trace));
-        assert_eq!(walk(&mut at, &mut { bounds }, &mut trace, false), Stop::Ended);
+        assert!(trace.push(at.pc.in_trace(false)));
+        assert!(!pass_by_frame_pointer(&mut { wild }, &bounds, &mut windows(), &mut trace), "no chain, no step");
+        assert!(pass_by_frame_pointer(&mut at, &bounds, &mut windows(), &mut trace));
+        assert_eq!(walk(&mut at, &mut { bounds }, &mut windows(), &mut trace, false), Stop::Ended);
         assert_eq!(trace.end(), StackEnd::Root);
         CALLS.set(trace.pcs().len());
     }
@@ -405,11 +459,11 @@ fn generated_code(code: &[u8]) -> extern "C" fn(extern "C" fn()) {
 fn a_walk_that_stops_behind_a_signal_frame_knows_the_stack_that_it_is_on() {
     extern "C" fn handler(_: c_int, _: *mut libc::siginfo_t, context: *mut c_void) {
         let mut at = capture_here();
-        let mut bounds = stack_bounds(at.sp).expect("the alternate stack");
+        let mut bounds = stack_bounds(at.sp);
         let on_handlers = bounds;
         let mut trace = StackTrace::new(MAX_FRAMES);
-        let stop = walk(&mut at, &mut bounds, &mut trace, true);
-        let moved = !on_handlers.holds_word(at.sp) && bounds.holds_word(at.sp);
+        let stop = walk(&mut at, &mut bounds, &mut windows(), &mut trace, true);
+        let moved = !on_handlers.is_own() && bounds.holds_word(at.sp);
         CALLS.set(usize::from(stop == Stop::Foreign && moved));
         let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
         context.uc_mcontext.gregs[libc::REG_RIP as usize] += 2;

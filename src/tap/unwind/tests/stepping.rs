@@ -12,6 +12,7 @@ use std::cell::Cell;
 use std::sync::Mutex;
 
 use super::{Comparison, compare};
+use crate::tap::code_address::LookupAddress;
 use crate::tap::unwind::cfi;
 use crate::tap::unwind::refusal::Refusal;
 use crate::tap::unwind::{arch, objects};
@@ -36,7 +37,7 @@ static DIFFERENT: Mutex<Option<Comparison>> = Mutex::new(None);
 
 /// Why this look-up address has no rule.
 fn refusal(pc: u64) -> Option<Refusal> {
-    let pc = pc as usize;
+    let pc = LookupAddress::inside(pc as usize);
     objects::find(pc)?.with_tables(|tables| cfi::rule_for(tables, pc, &arch::CPU))?.err()
 }
 

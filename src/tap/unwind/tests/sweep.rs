@@ -2,7 +2,6 @@
 //!
 //! For each row our rule is applied to a made-up stack, and gimli's row is evaluated on the same one:
 //! CFA, return address and frame pointer must come out equal, or our refusal must have a reason.
-#![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,16 +11,17 @@ use gimli::{
     FrameDescriptionEntry, LittleEndian, Location, Register, RegisterRule, UnwindContext, UnwindExpression,
     UnwindSection, UnwindTableRow, Value,
 };
-use libc::{Elf64_Ehdr, Elf64_Phdr};
 
+use crate::tap::code_address::{LookupAddress, ReturnAddress};
 use crate::tap::stack::{Registers, StackBounds};
-use crate::tap::unwind::arch::{AARCH64, Cpu, X86_64};
+use crate::tap::unwind::arch::cpu::{AARCH64, Cpu, X86_64};
 use crate::tap::unwind::cfi;
 use crate::tap::unwind::eh_frame_hdr::Tables;
 use crate::tap::unwind::elf;
 use crate::tap::unwind::reader::Segment;
 use crate::tap::unwind::refusal::Refusal;
-use crate::tap::unwind::rule::{Rule, Step};
+use crate::tap::unwind::rule::{Rule, Step, Words};
+use crate::wire::elf::{Header, Segments};
 
 type Slice<'a> = gimli::EndianSlice<'a, LittleEndian>;
 
@@ -47,7 +47,7 @@ impl Scene {
         for (index, word) in words.iter_mut().enumerate() {
             *word = low + (WORDS / 2 + index.wrapping_mul(40_503) % (WORDS / 2)) * 8;
         }
-        let at = Registers { pc: 0, sp: low + WORDS / 8 * 8, fp: low + WORDS / 3 * 8 };
+        let at = Registers { pc: ReturnAddress::ZERO, sp: low + WORDS / 8 * 8, fp: low + WORDS / 3 * 8 };
         Scene { words, at, bounds: StackBounds { low, high: low + WORDS * 8 }, cpu }
     }
 
@@ -104,18 +104,13 @@ struct Library {
 impl Library {
     fn open(path: &Path) -> Option<Library> {
         let bytes = std::fs::read(path).ok()?;
-        // SAFETY: the file starts with an ELF header, or is refused by what follows.
-        let file = unsafe { bytes.as_ptr().cast::<Elf64_Ehdr>().read_unaligned() };
-        let table = bytes.get(file.e_phoff as usize..)?.as_ptr().cast::<Elf64_Phdr>();
-        // SAFETY: program headers of a library of this system, inside the file that was read.
-        let headers: Vec<Elf64_Phdr> =
-            (0..usize::from(file.e_phnum)).map(|index| unsafe { table.add(index).read_unaligned() }).collect();
-        let header = elf::eh_frame_header(&headers, 0)?;
-        let segment = elf::segment_of(&headers, 0, header)?;
-        let load =
-            headers.iter().find(|load| load.p_type == libc::PT_LOAD && load.p_vaddr as usize == segment.start)?;
-        let cpu = if file.e_machine == libc::EM_AARCH64 { AARCH64 } else { X86_64 };
-        Some(Library { file_offset: load.p_offset as usize, bytes, segment, header, cpu })
+        let segments = Segments::of_object(&bytes)?;
+        let header = elf::eh_frame_header(segments, 0)?;
+        let segment = elf::segment_of(segments, 0, header)?;
+        let load = segments.loaded().find(|load| load.address as usize == segment.start)?;
+        let cpu = if Header::read(&bytes).ok()?.machine == libc::EM_AARCH64 { AARCH64 } else { X86_64 };
+        let file_offset = load.offset as usize;
+        Some(Library { file_offset, bytes, segment, header, cpu })
     }
 
     fn bytes_from(&self, address: usize) -> &[u8] {
@@ -179,7 +174,7 @@ fn expected(scene: &Scene, row: &UnwindTableRow<usize>, pc: u64, section: &EhFra
     let find = |rule, same| saved(scene, rule, cfa, pc, same, section).map(|value| value as usize);
     let found = (find(return_rule, LINK as u64), find(frame_rule, scene.at.fp as u64), find(stack_rule, 0));
     match found {
-        (Some(pc), Some(fp), Some(sp)) => Expected::Caller(Registers { pc, sp, fp }),
+        (Some(pc), Some(fp), Some(sp)) => Expected::Caller(Registers { pc: ReturnAddress::new(pc), sp, fp }),
         _ => Expected::Beyond,
     }
 }
@@ -198,7 +193,7 @@ impl Count {
         for pc in [row.start_address(), row.end_address() - 1] {
             self.rows += 1;
             let expected = expected(scene, row, pc, section);
-            match cfi::rule_for(&library.tables(), pc as usize, &library.cpu) {
+            match cfi::rule_for(&library.tables(), LookupAddress::inside(pc as usize), &library.cpu) {
                 Ok(rule) => self.compare(scene, rule, &expected, pc),
                 Err(refusal) => self.refuse(refusal, &expected, pc),
             }
@@ -206,7 +201,7 @@ impl Count {
     }
 
     fn compare(&mut self, scene: &Scene, rule: Rule, expected: &Expected, pc: u64) {
-        let is_right = match (rule.step(&scene.at, &scene.bounds, LINK), expected) {
+        let is_right = match (rule.step(&scene.at, &mut Words::within(&scene.bounds), LINK), expected) {
             (Step::Caller(ours), Expected::Caller(theirs)) => ours == *theirs,
             (Step::Root, Expected::Root) => true,
             // The made-up stack is too small for this frame, or the frame lies below its own stack pointer.

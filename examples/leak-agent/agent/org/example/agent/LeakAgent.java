@@ -7,7 +7,8 @@ import java.util.Map;
 import org.example.leak.Leak;
 
 /**
- * Entry of the agent: reads {@code counts=FILE,invoices=N,searches=N,seconds=N} and starts the leak.
+ * Entry of the agent: reads {@code counts=FILE,invoices=N,searches=N,seconds=N,quiet=SECONDS} and starts
+ * the leak, after the quiet ones.
  * The file is opened here, before the host's main class runs: later a security manager would refuse it.
  */
 public final class LeakAgent {
@@ -18,7 +19,8 @@ public final class LeakAgent {
         Map<String, String> options = parse(arguments);
         RandomAccessFile counts = new RandomAccessFile(options.get("counts"), "rw");
         int seconds = number(options, "seconds");
-        new Leak(counts, seconds, number(options, "invoices"), number(options, "searches")).start();
+        int quiet = options.containsKey("quiet") ? number(options, "quiet") : 0;
+        new Leak(counts, quiet, seconds, number(options, "invoices"), number(options, "searches")).start();
     }
 
     private static int number(Map<String, String> options, String key) {

@@ -15,12 +15,14 @@ public final class Leak implements Runnable {
     private static final SearchCache CACHE = new SearchCache();
 
     private final RandomAccessFile counts;
+    private final int quiet;
     private final int seconds;
     private final int invoicesPerSecond;
     private final int searchesPerSecond;
 
-    public Leak(RandomAccessFile counts, int seconds, int invoicesPerSecond, int searchesPerSecond) {
+    public Leak(RandomAccessFile counts, int quiet, int seconds, int invoicesPerSecond, int searchesPerSecond) {
         this.counts = counts;
+        this.quiet = quiet;
         this.seconds = seconds;
         this.invoicesPerSecond = invoicesPerSecond;
         this.searchesPerSecond = searchesPerSecond;
@@ -35,6 +37,8 @@ public final class Leak implements Runnable {
     @Override
     public void run() {
         try {
+            leakUntil(0);
+            Thread.sleep(quiet * 1000L);
             long end = seconds * 1000L;
             long start = System.nanoTime();
             for (long elapsed = 0; elapsed < end; elapsed = (System.nanoTime() - start) / 1_000_000) {

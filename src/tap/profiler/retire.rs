@@ -1,0 +1,91 @@
+//! Retiring: the record of a sampled block goes when the block is freed or resized.
+//!
+//! ```text
+//! slow::free → heap: the block's header → retire: slot, life, check → store::retire: the record is taken back
+//! ```
+//!
+//! The header says which record is the block's. Where the program wrote over it, the record is looked up by address. No
+//! lock, no allocation: a thread that is ending may come here.
+
+use super::profiler::Profiler;
+use super::stopwatch::Stopwatch;
+use crate::tap::hash;
+use crate::tap::heap::NO_RECORD;
+use crate::tap::os::clock;
+use crate::tap::visit::Visit;
+use crate::wire::live::counters::Counter;
+use std::ffi::c_void;
+use std::ptr::NonNull;
+
+impl Profiler {
+    /// Takes back what `record` names: the record of a block that began at `start` and is freed. Blocks that a parent
+    /// sampled before fork have none here.
+    pub(crate) fn retire(&self, visit: &Visit, record: u64, start: NonNull<c_void>) {
+        self.tell_free(record, start);
+        self.take_back(visit, record, start);
+    }
+
+    /// The same, of a block whose end was told already.
+    pub(super) fn take_back(&self, visit: &Visit, record: u64, start: NonNull<c_void>) {
+        let thread = visit.thread();
+        let Some(store) = self.store() else { return };
+        if record == NO_RECORD {
+            return;
+        }
+        let address = start.as_ptr() as u64;
+        let slot = record as u32;
+        let watch = Stopwatch::start(thread);
+        if record == self.name_of(slot, address) {
+            if !store.retire(slot, address, clock::tick_ns(), thread) {
+                store.region().count(Counter::HeaderLost, 1);
+            }
+            return self.end_visit(watch, store);
+        }
+        if record >> 48 == check(address) {
+            // Sampled by another life of the process, before a fork; or before a reset, which may have come between
+            // the record and the header. There is no other block at this address, so no other record is hit.
+            store.retire(slot, address, clock::tick_ns(), thread);
+            return self.end_visit(watch, store);
+        }
+        self.take_back_unnamed(visit, start);
+    }
+
+    /// The same where the header was written over: the record is looked up by address.
+    #[cold]
+    pub(crate) fn retire_unnamed(&self, visit: &Visit, start: NonNull<c_void>) {
+        if let Some(slot) = self.take_back_unnamed(visit, start) {
+            self.tell_free(self.name_of(slot, start.as_ptr() as u64), start);
+        }
+    }
+
+    /// The slot of the record that was taken back.
+    #[cold]
+    fn take_back_unnamed(&self, visit: &Visit, start: NonNull<c_void>) -> Option<u32> {
+        let store = self.store()?;
+        let address = start.as_ptr() as u64;
+        store.region().count(Counter::HeaderDamaged, 1);
+        let found = store.find(address).filter(|&slot| store.retire(slot, address, clock::tick_ns(), visit.thread()));
+        if found.is_none() {
+            store.region().count(Counter::HeaderLost, 1);
+        }
+        found
+    }
+
+    /// Usable bytes of a block whose header was written over, as far as its record tells.
+    #[cold]
+    pub(crate) fn recorded_usable(&self, start: NonNull<c_void>) -> Option<usize> {
+        let store = self.store()?;
+        store.usable(store.find(start.as_ptr() as u64)?)
+    }
+
+    /// The name of a record, as the block's header has it: slot, life, and a check against the address.
+    pub(super) fn name_of(&self, slot: u32, address: u64) -> u64 {
+        let life = u64::from(self.life.mark());
+        check(address) << 48 | life << 32 | u64::from(slot)
+    }
+}
+
+/// Fifteen bits that the name of a record must share with its block's address.
+fn check(address: u64) -> u64 {
+    (hash::spread(address) >> 48) & 0x7fff
+}

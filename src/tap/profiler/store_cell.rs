@@ -1,0 +1,71 @@
+//! The cell of the process's one store: empty, then full, and empty again in a fork child.
+//!
+//! # Safety
+//! A store put here is leaked: it is never freed, so references to it last as long as the process.
+#![allow(unsafe_code)]
+
+use crate::tap::errand::Errand;
+use crate::tap::store::Store;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+
+/// The place.
+pub(crate) struct StoreCell {
+    store: AtomicPtr<Store>,
+    opening: AtomicBool,
+}
+
+impl StoreCell {
+    /// An empty place.
+    pub(crate) const fn new() -> StoreCell {
+        StoreCell { store: AtomicPtr::new(ptr::null_mut()), opening: AtomicBool::new(false) }
+    }
+
+    /// The store, if there is one.
+    #[inline]
+    pub(crate) fn get(&self) -> Option<&'static Store> {
+        let store = NonNull::new(self.store.load(Ordering::Acquire))?;
+        // SAFETY: a leaked Box.
+        Some(unsafe { store.as_ref() })
+    }
+
+    /// The store, made now if there is none.
+    #[inline]
+    pub(crate) fn get_or_open(
+        &self,
+        open: impl FnOnce() -> Option<Store>,
+        life: impl Fn() -> u64,
+    ) -> Option<&'static Store> {
+        // Makes a file, and a store on its way into its box needs more stack than the caller may have.
+        self.get().or_else(|| Errand::run(|_| self.open(open, life)).flatten())
+    }
+
+    /// One thread opens it; others go without meanwhile, for a region has one file.
+    #[cold]
+    #[inline(never)]
+    fn open(&self, open: impl FnOnce() -> Option<Store>, life: impl Fn() -> u64) -> Option<&'static Store> {
+        if self.opening.swap(true, Ordering::Acquire) {
+            return None;
+        }
+        let opened_in = life();
+        if let Some(store) = self.get().is_none().then(open).flatten() {
+            self.store.store(Box::into_raw(Box::new(store)), Ordering::SeqCst);
+            // Another thread ended the life meanwhile (`ProcessIdentity::change_user`), and may have found no store to
+            // forget.
+            if life() != opened_in {
+                self.forget();
+            }
+        }
+        self.opening.store(false, Ordering::Release);
+        self.get()
+    }
+
+    /// Empties the place, in a fork child: what the parent recorded is not its own.
+    pub(crate) fn forget(&self) {
+        self.opening.store(false, Ordering::Release);
+        if let Some(parents) = self.get() {
+            self.store.store(ptr::null_mut(), Ordering::Release);
+            parents.region().leave();
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The outside world of those rooms.
+
+#[path = "../../src/tap/os/checked.rs"]
+pub(crate) mod checked;
+#[path = "../../src/tap/os/faults.rs"]
+pub(crate) mod faults;
+
+/// Thread and errno, as the standard library knows them.
+pub(crate) mod sys {
+    /// The first thread runs the fuzzer.
+    pub(crate) fn thread_id() -> i32 {
+        std::process::id() as i32
+    }
+
+    pub(crate) fn errno() -> i32 {
+        std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
+    }
+
+    pub(crate) fn keep_errno<R>(work: impl FnOnce() -> R) -> R {
+        work()
+    }
+}
