@@ -24,7 +24,7 @@ impl Living {
         }
         let mut command = Command::new(jvm.home.join("bin/java"));
         command.args(["-Xmx64m", "-cp"]).arg(folder.path()).args(options).arg("Collected");
-        under_tap(&mut command, "prof:true,lg_prof_sample:12", folder.path());
+        under_tap(&mut command, "prof:true,lg_prof_sample:12,prof_max_overhead:0", folder.path());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();

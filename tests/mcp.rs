@@ -181,7 +181,7 @@ fn pipe(folder: &Folder) -> String {
 fn a_command_that_hangs_is_given_up_or_cancelled_and_holds_nobody_up() {
     let folder = Folder::new("mcp-hang");
     let endless = pipe(&folder);
-    let mut server = Server::start(&["--timeout", "2"]);
+    let mut server = Server::start(&["--timeout", "6"]);
     let call = |id: u32| {
         json!({"jsonrpc": "2.0", "id": id, "method": "tools/call",
         "params": {"name": "report", "arguments": {"files": [endless]}}})
@@ -191,7 +191,7 @@ fn a_command_that_hangs_is_given_up_or_cancelled_and_holds_nobody_up() {
     assert_eq!(server.ask(2, "ping", json!({}))["result"], json!({}));
     let late = server.hear();
     assert_eq!((&late["id"], &late["result"]["isError"]), (&json!(1), &json!(true)), "{late}");
-    assert!(late["result"]["content"][0]["text"].as_str().unwrap().contains("2 s"), "{late}");
+    assert!(late["result"]["content"][0]["text"].as_str().unwrap().contains("6 s"), "{late}");
     server.end();
 
     let mut server = Server::start(&[]);

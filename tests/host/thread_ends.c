@@ -158,7 +158,7 @@ int main(int argc, char **argv) {
         CHECK(pipe(ends) == 0);
         pid_t child = fork();
         if (child == 0) {
-            alarm(20);
+            alarm(200);
             dup2(ends[1], 1);
             close(ends[0]), close(ends[1]);
             atexit(bye);
