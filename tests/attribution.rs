@@ -2,8 +2,7 @@
 //!
 //! The statistical tests cannot flake: the number of allocations is fixed, and the bound is six standard deviations of
 //! the estimate (once in 500 million comparisons, of which there are 54). A sample of n requested bytes at period R is
-//! taken with probability
-//! `p = 1-exp(-n/R)` and counts 1/p, so N allocations are estimated with the relative deviation
+//! taken with probability `p = 1-exp(-n/R)` and counts 1/p, so N allocations are estimated with the relative deviation
 //! `sqrt((1-p)/(p*N))`: with R*B in bytes, sqrt(R/B).
 
 mod support;

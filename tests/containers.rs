@@ -76,8 +76,8 @@ impl Image {
         self.path("volume")
     }
 
-    /// Starts `idle` with these words as pid 1 of a new container, and waits until it holds its memory; `is_writable`: the
-    /// volume is.
+    /// Starts `idle` with these words as pid 1 of a new container, and waits until it holds its memory; `is_writable`:
+    /// the volume is.
     fn start(&self, shm: Shm, is_writable: bool, conf: &str, words: &[&str]) -> Container {
         let shm = match shm {
             Shm::Tmpfs(options) => format!("mount -t tmpfs -o mode=1777,{options} shm /dev/shm"),

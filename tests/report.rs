@@ -133,8 +133,8 @@ fn ages_are_in_dumps_and_stock_jeprof_reads_them_as_before() {
     assert_eq!(freed, 400, "{whole:#}");
     let oldest = kept.iter().map(|site| site["ages"]["oldest_seconds"].as_f64().unwrap()).fold(0.0, f64::max);
     assert!((1.7..60.0).contains(&oldest), "{oldest}");
-    // Older than what came after the pause, which may have been some time before the end, are the first 200, and what the
-    // start of the program allocated.
+    // Older than what came after the pause, which may have been some time before the end, are the first 200, and what
+    // the start of the program allocated.
     let younger = kept.iter().map(|site| site["ages"]["oldest_seconds"].as_f64().unwrap());
     let younger = younger.filter(|age| *age < oldest - 1.0).fold(0.0, f64::max);
     let between = format!("{}ms", (500.0 * (oldest + younger)).round());

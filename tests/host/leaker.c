@@ -1,5 +1,5 @@
-// leaker COUNT [SECONDS [PATTERN]]: keeps COUNT blocks of 1000 bytes, from one place, over so many seconds, and prints its
-// pid. It ends before its time, a second after there is a file whose name fits.
+// leaker COUNT [SECONDS [PATTERN]]: keeps COUNT blocks of 1000 bytes, from one place, over so many seconds, and prints
+// its pid. It ends before its time, a second after there is a file whose name fits.
 #include "check.h"
 #include <glob.h>
 

@@ -171,7 +171,8 @@ pub(crate) fn files(folder: &Path, end: &str) -> Vec<PathBuf> {
     all.filter(|path| path.to_string_lossy().ends_with(end)).collect()
 }
 
-/// Six standard deviations of the estimate of so many bytes (once in 500 million), and what four threads leak meanwhile.
+/// Six standard deviations of the estimate of so many bytes (once in 500 million), and what four threads leak
+/// meanwhile.
 pub(crate) fn bound(bytes: f64) -> f64 {
     6.0 * (PERIOD * bytes).sqrt() + 4.0 * LEAK_BYTES
 }
