@@ -137,7 +137,7 @@ fn ages_are_in_dumps_and_stock_jeprof_reads_them_as_before() {
     // the start of the program allocated.
     let younger = kept.iter().map(|site| site["ages"]["oldest_seconds"].as_f64().unwrap());
     let younger = younger.filter(|age| *age < oldest - 1.0).fold(0.0, f64::max);
-    let between = format!("{}ms", (500.0 * (oldest + younger)).round());
+    let between = format!("{:.3}s", (oldest + younger) / 2.0);
     let old = json(&report(&["--json", "--older-than", &between], std::slice::from_ref(&dump.path)));
     let old_objects: u64 =
         old["sites"].as_array().unwrap().iter().filter(|site| site["frames"][0]["name"] == "keep").map(objects).sum();

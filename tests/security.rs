@@ -191,11 +191,10 @@ fn a_process_adopts_for_its_own_user_and_into_its_own_folder_only() {
         expect '[ -f /dev/shm/heaptap-0/$dead.*.region ] && ! ls "$W"/*/jeprof.$dead.*.f.heap 2>/dev/null'
         holder 0 "$W/one" 1000000; adopted '[ -f "$W"/one/jeprof.$dead.0.f.heap ] && ! ls /dev/shm/heaptap-0/$dead.* 2>/dev/null'
         # Another user's region: not even by root, and not in a folder of both.
-        holder 65534 "$W/nobodys" 1000000; noted; killed; other=$holder
+        holder 65534 "$W/nobodys" 1000000; until_so '[ -f "$W"/nobodys/jeprof.$holder.*.live ]'; killed; other=$holder
         holder 0 "$W/nobodys" 1000000; looked
         expect '[ -f /dev/shm/heaptap-65534/$other.*.region ] && ! ls "$W"/nobodys/jeprof.$other.*.f.heap 2>/dev/null'
         # Another user's mirror, whose region is gone.
-        until_so '[ -f "$W"/nobodys/jeprof.$other.*.live ]'
         rm -r /dev/shm/heaptap-65534 /dev/shm/heaptap-0
         holder 0 "$W/nobodys" 1000000; looked
         expect '! ls "$W"/nobodys/jeprof.$other.*.f.heap 2>/dev/null'
