@@ -280,6 +280,7 @@ fn each_engine_gets_the_same_sums_in_its_own_form() {
     let dumps = Folder::new("push-dumps");
     (1..=2).for_each(|pid| drop(dump(dumps.path(), pid, 1000 * u64::from(pid))));
     let paths = [
+        ("pyroscope", "/ingest?name=shop{namespace=shops}&format=pprof&spyName=javaspy"),
         ("pyroscope-push", "/push.v1.PusherService/Push"),
         ("parca", "/api/profiles/writeraw"),
         ("pprof", "/v1/pprof"),
@@ -302,10 +303,33 @@ fn each_engine_gets_the_same_sums_in_its_own_form() {
             assert_eq!(push.headers["x-scope-orgid"], "t1");
             match engine_name {
                 "otlp" => judge_otlp(&push.body, objects),
+                "pyroscope" | "pprof" => judge_pprof(&push.body, objects),
                 _ => assert_eq!(push.pprof().sum("inuse_space"), objects * 1024),
             }
         }
     }
+}
+
+/// The reader that Pyroscope and the Collector's receiver are built on.
+fn judge_pprof(body: &[u8], objects: u64) {
+    assert_eq!(support::Pprof::of(body).sum("inuse_space"), objects * 1024);
+    if !needs("go") {
+        return;
+    }
+    let folder = Folder::new("push-pprof");
+    let file = folder.path().join("x.pb.gz");
+    fs::write(&file, body).unwrap();
+    let mut command = Command::new("go");
+    command.args(["tool", "pprof", "-raw"]).arg(&file).env("PPROF_BINARY_PATH", "/none").env_remove("LD_PRELOAD");
+    let output = command.output().unwrap();
+    let (text, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{told}");
+    let samples = text.split("Samples:\n").nth(1).unwrap().split("Locations").next().unwrap();
+    assert!(samples.starts_with("inuse_objects/count inuse_space/bytes[dflt]\n"), "{samples}");
+    let values = samples.lines().skip(1).filter_map(|line| line.split_once(':'));
+    let values: Vec<Vec<u64>> =
+        values.map(|(values, _)| values.split_whitespace().map(|value| value.parse().unwrap()).collect()).collect();
+    assert_eq!(values, [[objects, objects * 1024]], "{text}");
 }
 
 fn judge_otlp(body: &[u8], objects: u64) {
