@@ -85,6 +85,7 @@ const HAZARDS: &[Hazard] = &[
     Hazard { leaves_a_dump: false, ..hazard("seccomp_tsync") },
     Hazard { leaves_a_dump: false, ..hazard("denied_syscalls") },
     hazard("sandboxed_from_birth"),
+    hazard("sandboxes"),
     hazard("bad_cfi"),
     hazard("bad_frame_pointer"),
     hazard("foreign_frame_pointer"),
