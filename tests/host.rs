@@ -102,6 +102,7 @@ const HAZARDS: &[Hazard] = &[
     hazard("sigprof_backtrace"),
     hazard("tls_dtors"),
     hazard("thread_churn"),
+    hazard("thread_place"),
     hazard("static_tls"),
     hazard("vfork_spawn"),
     hazard("raw_clone"),
