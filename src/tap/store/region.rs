@@ -366,7 +366,7 @@ impl Region {
     /// A counter's value. All sets may be touched, as those who count do.
     pub(crate) fn counter(&self, counter: Counter) -> u64 {
         let words = (0..counters::SHARDS).map(|shard| self.counter_word(shard, counter as usize));
-        words.fold(0, |sum, word| sum.wrapping_add(word.load(Ordering::Acquire)))
+        counters::sum(words.map(|word| word.load(Ordering::Acquire)))
     }
 
     /// Counts one stack that ended this way.

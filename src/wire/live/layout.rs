@@ -245,7 +245,7 @@ impl Layout {
         let section = self.section(SectionId::Counters);
         let places = (0..counters::SHARDS).map(|shard| shard * counters::SHARD_WORDS + index);
         let places = places.take_while(|&at| at < section.capacity);
-        places.fold(0, |sum: u64, at| sum.wrapping_add(words.word(section.start + at)))
+        counters::sum(places.map(|at| words.word(section.start + at)))
     }
 
     /// The words of a section that may hold anything, by the header in `words`.
