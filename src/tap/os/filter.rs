@@ -249,7 +249,7 @@ fn judge(code: &[sock_filter]) -> Deadly {
     Deadly { sampling, files, optional: optional.fold(OptionalCalls::NONE, OptionalCalls::with), speech: any(SPEECH) }
 }
 
-/// Whether the filter kills, or sends a signal, for this system call. A filter that cannot be followed is taken to kill.
+/// Whether the filter kills, or sends a signal, for this system call. One that cannot be followed is taken to kill.
 fn kills(code: &[sock_filter], call: Call) -> bool {
     match run(code, call) {
         Some(action) => !matches!(action & 0xffff_0000, SECCOMP_ALLOW | SECCOMP_LOG | SECCOMP_ERRNO | SECCOMP_NOTIFY),
