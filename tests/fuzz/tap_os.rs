@@ -4,6 +4,8 @@
 pub(crate) mod checked;
 #[path = "../../src/tap/os/faults.rs"]
 pub(crate) mod faults;
+#[path = "../../src/tap/os/optional.rs"]
+pub(crate) mod optional;
 
 /// Thread and errno, as the standard library knows them.
 pub(crate) mod sys {

@@ -17,7 +17,7 @@
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##name, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 
 // Installs it for this thread (flags 0) or for all (SECCOMP_FILTER_FLAG_TSYNC).
-static long install_filter(unsigned refusal, unsigned flags) {
+__attribute__((unused)) static long install_filter(unsigned refusal, unsigned flags) {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0),

@@ -20,6 +20,10 @@ int main(void) {
     refused("seccomp, null instructions", syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &null), EINVAL);
     refused("seccomp, none at all", syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &none), EINVAL);
     refused("prctl, a mode that is none", prctl(PR_SET_SECCOMP, 7, (void *)16), EINVAL);
+    char *volatile no_path = (char *)16;
+    char *no_words[] = {NULL};
+    refused("execve, no path", execve(no_path, no_words, no_words), EFAULT);
+    refused("execv, no path", execv(no_path, no_words), EFAULT);
     refused("capset, no header", syscall(SYS_capset, (void *)16, (void *)16), EFAULT);
     churn(200);
     puts("ok");

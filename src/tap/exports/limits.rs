@@ -25,8 +25,8 @@ unsafe fn set(pid: c_int, resource: c_int, new: *const libc::rlimit, old: *mut l
     // Where `old` is wild the kernel says EFAULT, and has set the limit.
     if resource == libc::RLIMIT_AS as c_int && !new.is_null() {
         sys::keep_errno(|| {
-            let own = sys::process_id();
-            if own == PROFILER.pid() && (pid == 0 || pid as u32 == own) {
+            let own = sys::known_process_id();
+            if own == Some(PROFILER.pid()) && (pid == 0 || Some(pid as u32) == own) {
                 PROFILER.heed_limits();
             }
         });

@@ -2,7 +2,9 @@
 //! Who starts a thread is known by it, too: its stack is memory that lives as long as it does (`profiler/mapped`).
 //!
 //! libc's own function is called with the arguments as they are; only its result is looked at. It is found when the
-//! first thread is made: by then the loader has all libraries that the program begins with.
+//! first thread is made: by then the loader has all libraries that the program begins with. Where libc has written the
+//! thread's number is read by a copy that the kernel checks: that memory may be the new thread's own, which may be over,
+//! and have given it back.
 //!
 //! # Safety
 //! The real function is found by name, and has the type that pthread.h gives it.
@@ -10,6 +12,7 @@
 
 use super::real::real;
 use crate::tap::guard::Guard;
+use crate::tap::os::checked::{self, Copied};
 use crate::tap::os::libc_names::is_glibc;
 use crate::tap::os::{map, sys, thread_block};
 use crate::tap::profiler::{PROFILER, Source};
@@ -51,7 +54,7 @@ unsafe extern "C" fn pthread_create(
         // What the profiler starts from inside of malloc is none of the program's; and a library that stands in front
         // of libc may be what called malloc: it must not be called back.
         let source = Source { supply: Supply::Thread, entry, file: None };
-        // SAFETY: libc has written it; attributes are what it was called with.
+        // SAFETY: attributes are what libc was called with.
         let record = sys::keep_errno(|| unsafe { stack_of(thread, attributes) });
         record.into_iter().for_each(|record| PROFILER.map(&record, source, false));
     }
@@ -63,10 +66,13 @@ unsafe extern "C" fn pthread_create(
 /// glibc puts the thread's control block at the upper end of the stack that it maps; musl notes where it is.
 ///
 /// # Safety
-/// Both pointers are those of a call of `pthread_create` that succeeded.
+/// Both pointers are those of a call of `pthread_create` that succeeded; what the first leads to may be gone.
 unsafe fn stack_of(thread: *mut libc::pthread_t, attributes: *const libc::pthread_attr_t) -> Option<MappingRecord> {
-    // SAFETY: passed on to the caller.
-    let control_block = unsafe { thread.read() } as usize;
+    let mut word = [0; size_of::<libc::pthread_t>()];
+    if checked::copy(thread.expose_provenance(), &mut word) != Copied::Whole {
+        return None;
+    }
+    let control_block = libc::pthread_t::from_ne_bytes(word) as usize;
     let tid = thread_block::tid(control_block)?;
     let of = |(start, end): (usize, usize)| {
         let (start, bytes) = (start as u64, (end - start) as u64);

@@ -34,7 +34,7 @@ mod spares;
 #[cfg(test)]
 mod tests;
 
-use super::os::range::{self, Refusal};
+use super::os::range::Refusal;
 use arenas::Arenas;
 pub(crate) use block::{Block, NO_RECORD};
 pub(crate) use facts::ZeroRealloc;
@@ -133,7 +133,7 @@ impl SampledHeap {
 
     /// The first call is over: from now on `free` tells sampled blocks from others by their address.
     pub(crate) fn settle(&self) {
-        range::set_limit(self.arenas.range.end());
+        self.arenas.range.settle();
     }
 
     /// Whether there is a range.

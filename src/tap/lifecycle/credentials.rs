@@ -57,7 +57,7 @@ pub(crate) fn before_confinement() {
 
 /// It did not change.
 pub(crate) fn not_confined() {
-    if sys::process_id() == PROFILER.pid() {
+    if sys::known_process_id() == Some(PROFILER.pid()) {
         shared::forget_place();
     }
 }
@@ -95,7 +95,7 @@ pub(crate) fn around(change: Change, call: impl FnOnce() -> c_int) -> c_int {
 #[inline(never)]
 pub(crate) fn changed() -> bool {
     let _guard = Guard::enter();
-    sys::thread_id() == PROFILER.pid() && PROFILER.check_user()
+    !PROFILER.may_not_open() && sys::thread_id() == PROFILER.pid() && PROFILER.check_user()
 }
 
 #[cfg(test)]

@@ -80,10 +80,13 @@ unsafe fn may_succeed(first: *const c_char, place: usize) -> bool {
     if first.is_null() || !is_named && !WITH_PATH.contains(&place) {
         return true;
     }
-    // SAFETY: a C string, by the contract of the function.
+    if !is_named {
+        return is_program(first);
+    }
+    // SAFETY: a C string, which libc's function reads itself right afterwards.
     let name = unsafe { CStr::from_ptr(first) };
-    if !is_named || name.to_bytes().contains(&b'/') {
-        return is_program(name);
+    if name.to_bytes().contains(&b'/') {
+        return is_program(first);
     }
     // SAFETY: what libc's function does itself right afterwards.
     let path = unsafe { libc::getenv(c"PATH".as_ptr()) };
@@ -106,12 +109,13 @@ fn is_program_in(folder: &[u8], name: &[u8]) -> bool {
     for (to, from) in room.iter_mut().zip(parts.iter().copied().flatten()) {
         *to = *from;
     }
-    CStr::from_bytes_until_nul(&room).is_ok_and(is_program)
+    CStr::from_bytes_until_nul(&room).is_ok_and(|path| is_program(path.as_ptr()))
 }
 
-fn is_program(path: &CStr) -> bool {
-    // SAFETY: a NUL-terminated path.
-    unsafe { libc::syscall(libc::SYS_faccessat, libc::AT_FDCWD, path.as_ptr(), libc::X_OK) == 0 }
+/// The path is the kernel's to judge: of a wild pointer it says EFAULT, as it will of the call itself.
+fn is_program(path: *const c_char) -> bool {
+    // SAFETY: reads nothing here.
+    unsafe { libc::syscall(libc::SYS_faccessat, libc::AT_FDCWD, path, libc::X_OK) == 0 }
 }
 
 #[cfg(test)]

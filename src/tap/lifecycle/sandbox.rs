@@ -11,7 +11,7 @@
 use crate::tap::guard::Guard;
 use crate::tap::keeper;
 use crate::tap::os::filter::{self, Deadly, Filter};
-use crate::tap::os::{checked, stderr, sys};
+use crate::tap::os::{optional, stderr, sys};
 use crate::tap::profiler::PROFILER;
 use std::ffi::c_long;
 
@@ -85,9 +85,7 @@ impl Pause {
     /// The work that is deadly now; none: the kernel refused.
     fn end(self, accepted: impl FnOnce() -> Option<Deadly>) {
         let deadly = accepted().unwrap_or(Deadly::NOTHING);
-        if deadly.checked {
-            checked::give_up();
-        }
+        optional::give_up(deadly.optional);
         PROFILER.permit(!deadly.sampling, !deadly.files);
         if self.speaks && self.speaks_after && deadly.files {
             let _guard = Guard::enter();

@@ -7,18 +7,15 @@
 //! memory then.
 //!
 //! Old container engines and services refuse it with an error: callers then do without. Where a filter of the program
-//! kills for it, it is not called any more (`give_up`).
+//! kills for it, it is not called any more (`optional`).
 //!
 //! # Safety
 //! The kernel writes into exclusive buffers of the caller, of the length that it is told, and checks what it reads.
 #![allow(unsafe_code)]
 
 use super::faults;
+use super::optional::{self, OptionalCall};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-/// Whether the call would end the process. A static: the floors below the profiler cannot ask the profiler.
-static IS_DEADLY: AtomicBool = AtomicBool::new(false);
 
 /// The kernel's answer to a checked copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,11 +26,6 @@ pub(crate) enum Copied {
     Fault,
     /// The kernel, an emulator or a sandbox does not let us ask.
     Refused,
-}
-
-/// From now on every copy is refused: a filter of system calls kills for it.
-pub(crate) fn give_up() {
-    IS_DEADLY.store(true, Ordering::Relaxed);
 }
 
 /// Copies `into.len()` bytes from `address` on. Changes `errno`.
@@ -63,7 +55,7 @@ pub(crate) fn copy_some(address: usize, into: &mut [u8]) -> Result<usize, Copied
 }
 
 fn ask_kernel(address: usize, into: &mut [u8]) -> Result<usize, Copied> {
-    if IS_DEADLY.load(Ordering::Relaxed) {
+    if optional::is_deadly(OptionalCall::Copy) {
         return Err(Copied::Refused);
     }
     let local = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };

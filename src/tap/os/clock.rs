@@ -4,6 +4,8 @@
 //! `clock_gettime` writes one `timespec` and nothing else.
 #![allow(unsafe_code)]
 
+use super::optional::{self, OptionalCall};
+
 fn now(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a valid place for the answer; an unknown clock leaves it zero.
@@ -21,14 +23,20 @@ pub(crate) fn tick_ns() -> u64 {
     now(libc::CLOCK_MONOTONIC_COARSE)
 }
 
-/// CPU time that this process has used so far, nanoseconds. A system call.
-pub(crate) fn process_cpu_ns() -> u64 {
-    now(libc::CLOCK_PROCESS_CPUTIME_ID)
+/// Whether processor time can be asked for: it takes a system call, for which a filter of the program's may kill,
+/// though all other clocks need none.
+pub(crate) fn tells_processor_time() -> bool {
+    !optional::is_deadly(OptionalCall::ProcessorTime)
 }
 
-/// Nanoseconds of processor time that this thread has used. A system call.
+/// CPU time that this process has used so far, nanoseconds; 0: it cannot be asked for. A system call.
+pub(crate) fn process_cpu_ns() -> u64 {
+    if tells_processor_time() { now(libc::CLOCK_PROCESS_CPUTIME_ID) } else { 0 }
+}
+
+/// Nanoseconds of processor time that this thread has used; where that cannot be asked for, of time. A system call.
 pub(crate) fn thread_ns() -> u64 {
-    now(libc::CLOCK_THREAD_CPUTIME_ID)
+    if tells_processor_time() { now(libc::CLOCK_THREAD_CPUTIME_ID) } else { monotonic_ns() }
 }
 
 /// Nanoseconds since 1970: a label only, it may jump.

@@ -16,12 +16,15 @@
 
 use super::checked::{self, Copied};
 use super::map;
+use super::optional::{OptionalCall, OptionalCalls};
 use libc::{c_long, sock_filter, sock_fprog};
 
 /// Instructions that a filter has at most (BPF_MAXINSNS); jumps go forward only.
 const MOST: usize = 4096;
 /// `seccomp_data` in words: number, architecture, instruction pointer, six arguments of two words.
 const DATA_WORDS: usize = 16;
+/// The first word of the arguments.
+const ARGUMENTS_AT: usize = 4;
 /// Words of BPF's scratch memory.
 const MEMORY: usize = 16;
 
@@ -30,79 +33,134 @@ const ARCHITECTURE: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
 const ARCHITECTURE: u32 = 0xc000_00b7;
 
+/// A system call of the tap's, with the arguments by which a filter may tell one use of it from another.
+#[derive(Clone, Copy)]
+struct Call(c_long, [u64; 6]);
+
+/// One whose arguments say little.
+const fn any(number: c_long) -> Call {
+    Call(number, [0; 6])
+}
+
+const READ_WRITE: u64 = (libc::PROT_READ | libc::PROT_WRITE) as u64;
+/// Flags of fresh memory.
+const FRESH: u64 = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE) as u64;
+
 /// System calls of a visit (`tap/visit.rs`).
-const SAMPLING: &[c_long] = &[
-    libc::SYS_mmap,
-    libc::SYS_munmap,
-    libc::SYS_madvise,
-    libc::SYS_mprotect,
-    libc::SYS_gettid,
-    libc::SYS_getpid,
-    libc::SYS_prctl,
-    libc::SYS_rt_sigprocmask,
+const SAMPLING: &[Call] = &[
+    Call(libc::SYS_mmap, [0, 4096, READ_WRITE, FRESH, u64::MAX, 0]),
+    Call(libc::SYS_mmap, [0, 4096, libc::PROT_NONE as u64, FRESH, u64::MAX, 0]),
+    any(libc::SYS_munmap),
+    Call(libc::SYS_madvise, [0, 4096, libc::MADV_DONTNEED as u64, 0, 0, 0]),
+    Call(libc::SYS_madvise, [0, 4096, libc::MADV_POPULATE_WRITE as u64, 0, 0, 0]),
+    Call(libc::SYS_mprotect, [0, 4096, READ_WRITE, 0, 0, 0]),
+    any(libc::SYS_gettid),
+    any(libc::SYS_getpid),
+    Call(libc::SYS_prctl, [libc::PR_GET_NAME as u64, 0, 0, 0, 0, 0]),
+    any(libc::SYS_rt_sigprocmask),
 ];
-/// System calls of checked reads.
-const CHECKED: &[c_long] = &[libc::SYS_process_vm_readv];
+/// System calls that can be done without (`optional`), on visits and elsewhere.
+const OPTIONAL: &[(OptionalCall, Call)] = &[
+    (OptionalCall::Copy, Call(libc::SYS_process_vm_readv, [0, 0, 1, 0, 1, 0])),
+    (OptionalCall::ProcessorTime, Call(libc::SYS_clock_gettime, [libc::CLOCK_THREAD_CPUTIME_ID as u64, 0, 0, 0, 0, 0])),
+    (
+        OptionalCall::ProcessorTime,
+        Call(libc::SYS_clock_gettime, [libc::CLOCK_PROCESS_CPUTIME_ID as u64, 0, 0, 0, 0, 0]),
+    ),
+    (OptionalCall::Limit, any(libc::SYS_prlimit64)),
+    (OptionalCall::Thread, any(libc::SYS_tgkill)),
+    (OptionalCall::Pending, any(libc::SYS_rt_sigpending)),
+    (OptionalCall::Pending, any(libc::SYS_rt_sigtimedwait)),
+    (OptionalCall::User, any(libc::SYS_geteuid)),
+    (OptionalCall::Process, any(libc::SYS_getpid)),
+];
 /// System calls of a line on stderr.
-const SPEECH: &[c_long] = &[
-    libc::SYS_write,
-    libc::SYS_fstat,
-    libc::SYS_newfstatat,
-    libc::SYS_rt_sigprocmask,
-    libc::SYS_rt_sigpending,
-    libc::SYS_rt_sigtimedwait,
+const SPEECH: &[Call] = &[
+    any(libc::SYS_write),
+    any(libc::SYS_fstat),
+    any(libc::SYS_newfstatat),
+    any(libc::SYS_ppoll),
+    any(libc::SYS_rt_sigprocmask),
+    any(libc::SYS_rt_sigpending),
+    any(libc::SYS_rt_sigtimedwait),
 ];
 /// Further system calls of errands: opening the region, writing a dump, the keeper. A filter that refuses some of
 /// these, with an error, does no harm.
-const FILES: &[c_long] = &[
-    libc::SYS_openat,
-    libc::SYS_close,
-    libc::SYS_read,
-    libc::SYS_write,
-    libc::SYS_fstat,
-    libc::SYS_newfstatat,
-    libc::SYS_statx,
-    libc::SYS_statfs,
-    libc::SYS_lseek,
-    libc::SYS_readlinkat,
-    libc::SYS_getcwd,
-    libc::SYS_linkat,
-    libc::SYS_unlinkat,
-    libc::SYS_renameat,
-    libc::SYS_mkdirat,
-    libc::SYS_ftruncate,
-    libc::SYS_fchmod,
-    libc::SYS_getdents64,
-    libc::SYS_geteuid,
-    libc::SYS_getresuid,
-    libc::SYS_pread64,
-    libc::SYS_pwrite64,
-    libc::SYS_flock,
-    libc::SYS_prlimit64,
-    libc::SYS_rt_sigpending,
-    libc::SYS_rt_sigtimedwait,
-    libc::SYS_futex,
-    libc::SYS_nanosleep,
-    libc::SYS_tgkill,
-    libc::SYS_ppoll,
-    // The keeper's.
-    libc::SYS_clone3,
-    libc::SYS_close_range,
-    libc::SYS_pidfd_open,
-    libc::SYS_pidfd_getfd,
-    libc::SYS_set_robust_list,
-    libc::SYS_sched_getscheduler,
-    libc::SYS_sched_setscheduler,
-    libc::SYS_sched_setaffinity,
-    libc::SYS_getpriority,
-    libc::SYS_setpriority,
+const FILES: &[Call] = &[
+    any(libc::SYS_openat),
+    any(libc::SYS_close),
+    any(libc::SYS_read),
+    any(libc::SYS_write),
+    any(libc::SYS_fstat),
+    any(libc::SYS_newfstatat),
+    any(libc::SYS_statx),
+    any(libc::SYS_statfs),
+    any(libc::SYS_fstatfs),
+    any(libc::SYS_lseek),
+    any(libc::SYS_readlinkat),
+    any(libc::SYS_faccessat),
+    any(libc::SYS_getcwd),
+    any(libc::SYS_linkat),
+    any(libc::SYS_unlinkat),
+    any(libc::SYS_renameat),
+    any(libc::SYS_mkdirat),
+    any(libc::SYS_ftruncate),
+    any(libc::SYS_fchmod),
+    any(libc::SYS_getdents64),
+    any(libc::SYS_geteuid),
+    any(libc::SYS_getresuid),
+    any(libc::SYS_getppid),
+    any(libc::SYS_pread64),
+    any(libc::SYS_pwrite64),
+    any(libc::SYS_flock),
+    Call(libc::SYS_fcntl, [0, libc::F_DUPFD_CLOEXEC as u64, 0, 0, 0, 0]),
+    Call(libc::SYS_ioctl, [libc::STDERR_FILENO as u64, libc::TCGETS, 0, 0, 0, 0]),
+    any(libc::SYS_prlimit64),
+    any(libc::SYS_rt_sigpending),
+    any(libc::SYS_rt_sigtimedwait),
+    any(libc::SYS_futex),
+    any(libc::SYS_nanosleep),
+    any(libc::SYS_tgkill),
+    any(libc::SYS_ppoll),
+    // The keeper's; libc starts a thread by the one or the other, and tells its threads of changes of users by signals.
+    any(libc::SYS_rt_sigaction),
+    any(libc::SYS_rt_sigreturn),
+    Call(libc::SYS_clone, [THREAD, 0, 0, 0, 0, 0]),
+    any(libc::SYS_clone3),
+    any(libc::SYS_exit),
+    any(libc::SYS_rseq),
+    any(libc::SYS_close_range),
+    any(libc::SYS_pidfd_open),
+    any(libc::SYS_pidfd_getfd),
+    any(libc::SYS_set_robust_list),
+    any(libc::SYS_sched_getscheduler),
+    any(libc::SYS_sched_setscheduler),
+    any(libc::SYS_sched_setaffinity),
+    any(libc::SYS_getpriority),
+    any(libc::SYS_setpriority),
+    Call(libc::SYS_prctl, [libc::PR_SET_NAME as u64, 0, 0, 0, 0, 0]),
 ];
+/// Flags of clone(2) for a thread (clone.c and allocatestack.c of glibc).
+const THREAD: u64 = (libc::CLONE_VM
+    | libc::CLONE_FS
+    | libc::CLONE_FILES
+    | libc::CLONE_SYSVSEM
+    | libc::CLONE_SIGHAND
+    | libc::CLONE_THREAD
+    | libc::CLONE_SETTLS
+    | libc::CLONE_PARENT_SETTID
+    | libc::CLONE_CHILD_CLEARTID) as u64;
 /// Older forms of some, which libc uses on x86-64.
 #[cfg(target_arch = "x86_64")]
-const OLD_FORMS: &[c_long] =
-    &[libc::SYS_readlink, libc::SYS_link, libc::SYS_unlink, libc::SYS_rename, libc::SYS_getrlimit];
+const OLD_FORMS: &[Call] = &[
+    any(libc::SYS_readlink),
+    any(libc::SYS_link),
+    any(libc::SYS_unlink),
+    any(libc::SYS_rename),
+    any(libc::SYS_getrlimit),
+];
 #[cfg(not(target_arch = "x86_64"))]
-const OLD_FORMS: &[c_long] = &[];
+const OLD_FORMS: &[Call] = &[];
 
 /// The work that is deadly from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,17 +169,19 @@ pub(crate) struct Deadly {
     pub(crate) sampling: bool,
     /// Opening files, and so the region, dumps, and the keeper.
     pub(crate) files: bool,
-    /// Reading through the kernel what may not be there.
-    pub(crate) checked: bool,
+    /// What can be done without.
+    pub(crate) optional: OptionalCalls,
     /// Writing a line to stderr.
     pub(crate) speech: bool,
 }
 
 impl Deadly {
     /// Nothing is.
-    pub(crate) const NOTHING: Deadly = Deadly { sampling: false, files: false, checked: false, speech: false };
+    pub(crate) const NOTHING: Deadly =
+        Deadly { sampling: false, files: false, optional: OptionalCalls::NONE, speech: false };
     /// Everything is: what the strict mode leaves is read, write and the end.
-    pub(crate) const EVERYTHING: Deadly = Deadly { sampling: true, files: true, checked: true, speech: true };
+    pub(crate) const EVERYTHING: Deadly =
+        Deadly { sampling: true, files: true, optional: OptionalCalls::ALL, speech: true };
 }
 
 /// The filter that the kernel is asked to install, as far as that can be told before it looks.
@@ -181,15 +241,16 @@ pub(crate) unsafe fn examine_accepted(program: *const sock_fprog) -> Deadly {
 
 /// The work that this filter makes deadly.
 fn judge(code: &[sock_filter]) -> Deadly {
-    let any = |calls: &[c_long]| calls.iter().any(|&call| kills(code, call));
+    let any = |calls: &[Call]| calls.iter().any(|&call| kills(code, call));
     let sampling = any(SAMPLING);
     let files = sampling || any(FILES) || any(OLD_FORMS);
-    Deadly { sampling, files, checked: sampling || any(CHECKED), speech: any(SPEECH) }
+    // Where nothing is sampled any more nothing of this is missed.
+    let optional = OPTIONAL.iter().filter(|(_, call)| sampling || kills(code, *call)).map(|(name, _)| *name);
+    Deadly { sampling, files, optional: optional.fold(OptionalCalls::NONE, OptionalCalls::with), speech: any(SPEECH) }
 }
 
-/// Whether the filter kills, or sends a signal, for this system call with arguments of zero. A filter that
-/// cannot be followed is taken to kill.
-fn kills(code: &[sock_filter], call: c_long) -> bool {
+/// Whether the filter kills, or sends a signal, for this system call. One that cannot be followed is taken to kill.
+fn kills(code: &[sock_filter], call: Call) -> bool {
     match run(code, call) {
         Some(action) => !matches!(action & 0xffff_0000, SECCOMP_ALLOW | SECCOMP_LOG | SECCOMP_ERRNO | SECCOMP_NOTIFY),
         None => true,
@@ -209,10 +270,12 @@ struct Machine {
     data: [u32; DATA_WORDS],
 }
 
-fn run(code: &[sock_filter], call: c_long) -> Option<u32> {
+fn run(code: &[sock_filter], Call(number, arguments): Call) -> Option<u32> {
     let mut data = [0; DATA_WORDS];
-    data[0] = call as u32;
+    data[0] = number as u32;
     data[1] = ARCHITECTURE;
+    let words = arguments.into_iter().flat_map(|argument| [argument as u32, (argument >> 32) as u32]);
+    data.iter_mut().skip(ARGUMENTS_AT).zip(words).for_each(|(to, word)| *to = word);
     let mut machine = Machine { accumulator: 0, index: 0, memory: [0; MEMORY], data };
     let mut at = 0;
     for _ in 0..MOST {
@@ -328,6 +391,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_done_without_is_told_apart() {
+        for &(name, Call(number, _)) in OPTIONAL {
+            let found = judge(&[LOAD_NUMBER, jump(0x15, number as u32, 0, 1), KILL, ALLOW]);
+            let only = OptionalCalls::NONE.with(name);
+            assert!(found.optional == only && !found.sampling || name == OptionalCall::Process && found.sampling);
+        }
+    }
+
+    #[test]
+    fn arguments_are_those_of_the_taps_own_calls() {
+        // Kills for prctl(2) with any other option than this.
+        let filter = |option: i32| {
+            let load_option = statement(0x20, 4 * ARGUMENTS_AT as u32);
+            let [is_prctl, is_option] = [jump(0x15, libc::SYS_prctl as u32, 0, 3), jump(0x15, option as u32, 1, 0)];
+            [LOAD_NUMBER, is_prctl, load_option, is_option, KILL, ALLOW]
+        };
+        assert_eq!(deadly(&filter(libc::PR_GET_NAME)), [false, true], "the keeper gives itself a name");
+        assert_eq!(deadly(&filter(libc::PR_SET_NAME)), [true, true]);
+    }
+
+    #[test]
     fn wild_pointers_are_left_to_the_kernel() {
         let program = |filter: usize, len| sock_fprog { len, filter: std::ptr::with_exposed_provenance_mut(filter) };
         let wild = [program(16, 4), program(0, 4), program(0, 0)];
@@ -359,8 +443,8 @@ mod tests {
     #[test]
     fn a_list_of_what_is_allowed_is_deadly_for_the_rest() {
         let mut code = vec![LOAD_NUMBER];
-        for &call in SAMPLING {
-            code.extend([jump(0x15, call as u32, 0, 1), ALLOW]);
+        for &Call(number, _) in SAMPLING {
+            code.extend([jump(0x15, number as u32, 0, 1), ALLOW]);
         }
         code.push(KILL);
         assert_eq!(deadly(&code), [false, true]);

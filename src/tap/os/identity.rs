@@ -42,12 +42,13 @@ impl ProcessIdentity {
 
     /// Begins a life, with random words that no other process has.
     pub(crate) fn begin(&self, random: [u64; 2]) {
-        self.owner.store(sys::user_id(), Ordering::Relaxed);
+        // A fork child in a sandbox that cannot ask goes on with its parent's, here and below.
+        sys::known_user_id().into_iter().for_each(|user| self.owner.store(user, Ordering::Relaxed));
         self.start(random);
     }
 
     fn start(&self, random: [u64; 2]) {
-        let pid = sys::process_id();
+        let pid = sys::known_process_id().unwrap_or(self.pid());
         let now = clock::monotonic_ns();
         self.pid.store(pid, Ordering::Relaxed);
         self.start_ns.store(now, Ordering::Relaxed);

@@ -27,6 +27,7 @@ pub(crate) mod libc_names;
 pub(crate) mod map;
 #[cfg(not(test))]
 mod no_unwinder;
+pub(crate) mod optional;
 pub(crate) mod peek;
 pub(crate) mod processors;
 pub(crate) mod range;

@@ -42,11 +42,6 @@ const PLACES: [(usize, usize, usize); 2] = crate::wire::liveness::RANGE_PLACES;
 /// directly.
 pub(crate) static LIMIT: AtomicUsize = AtomicUsize::new(usize::MAX);
 
-/// Moves the limit to the end of the range, zero where there is none, or to that of the first call's blocks.
-pub(crate) fn set_limit(end: usize) {
-    LIMIT.store(end.max(BOOT_MEMORY.end()), Ordering::Release);
-}
-
 /// How far it grows: up to where the kernel begins without a limit on stacks, there is nothing else.
 const LARGEST_GROWN: usize = 4 << 40;
 /// Tries to become the thread that changes the range's end. Each try lasts as long as another thread's change: some
@@ -75,11 +70,17 @@ pub(crate) struct Range {
     refusal: AtomicU32,
     /// Address space is limited: what is not needed goes back.
     is_limited: AtomicBool,
+    /// What `free` compares with.
+    limit: &'static AtomicUsize,
 }
 
 impl Range {
     /// No range yet.
     pub(crate) const fn new() -> Range {
+        Range::under(&LIMIT)
+    }
+
+    const fn under(limit: &'static AtomicUsize) -> Range {
         Range {
             base: AtomicUsize::new(0),
             end: AtomicUsize::new(0),
@@ -87,6 +88,7 @@ impl Range {
             changing: AtomicBool::new(false),
             refusal: AtomicU32::new(Refusal::None as u32),
             is_limited: AtomicBool::new(false),
+            limit,
         }
     }
 
@@ -106,9 +108,10 @@ impl Range {
         true
     }
 
-    /// One past its last address, 0: there is no range.
-    pub(crate) fn end(&self) -> usize {
-        self.end.load(Ordering::Acquire)
+    /// From now on `free` tells by the limit: that is the end of the range, zero where there is none, or that of the
+    /// first call's blocks.
+    pub(crate) fn settle(&self) {
+        self.put_limit(self.end.load(Ordering::Acquire));
     }
 
     /// Whether there is no range.
@@ -238,9 +241,20 @@ impl Range {
         grown.flatten().is_some()
     }
 
+    /// The limit is never below the end: else what another thread takes of the new part, and frees before this one has
+    /// come to the limit, would pass for a plain block.
     fn put_end(&self, end: usize) {
-        self.end.store(end, Ordering::Release);
-        set_limit(end);
+        if end > self.end.load(Ordering::Relaxed) {
+            self.put_limit(end);
+            self.end.store(end, Ordering::Release);
+        } else {
+            self.end.store(end, Ordering::Release);
+            self.put_limit(end);
+        }
+    }
+
+    fn put_limit(&self, end: usize) {
+        self.limit.store(end.max(BOOT_MEMORY.end()), Ordering::Release);
     }
 
     /// Runs work that changes the end, one thread at a time. `None`: another one does not come to an end.
@@ -341,6 +355,32 @@ mod tests {
         assert_eq!((range.take(16 << 20, 4096), range.last_refusal()), (None, Refusal::Room));
         assert_eq!(range.last_refusal(), Refusal::None);
         assert!(!range.holds(behind as usize));
+    }
+
+    #[test]
+    fn what_it_holds_lies_below_the_limit_while_it_grows_and_shrinks() {
+        static LIMIT: AtomicUsize = AtomicUsize::new(0);
+        static RANGE: Range = Range::under(&LIMIT);
+        static IS_OVER: AtomicBool = AtomicBool::new(false);
+        assert!(RANGE.reserve(SMALLEST, 9 << 40));
+        RANGE.settle();
+        std::thread::scope(|scope| {
+            // No end comes twice: one that stays is that of the limit in between.
+            let is_beyond = || {
+                let end = RANGE.end.load(Ordering::SeqCst);
+                let limit = LIMIT.load(Ordering::SeqCst);
+                end > limit && RANGE.end.load(Ordering::SeqCst) == end
+            };
+            let looks = move || std::iter::from_fn(|| (!IS_OVER.load(Ordering::Relaxed)).then_some(()));
+            let watcher = scope.spawn(move || looks().filter(|()| is_beyond()).count());
+            for _ in 0..20_000 {
+                assert!(RANGE.take(16 << 10, 4096).is_some());
+                RANGE.restore(8 << 20);
+                RANGE.give_back(0);
+            }
+            IS_OVER.store(true, Ordering::Relaxed);
+            assert_eq!(watcher.join().unwrap(), 0, "looks that found the end above the limit");
+        });
     }
 
     #[test]

@@ -9,6 +9,7 @@
 #![allow(unsafe_code)]
 
 use super::libc_names::is_glibc;
+use super::optional::{self, OptionalCall};
 use std::ptr;
 
 /// The kernel's signal set on the processors that we support.
@@ -65,7 +66,11 @@ fn change_mask(operation: i32, set: Set) -> Set {
     before
 }
 
+/// Those that are pending; none where that cannot be asked: then files cannot be opened either, and nothing is raised.
 fn pending() -> Set {
+    if optional::is_deadly(OptionalCall::Pending) {
+        return 0;
+    }
     let mut set: Set = 0;
     // SAFETY: writes one set.
     unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut set, SET_BYTES) };

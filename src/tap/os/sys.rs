@@ -4,6 +4,8 @@
 //! Each call passes only numbers, or pointers to memory that the caller lends for the call.
 #![allow(unsafe_code)]
 
+use super::optional::{self, OptionalCall};
+
 /// The calling thread's kernel id.
 pub(crate) fn thread_id() -> u32 {
     // SAFETY: takes nothing, cannot fail.
@@ -16,16 +18,21 @@ pub(crate) fn process_id() -> u32 {
     unsafe { libc::syscall(libc::SYS_getpid) as u32 }
 }
 
+/// The same; `None`: it cannot be asked for.
+pub(crate) fn known_process_id() -> Option<u32> {
+    (!optional::is_deadly(OptionalCall::Process)).then(process_id)
+}
+
 /// Process id of the parent.
 pub(crate) fn parent_id() -> u32 {
     // SAFETY: no arguments.
     unsafe { libc::syscall(libc::SYS_getppid) as u32 }
 }
 
-/// Whether a thread of this process exists.
+/// Whether a thread of this process exists; `true` where it cannot be told.
 pub(crate) fn is_thread(process: u32, thread: u32) -> bool {
     // SAFETY: numbers only; signal 0 is none.
-    unsafe { libc::syscall(libc::SYS_tgkill, process, thread, 0) == 0 }
+    optional::is_deadly(OptionalCall::Thread) || unsafe { libc::syscall(libc::SYS_tgkill, process, thread, 0) == 0 }
 }
 
 /// Whether no such thread exists any more. `false` where it cannot be told.
@@ -55,7 +62,12 @@ pub(crate) fn living_threads() -> Option<u64> {
     Some(entries - u64::from(!main_thread_lives()))
 }
 
-/// The effective user id.
+/// The effective user id; `None`: it cannot be asked for.
+pub(crate) fn known_user_id() -> Option<u32> {
+    (!optional::is_deadly(OptionalCall::User)).then(user_id)
+}
+
+/// The effective user id, for who may open files.
 pub(crate) fn user_id() -> u32 {
     // SAFETY: takes nothing, cannot fail.
     unsafe { libc::syscall(libc::SYS_geteuid) as u32 }
@@ -63,6 +75,9 @@ pub(crate) fn user_id() -> u32 {
 
 /// A limit of this process; `None` where it cannot be told.
 pub(crate) fn limit(resource: libc::__rlimit_resource_t) -> Option<u64> {
+    if optional::is_deadly(OptionalCall::Limit) {
+        return None;
+    }
     let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
     let none = std::ptr::null::<libc::rlimit64>();
     // SAFETY: writes one rlimit of this process, which 0 names; sets none.

@@ -124,6 +124,9 @@ fn reset(exchange: &Exchange, settings: &Settings) -> Answer {
 
 /// Runs what allocates or touches files.
 fn on_errand<T>(work: impl FnOnce() -> T) -> Result<T, c_int> {
+    if PROFILER.may_not_sample() {
+        return Err(libc::EFAULT);
+    }
     Errand::run(|_| work()).ok_or(libc::EFAULT)
 }
 

@@ -24,8 +24,8 @@ impl Profiler {
     #[cold]
     #[inline(never)]
     pub(crate) fn note_failure(&'static self, wish: Wish, errno: i32, bytes: usize, entry: usize) {
-        if sys::process_id() != self.pid() {
-            return; // a child of vfork
+        if self.may_not_sample() || sys::process_id() != self.pid() {
+            return; // a sandbox, or a child of vfork
         }
         let Some(place) = self.write_failure(wish, errno, bytes, entry) else { return };
         if self.may_not_open() {
@@ -112,7 +112,7 @@ fn limits() -> Circumstances {
     let finite = |resource| sys::limit(resource).filter(|&limit| limit != libc::RLIM_INFINITY);
     Circumstances {
         // The kernel does not hold root to it.
-        most_processes: finite(libc::RLIMIT_NPROC).filter(|_| sys::user_id() != 0),
+        most_processes: finite(libc::RLIMIT_NPROC).filter(|_| sys::known_user_id() != Some(0)),
         most_virtual: finite(libc::RLIMIT_AS),
         ..Circumstances::default()
     }

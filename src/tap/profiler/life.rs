@@ -134,6 +134,9 @@ impl Profiler {
 
     /// The live profile, made now if there is none yet.
     pub(super) fn open_store(&self) -> Option<&'static Store> {
+        if self.may_not_sample() {
+            return self.store();
+        }
         self.store.get_or_open(|| self.new_store(), || self.life.token())
     }
 
@@ -187,8 +190,8 @@ impl Profiler {
     /// Ends this life if the process has given up for good the user whom its files belong to: it must not write to that
     /// user's region any more. The life that follows is empty, as a fork child's. For whatever thread; `true`: it did.
     pub(crate) fn check_user(&self) -> bool {
-        let is_our_own = !self.life.is_over() && sys::process_id() == self.pid();
-        if self.may_not_open() || !is_our_own || self.life.belongs_to(sys::user_ids()) {
+        let is_our_own = || !self.life.is_over() && sys::process_id() == self.pid();
+        if self.may_not_open() || !is_our_own() || self.life.belongs_to(sys::user_ids()) {
             return false;
         }
         let store = self.store();

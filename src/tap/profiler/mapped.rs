@@ -158,10 +158,10 @@ impl Profiler {
             None => (Visit::begin_nested(), false),
         };
         let thread = visit.thread();
+        // The keeper, and threads that have not allocated: to give memory up makes none of them known.
         match thread.tid.get() {
-            // The keeper, and threads that have not allocated: to give memory up makes none of them known.
-            0 if self.may_not_sample() => {}
             tid if tid != 0 && thread.life.get() == self.life.number() => store.tell(event, tid, is_outermost),
+            _ if self.may_not_sample() => {}
             _ => store.tell(event, sys::thread_id(), is_outermost),
         }
     }

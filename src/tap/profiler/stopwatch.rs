@@ -56,7 +56,7 @@ impl Stopwatch {
         thread.unmeasured.set(if left == 1 { ONE_IN } else { left - 1 });
         // Now and then, so that it is cheap, what else need not be looked at each time: the first time, too.
         let is_check_due = is_new || left.is_multiple_of(16);
-        Stopwatch { begun: (left == 1).then(Begun::now), is_check_due }
+        Stopwatch { begun: (left == 1 && clock::tells_processor_time()).then(Begun::now), is_check_due }
     }
 
     /// True on a thread's first visit and then on one in sixteen.

@@ -6,6 +6,7 @@
 
 use crate::tap::errand::Errand;
 use crate::tap::store::Store;
+use std::cell::Cell;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
@@ -37,16 +38,30 @@ impl StoreCell {
         life: impl Fn() -> u64,
     ) -> Option<&'static Store> {
         // Makes a file, and a store on its way into its box needs more stack than the caller may have.
-        self.get().or_else(|| Errand::run(|_| self.open(open, life)).flatten())
+        self.get().or_else(|| {
+            let is_opening = Cell::new(false);
+            let opened = Errand::run(|_| self.open(open, life, &is_opening));
+            if opened.is_none() && is_opening.get() {
+                // The work was given up for want of memory; a later sample tries again.
+                self.opening.store(false, Ordering::Release);
+            }
+            opened.flatten()
+        })
     }
 
-    /// One thread opens it; others go without meanwhile, for a region has one file.
+    /// One thread opens it; others go without meanwhile, for a region has one file. `is_opening`: whether this one does.
     #[cold]
     #[inline(never)]
-    fn open(&self, open: impl FnOnce() -> Option<Store>, life: impl Fn() -> u64) -> Option<&'static Store> {
+    fn open(
+        &self,
+        open: impl FnOnce() -> Option<Store>,
+        life: impl Fn() -> u64,
+        is_opening: &Cell<bool>,
+    ) -> Option<&'static Store> {
         if self.opening.swap(true, Ordering::Acquire) {
             return None;
         }
+        is_opening.set(true);
         let opened_in = life();
         if let Some(store) = self.get().is_none().then(open).flatten() {
             self.store.store(Box::into_raw(Box::new(store)), Ordering::SeqCst);
@@ -67,5 +82,25 @@ impl StoreCell {
             self.store.store(ptr::null_mut(), Ordering::Release);
             parents.region().leave();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tap::os::spare_stack;
+    use crate::tap::store::tests::fixture;
+    use crate::wire::live::layout::MIN_BYTES;
+
+    #[test]
+    fn who_gives_up_for_want_of_memory_leaves_it_to_others() {
+        static CELL: StoreCell = StoreCell::new();
+        let give_up = || {
+            spare_stack::give_up();
+            None
+        };
+        assert!(CELL.get_or_open(give_up, || 7).is_none());
+        let store = CELL.get_or_open(|| Some(fixture::store(MIN_BYTES)), || 7);
+        assert!(store.is_some() && CELL.get().is_some());
     }
 }

@@ -146,7 +146,9 @@ impl Mappings {
 
     /// Whether the thread that applies events is gone. Asked rarely: with one event in 64.
     fn has_ended(&self, owner: u32, tid: u32) -> bool {
-        owner != tid && self.queue.is_at_look() && sys::has_ended(sys::process_id(), owner)
+        owner != tid
+            && self.queue.is_at_look()
+            && sys::known_process_id().is_some_and(|process| sys::has_ended(process, owner))
     }
 
     /// Calls `each` with every record, its state word's place and value.

@@ -25,9 +25,8 @@ use std::path::PathBuf;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-/// Words of a page: sections begin at pages.
-const PAGE_WORDS: usize = 512;
-/// Words that a section is given at a time: 16 KiB, some 3 us. Larger steps would cost each process up to half a MiB.
+/// Words that a section is given at a time: 16 KiB, some 3 us, or a page where that is larger. Larger steps would cost
+/// each process up to half a MiB.
 const STEP_WORDS: usize = 1 << 11;
 
 /// How often a thread that leaves the region looks whether others still grow it, and the pause between two looks.
@@ -58,6 +57,8 @@ pub(crate) struct Origin {
 pub(crate) struct Region {
     words: NonNull<AtomicU64>,
     layout: Layout,
+    /// Words of the kernel's pages, at which sections begin.
+    page_words: usize,
     /// How far each section has memory, as a word index.
     backed: [AtomicUsize; SectionId::ALL.len()],
     /// Threads that are about to back more of it.
@@ -81,7 +82,11 @@ impl Region {
 
     /// A new region of anonymous memory (touched page by page).
     pub(crate) fn anonymous(bytes: usize, origin: &Origin) -> Option<Region> {
-        let layout = Layout::for_bytes(bytes);
+        Region::anonymous_by_pages(bytes, page_words(), origin)
+    }
+
+    fn anonymous_by_pages(bytes: usize, page_words: usize, origin: &Origin) -> Option<Region> {
+        let layout = Layout::for_pages(bytes, page_words);
         let words: NonNull<AtomicU64> = map::reserve(word::bytes_of(layout.words()))?.cast();
         // SAFETY: the header of the mapping made above.
         if !unsafe { map::allow(words.as_ptr().cast(), word::bytes_of(HEADER_WORDS), true) } {
@@ -89,14 +94,20 @@ impl Region {
             unsafe { map::unmap(words.as_ptr().cast(), word::bytes_of(layout.words())) };
             return None;
         }
-        Region::over(words, layout, None, origin)
+        Region::over(words, layout, page_words, None, origin)
     }
 
     /// A region over a fresh mapping of which the header is backed.
-    fn over(words: NonNull<AtomicU64>, layout: Layout, path: Option<shared::Path>, origin: &Origin) -> Option<Region> {
+    fn over(
+        words: NonNull<AtomicU64>,
+        layout: Layout,
+        page_words: usize,
+        path: Option<shared::Path>,
+        origin: &Origin,
+    ) -> Option<Region> {
         let backed = SectionId::ALL.map(|id| AtomicUsize::new(layout.section(id).start));
         let (growing, is_left) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let region = Region { words, layout, backed, growing, is_left, path };
+        let region = Region { words, layout, page_words, backed, growing, is_left, path };
         if !region.back(SectionId::Counters, counters::WORDS as u32 - 1) {
             region.remove_own_file();
             return None;
@@ -112,14 +123,16 @@ impl Region {
             return None;
         }
         // A layout is a little larger than asked for.
-        let layout = Layout::for_bytes(bytes - MIN_BYTES);
+        let page_words = page_words();
+        let layout = Layout::for_pages(bytes - MIN_BYTES, page_words);
         let path = shared::Path::region(origin.pid, origin.token)?;
         let words: NonNull<AtomicU64> = shared::create(&path, word::bytes_of(layout.words()), 0o400)?.cast();
-        // SAFETY: the words behind the header lie inside the mapping made above.
-        let sections = unsafe { words.add(HEADER_WORDS) };
+        let header_words = HEADER_WORDS.next_multiple_of(page_words);
+        // SAFETY: the words behind the header's pages lie inside the mapping made above.
+        let sections = unsafe { words.add(header_words) };
         // SAFETY: the rest of that mapping, which nothing has touched yet. Where it fails it may be touched: no harm.
-        unsafe { map::allow(sections.as_ptr().cast(), word::bytes_of(layout.words() - HEADER_WORDS), false) };
-        Region::over(words, layout, Some(path), origin)
+        unsafe { map::allow(sections.as_ptr().cast(), word::bytes_of(layout.words() - header_words), false) };
+        Region::over(words, layout, page_words, Some(path), origin)
     }
 
     /// Makes sure that a record of a section has memory. `false`: there is none to be had.
@@ -134,8 +147,9 @@ impl Region {
     #[cold]
     fn back_until(&self, section: Section, end: usize, backed: &AtomicUsize) -> bool {
         let from = backed.load(Ordering::Acquire);
-        let last = (section.start + section.capacity * section.record_words).next_multiple_of(PAGE_WORDS);
-        let until = (from + STEP_WORDS).max(end.next_multiple_of(PAGE_WORDS)).min(last);
+        let whole = |words: usize| words.next_multiple_of(self.page_words);
+        let last = whole(section.start + section.capacity * section.record_words);
+        let until = (from + whole(STEP_WORDS)).max(whole(end)).min(last);
         if end > last || self.layout.words() < until {
             return false;
         }
@@ -184,7 +198,7 @@ impl Region {
 
     /// Gives memory to so many words of a half of the text: the rest of the first half may be touched, and needs none.
     fn back_half(&self, from: usize, words: usize) -> bool {
-        let (first, end) = (from - from % PAGE_WORDS, (from + words).next_multiple_of(PAGE_WORDS));
+        let (first, end) = (from - from % self.page_words, (from + words).next_multiple_of(self.page_words));
         let start = self.section(SectionId::Text).start;
         let Some(backed) = self.backed.get(SectionId::Text as usize) else { return false };
         self.grow(backed, end, || self.allow(start, end) && self.populate(first, end))
@@ -283,7 +297,7 @@ impl Region {
         let backed = SectionId::ALL.into_iter().zip(&self.backed);
         let backed = backed.map(|(id, backed)| (self.section(id).start, backed.load(Ordering::Acquire)));
         let mut end = 0;
-        for (from, until) in iter::once((0, HEADER_WORDS)).chain(backed) {
+        for (from, until) in iter::once((0, HEADER_WORDS.next_multiple_of(self.page_words))).chain(backed) {
             self.replace(end, from, map::renew_reserved);
             self.replace(from, until, map::renew);
             end = until.max(from);
@@ -366,7 +380,7 @@ impl Region {
     /// A counter's value. All sets may be touched, as those who count do.
     pub(crate) fn counter(&self, counter: Counter) -> u64 {
         let words = (0..counters::SHARDS).map(|shard| self.counter_word(shard, counter as usize));
-        words.fold(0, |sum, word| sum.wrapping_add(word.load(Ordering::Acquire)))
+        counters::sum(words.map(|word| word.load(Ordering::Acquire)))
     }
 
     /// Counts one stack that ended this way.
@@ -424,6 +438,11 @@ impl Region {
     }
 }
 
+/// Words of a page of this kernel.
+fn page_words() -> usize {
+    map::page_size() / word::BYTES
+}
+
 impl Drop for Region {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours and nobody can hold a reference into it any more.
@@ -438,5 +457,33 @@ impl Words for Region {
 
     fn word(&self, index: usize) -> u64 {
         if self.is_backed(index) { self.at(index).load(Ordering::Acquire) } else { 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_comes_in_whole_pages_whatever_their_size() {
+        let origin = Origin { pid: 7, token: 8, wall_ns: 9, monotonic_ns: 10, period: 1024, pid_namespace: 0 };
+        for page_words in [512, 2048, 8192] {
+            let region = Region::anonymous_by_pages(4 << 20, page_words, &origin).unwrap();
+            let are_whole = || region.backed.iter().all(|end| end.load(Ordering::Relaxed).is_multiple_of(page_words));
+            assert!(are_whole());
+            for id in [SectionId::Samples, SectionId::Stacks, SectionId::Names, SectionId::Mappings] {
+                let capacity = region.section(id).capacity as u32;
+                for record in (0..capacity).step_by(100).chain([capacity - 1]) {
+                    assert!(region.back(id, record) && are_whole(), "{id:?} {record}");
+                    let at = region.section(id).record(record).unwrap();
+                    region.at(at).store(1, Ordering::Relaxed);
+                }
+                assert!(!region.back(id, capacity + page_words as u32));
+            }
+            region.set_text(&[b'x'; 3000]);
+            assert!(region.back_half(region.section(SectionId::Text).start, 1));
+            region.leave();
+            assert_eq!(region.at(region.section(SectionId::Samples).start).load(Ordering::Relaxed), 0);
+        }
     }
 }

@@ -120,7 +120,28 @@ pub(crate) const NAMED: [(Counter, &str); 20] = [
 /// Words of all sets together; what else the section has is not used.
 pub(crate) const WORDS: usize = SHARDS * SHARD_WORDS;
 
+/// A counter's value: the sum over its sets.
+///
+/// A block may be allocated in one set and freed in another. Who reads the first set before the allocation and the
+/// second one after the free, because it was kept from going on in between, finds less than nothing live: that is
+/// nothing, and not nearly 2^64 bytes.
+pub(crate) fn sum(sets: impl Iterator<Item = u64>) -> u64 {
+    let sum = sets.fold(0, u64::wrapping_add);
+    if sum.cast_signed() < 0 { 0 } else { sum }
+}
+
 /// Index, within a set, of the counter of stacks that ended this way.
 pub(crate) fn stack_end_index(end: StackEnd) -> usize {
     STACK_ENDS_AT + end as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_freed_before_it_was_seen_is_nothing_live() {
+        assert_eq!(sum([7, 0, 3_u64.wrapping_neg(), 5].into_iter()), 9);
+        assert_eq!(sum([7, 0, 8_u64.wrapping_neg(), 0].into_iter()), 0);
+    }
 }

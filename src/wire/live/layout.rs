@@ -199,16 +199,21 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// The layout of a region of about `bytes` bytes (clipped to the allowed sizes).
-    ///
-    /// Sections begin at page boundaries, so that each can be given memory page by page.
+    /// The layout of a region of about `bytes` bytes (clipped to the allowed sizes), for pages of 4 KiB.
+    #[cfg(test)]
     pub(crate) fn for_bytes(bytes: usize) -> Layout {
-        const PAGE_WORDS: usize = 512;
-        let pages = bytes.clamp(MIN_BYTES, MAX_BYTES) / 4096;
+        Layout::for_pages(bytes, 512)
+    }
+
+    /// The same for pages of so many words: sections begin at page boundaries, so that each can be given memory page by
+    /// page.
+    pub(crate) fn for_pages(bytes: usize, page_words: usize) -> Layout {
+        const WORDS: usize = 512;
+        let parts = bytes.clamp(MIN_BYTES, MAX_BYTES) / (8 * WORDS);
         let mut sections = [Section::default(); SectionId::ALL.len()];
-        let mut start = HEADER_WORDS;
+        let mut start = HEADER_WORDS.next_multiple_of(page_words);
         for (section, id) in sections.iter_mut().zip(SectionId::ALL) {
-            let words = (pages * id.share() / 256).max(1) * PAGE_WORDS;
+            let words = ((parts * id.share() / 256).max(1) * WORDS).next_multiple_of(page_words);
             let record_words = id.record_words();
             *section = Section { start, capacity: (words / record_words).min(id.most_records()), record_words };
             start += words;
@@ -245,7 +250,7 @@ impl Layout {
         let section = self.section(SectionId::Counters);
         let places = (0..counters::SHARDS).map(|shard| shard * counters::SHARD_WORDS + index);
         let places = places.take_while(|&at| at < section.capacity);
-        places.fold(0, |sum: u64, at| sum.wrapping_add(words.word(section.start + at)))
+        counters::sum(places.map(|at| words.word(section.start + at)))
     }
 
     /// The words of a section that may hold anything, by the header in `words`.
@@ -370,13 +375,15 @@ mod tests {
 
     #[test]
     fn sections_start_at_pages_and_do_not_overlap() {
-        let layout = Layout::for_bytes(DEFAULT_BYTES);
-        let mut end = HEADER_WORDS;
-        for id in SectionId::ALL {
-            let section = layout.section(id);
-            assert!(section.start.is_multiple_of(512) && section.start >= end && section.capacity > 0);
-            end = section.end();
+        for (bytes, page_words) in [(DEFAULT_BYTES, 512), (DEFAULT_BYTES, 8192), (MIN_BYTES, 8192)] {
+            let layout = Layout::for_pages(bytes, page_words);
+            let mut end = HEADER_WORDS;
+            for id in SectionId::ALL {
+                let section = layout.section(id);
+                assert!(section.start.is_multiple_of(page_words) && section.start >= end && section.capacity > 0);
+                end = section.end();
+            }
+            assert!(end <= layout.words() && layout.words() * 8 <= bytes + MIN_BYTES);
         }
-        assert!(end <= layout.words());
     }
 }
