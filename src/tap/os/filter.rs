@@ -15,6 +15,7 @@
 #![allow(unsafe_code)]
 
 use super::checked::{self, Copied};
+use super::libc_names::is_glibc;
 use super::map;
 use libc::{c_long, sock_filter, sock_fprog};
 
@@ -103,6 +104,8 @@ const OLD_FORMS: &[c_long] =
     &[libc::SYS_readlink, libc::SYS_link, libc::SYS_unlink, libc::SYS_rename, libc::SYS_getrlimit];
 #[cfg(not(target_arch = "x86_64"))]
 const OLD_FORMS: &[c_long] = &[];
+/// What keepers of musl's fork children need (`exit_word`).
+const OF_MUSL: &[c_long] = &[libc::SYS_set_tid_address];
 
 /// The work that is deadly from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,7 +186,7 @@ pub(crate) unsafe fn examine_accepted(program: *const sock_fprog) -> Deadly {
 fn judge(code: &[sock_filter]) -> Deadly {
     let any = |calls: &[c_long]| calls.iter().any(|&call| kills(code, call));
     let sampling = any(SAMPLING);
-    let files = sampling || any(FILES) || any(OLD_FORMS);
+    let files = sampling || any(FILES) || any(OLD_FORMS) || (!is_glibc() && any(OF_MUSL));
     Deadly { sampling, files, checked: sampling || any(CHECKED), speech: any(SPEECH) }
 }
 
