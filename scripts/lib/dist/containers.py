@@ -119,7 +119,11 @@ def pod(podman_: Podman) -> Iterator[tuple[str, str]]:
         return
     writable = podman_("exec", "shop-server", "/usr/bin/touch", "/x")
     yield f"{name}: its root is read-only", "ok" if "Read-only" in writable.stderr else f"FAILED: {writable.stderr}"
-    server.ask(port)
+    try:
+        server.ask(port)
+    except OSError as error:
+        yield f"{name}: the load", f"FAILED: {error}"
+        return
     pid = int(podman_("inspect", "--format", "{{.State.Pid}}", "shop-server").stdout)
     os.kill(pid, signal.SIGKILL)
     until = time.monotonic() + SECONDS
