@@ -117,9 +117,13 @@ def pod(podman_: Podman) -> Iterator[tuple[str, str]]:
     if not listens(port):
         yield f"{name}: the server", f"FAILED: it does not answer: {podman_('logs', 'shop-server').stderr[-400:]}"
         return
-    writable = podman_("exec", "shop-server", "touch", "/x")
+    writable = podman_("exec", "shop-server", "/usr/bin/touch", "/x")
     yield f"{name}: its root is read-only", "ok" if "Read-only" in writable.stderr else f"FAILED: {writable.stderr}"
-    server.ask(port)
+    try:
+        server.ask(port)
+    except OSError as error:
+        yield f"{name}: the load", f"FAILED: {error}"
+        return
     pid = int(podman_("inspect", "--format", "{{.State.Pid}}", "shop-server").stdout)
     os.kill(pid, signal.SIGKILL)
     until = time.monotonic() + SECONDS
@@ -146,7 +150,7 @@ def server_image(podman_: Podman) -> str:
                     "--exclude=var/lib/apt", "--exclude=var/cache", *kept, "-C", classes.parent, "shop"])
     if done.returncode:
         return status(done)
-    return status(podman_("import", "--change", 'ENTRYPOINT ["java", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xmx64m", '
+    return status(podman_("import", "--change", 'ENTRYPOINT ["/usr/bin/java", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xmx64m", '
                           '"-cp", "/shop", "InvoiceServer"]', packed, "registry.example/shop:1"))
 
 

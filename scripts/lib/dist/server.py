@@ -59,6 +59,8 @@ def leak(root: Path, preload: str, meanwhile: Callable[[int], str]) -> str:
         ask(port, REQUESTS // 2, SECONDS / 2)
         between = meanwhile(int(started[1]))
         ask(port, REQUESTS // 2, SECONDS / 2)
+    except OSError as error:
+        return f"FAILED: the server does not answer: {error}"
     finally:
         server.terminate()
         server.communicate()

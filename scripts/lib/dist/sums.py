@@ -42,7 +42,8 @@ def parts() -> Path:
 
 def licences_allowed() -> list[Path]:
     """Makes nothing, and complains of a crate whose licence or source deny.toml does not allow. Advisories need their
-    database from the network, and are for CI on a forge."""
+    database from the network, and are for CI on a forge. Crates of other platforms are judged, too."""
+    run(["cargo", "fetch", "--locked", "--quiet"], folder=REPOSITORY)
     done = subprocess.run([tools.cargo("cargo-deny"), "--offline", "check", "licenses", "bans", "sources"],
                           cwd=REPOSITORY, env=clean_environment(), check=False, stdin=subprocess.DEVNULL,
                           capture_output=True, text=True)
