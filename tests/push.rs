@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -146,6 +147,31 @@ fn a_living_process_is_sent_and_so_is_its_end_after_a_kill() {
     sleep(Duration::from_secs(3));
     agent.end();
     assert_eq!(engine.taken("push-living").len(), pushes.len());
+}
+
+/// Two workers of one server: each has a series of its own, to its end.
+#[test]
+fn lives_with_equal_labels_are_told_apart() {
+    let (engine, state) = (Engine::start(), Folder::new("push-state"));
+    let mut twins = [Holder::start("push-twins"), Holder::start("push-twins")];
+    let counts = || {
+        let mut counts = BTreeMap::new();
+        for push in engine.taken("push-twins") {
+            *counts.entry(push.target.split('&').next().unwrap().to_owned()).or_insert(0) += 1;
+        }
+        counts
+    };
+    let agent = Pusher::start(&engine, &state, &[]);
+    wait_for("both", || counts().len() == 2);
+    let before = counts();
+    twins.iter_mut().for_each(Holder::kill);
+    // One more of each: its end.
+    wait_for("their ends", || counts().values().sum::<i32>() >= before.values().sum::<i32>() + 2);
+    let after = counts();
+    let names: Vec<&str> = after.keys().map(String::as_str).collect();
+    assert_eq!(names, ["/ingest?name=push-twins{pod=shop-0,life=2}", "/ingest?name=push-twins{pod=shop-0}"]);
+    assert!(before.iter().all(|(name, count)| after[name] > *count), "{before:?} {after:?}");
+    agent.end();
 }
 
 #[test]
@@ -326,9 +352,12 @@ fn judge_pprof(body: &[u8], objects: u64) {
     assert!(output.status.success(), "{told}");
     let samples = text.split("Samples:\n").nth(1).unwrap().split("Locations").next().unwrap();
     assert!(samples.starts_with("inuse_objects/count inuse_space/bytes[dflt]\n"), "{samples}");
-    let values = samples.lines().skip(1).filter_map(|line| line.split_once(':'));
-    let values: Vec<Vec<u64>> =
-        values.map(|(values, _)| values.split_whitespace().map(|value| value.parse().unwrap()).collect()).collect();
+    // Below a sample stand its labels.
+    let values = samples.lines().filter_map(|line| {
+        let (values, _) = line.split_once(':')?;
+        values.split_whitespace().map(|value| value.parse().ok()).collect::<Option<Vec<u64>>>()
+    });
+    let values: Vec<Vec<u64>> = values.collect();
     assert_eq!(values, [[objects, objects * 1024]], "{text}");
 }
 

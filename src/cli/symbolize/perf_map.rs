@@ -20,9 +20,9 @@ use std::time::SystemTime;
 /// Largest file that is read: some servers compile 200,000 methods, 100 bytes each.
 const MOST_BYTES: u64 = 256 << 20;
 
-/// Where the file of a process is looked for, unless the user names it, in this order: beside the dump, where it may have
-/// been copied to; in the process's own root; here. `pid`: as the process saw itself. `running`: as it is seen here, if
-/// it lives.
+/// Where the file of a process is looked for, unless the user names it, in this order: beside the dump, where it may
+/// have been copied to; in the process's own root; here. `pid`: as the process saw itself. `running`: as it is seen
+/// here, if it lives.
 pub(crate) fn usual_places(pid: u32, dump: Option<&Path>, running: Option<u32>) -> Vec<PathBuf> {
     let name = format!("perf-{pid}.map");
     let beside = dump.and_then(Path::parent).map(|folder| folder.join(&name));
