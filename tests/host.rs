@@ -103,6 +103,7 @@ const HAZARDS: &[Hazard] = &[
     hazard("tls_dtors"),
     hazard("thread_churn"),
     hazard("thread_place"),
+    Hazard { build: &["-rdynamic"], ..hazard("c11_threads") },
     hazard("static_tls"),
     hazard("vfork_spawn"),
     hazard("raw_clone"),
@@ -421,6 +422,7 @@ fn libraries_by(compiler: Compiler, build: &Path) {
     library("plugin.c", build.join("plugin.so"));
     library("tls_library.c", build.join("plugin.so.tls.so"));
     library("stacked.c", build.join("plugin.so.stacked.so"));
+    library("waits.c", build.join("plugin.so.waits.so"));
     library("hooks.c", build.join("plugin.so.hooks.so"));
     library("plugin.c", below.join("libhidden.so"));
 }

@@ -1,10 +1,9 @@
 //! `pthread_create`, to see it fail: what was asked for, from where, and which limit was met (`profiler/failures`).
 //! Who starts a thread is known by it, too: its stack is memory that lives as long as it does (`profiler/mapped`).
 //!
-//! libc's own function is called with the arguments as they are; only its result is looked at. It is found when the
-//! first thread is made: by then the loader has all libraries that the program begins with. Where libc has written the
-//! thread's number is read by a copy that the kernel checks: that memory may be the new thread's own, which may be over,
-//! and have given it back.
+//! libc's own function is called with the arguments as they are; only its result is looked at. It is found by the
+//! constructor, or by who starts a thread before. Where libc has written the thread's number is read by a copy that the
+//! kernel checks: that memory may be the new thread's own, which may be over, and have given it back.
 //!
 //! # Safety
 //! The real function is found by name, and has the type that pthread.h gives it.
@@ -12,6 +11,7 @@
 
 use super::real::real;
 use crate::tap::guard::Guard;
+use crate::tap::lifecycle::mapping_calls::MAPPING_CALLS;
 use crate::tap::os::checked::{self, Copied};
 use crate::tap::os::libc_names::is_glibc;
 use crate::tap::os::{map, sys, thread_block};
@@ -21,9 +21,6 @@ use crate::wire::live::mapped::{MappingKind, MappingRecord};
 use crate::wire::live::supply::Supply;
 use std::ffi::{c_int, c_void};
 use std::ptr;
-use std::sync::atomic::AtomicUsize;
-
-static REAL_PTHREAD_CREATE: AtomicUsize = AtomicUsize::new(0);
 
 type Start = extern "C" fn(*mut c_void) -> *mut c_void;
 type Create = unsafe extern "C" fn(*mut libc::pthread_t, *const libc::pthread_attr_t, Start, *mut c_void) -> c_int;
@@ -39,7 +36,7 @@ unsafe extern "C" fn pthread_create(
     start: Start,
     argument: *mut c_void,
 ) -> c_int {
-    let found = real(&REAL_PTHREAD_CREATE, c"pthread_create");
+    let found = real(&MAPPING_CALLS.create_thread, c"pthread_create");
     if found == 0 {
         return libc::EAGAIN;
     }

@@ -1,8 +1,9 @@
-//! The functions that map and unmap, as the program would call them without the tap: libc's, or those of a library that
-//! stands before libc's.
+//! The functions that map and unmap, and the one that starts threads, as the program would call them without the tap:
+//! libc's, or those of a library that stands before libc's.
 //!
-//! The constructor looks them up, for a look may allocate and take the loader's lock, and these calls may come from a
-//! signal handler.
+//! The constructor looks them up, for a look may allocate and take the loader's lock: calls that map may come from a
+//! signal handler, and the tap itself starts the keeper from inside of malloc, while another thread may be in `dlopen`
+//! and wait for this one.
 //!
 //! # Safety
 //! Looks names up.
@@ -30,11 +31,17 @@ pub(crate) struct MappingCalls {
     pub(crate) munmap: AtomicUsize,
     /// Of `mremap`.
     pub(crate) mremap: AtomicUsize,
+    /// Of `pthread_create`, which maps stacks.
+    pub(crate) create_thread: AtomicUsize,
 }
 
 /// Those of the process.
-pub(crate) static MAPPING_CALLS: MappingCalls =
-    MappingCalls { mmap: AtomicUsize::new(0), munmap: AtomicUsize::new(0), mremap: AtomicUsize::new(0) };
+pub(crate) static MAPPING_CALLS: MappingCalls = MappingCalls {
+    mmap: AtomicUsize::new(0),
+    munmap: AtomicUsize::new(0),
+    mremap: AtomicUsize::new(0),
+    create_thread: AtomicUsize::new(0),
+};
 
 /// Looks all of them up.
 #[cfg(not(test))]
@@ -46,4 +53,5 @@ pub(super) fn find_all() {
     find(&MAPPING_CALLS.mmap, c"mmap");
     find(&MAPPING_CALLS.munmap, c"munmap");
     find(&MAPPING_CALLS.mremap, c"mremap");
+    find(&MAPPING_CALLS.create_thread, c"pthread_create");
 }

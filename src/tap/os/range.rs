@@ -17,6 +17,7 @@
 #![allow(unsafe_code)]
 
 use super::boot_memory::BOOT_MEMORY;
+use super::range_end::move_end;
 use super::{clock, map};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
@@ -70,17 +71,11 @@ pub(crate) struct Range {
     refusal: AtomicU32,
     /// Address space is limited: what is not needed goes back.
     is_limited: AtomicBool,
-    /// What `free` compares with.
-    limit: &'static AtomicUsize,
 }
 
 impl Range {
     /// No range yet.
     pub(crate) const fn new() -> Range {
-        Range::under(&LIMIT)
-    }
-
-    const fn under(limit: &'static AtomicUsize) -> Range {
         Range {
             base: AtomicUsize::new(0),
             end: AtomicUsize::new(0),
@@ -88,7 +83,6 @@ impl Range {
             changing: AtomicBool::new(false),
             refusal: AtomicU32::new(Refusal::None as u32),
             is_limited: AtomicBool::new(false),
-            limit,
         }
     }
 
@@ -111,7 +105,8 @@ impl Range {
     /// From now on `free` tells by the limit: that is the end of the range, zero where there is none, or that of the
     /// first call's blocks.
     pub(crate) fn settle(&self) {
-        self.put_limit(self.end.load(Ordering::Acquire));
+        let end = self.end.load(Ordering::Acquire);
+        LIMIT.store(end.max(BOOT_MEMORY.end()), Ordering::Release);
     }
 
     /// Whether there is no range.
@@ -241,20 +236,8 @@ impl Range {
         grown.flatten().is_some()
     }
 
-    /// The limit is never below the end: else what another thread takes of the new part, and frees before this one has
-    /// come to the limit, would pass for a plain block.
     fn put_end(&self, end: usize) {
-        if end > self.end.load(Ordering::Relaxed) {
-            self.put_limit(end);
-            self.end.store(end, Ordering::Release);
-        } else {
-            self.end.store(end, Ordering::Release);
-            self.put_limit(end);
-        }
-    }
-
-    fn put_limit(&self, end: usize) {
-        self.limit.store(end.max(BOOT_MEMORY.end()), Ordering::Release);
+        move_end(&self.end, &LIMIT, end, BOOT_MEMORY.end());
     }
 
     /// Runs work that changes the end, one thread at a time. `None`: another one does not come to an end.
@@ -355,32 +338,6 @@ mod tests {
         assert_eq!((range.take(16 << 20, 4096), range.last_refusal()), (None, Refusal::Room));
         assert_eq!(range.last_refusal(), Refusal::None);
         assert!(!range.holds(behind as usize));
-    }
-
-    #[test]
-    fn what_it_holds_lies_below_the_limit_while_it_grows_and_shrinks() {
-        static LIMIT: AtomicUsize = AtomicUsize::new(0);
-        static RANGE: Range = Range::under(&LIMIT);
-        static IS_OVER: AtomicBool = AtomicBool::new(false);
-        assert!(RANGE.reserve(SMALLEST, 9 << 40));
-        RANGE.settle();
-        std::thread::scope(|scope| {
-            // No end comes twice: one that stays is that of the limit in between.
-            let is_beyond = || {
-                let end = RANGE.end.load(Ordering::SeqCst);
-                let limit = LIMIT.load(Ordering::SeqCst);
-                end > limit && RANGE.end.load(Ordering::SeqCst) == end
-            };
-            let looks = move || std::iter::from_fn(|| (!IS_OVER.load(Ordering::Relaxed)).then_some(()));
-            let watcher = scope.spawn(move || looks().filter(|()| is_beyond()).count());
-            for _ in 0..20_000 {
-                assert!(RANGE.take(16 << 10, 4096).is_some());
-                RANGE.restore(8 << 20);
-                RANGE.give_back(0);
-            }
-            IS_OVER.store(true, Ordering::Relaxed);
-            assert_eq!(watcher.join().unwrap(), 0, "looks that found the end above the limit");
-        });
     }
 
     #[test]
