@@ -1,6 +1,6 @@
 //! Programs of musl under the same library: its loader starts them, also as children of a tapped glibc shell; samples,
-//! dumps, the live region and stacks are as for glibc. A JVM and a Python for musl are run where `HEAPTAP_TEST_MUSL` names
-//! the folder that has them (`python3 -m trial.musl` in `scripts/lib`; `scripts/test` fetches them).
+//! dumps, the live region and stacks are as for glibc. A JVM and a Python for musl are run where `HEAPTAP_TEST_MUSL`
+//! names the folder that has them (`python3 -m trial.musl` in `scripts/lib`; `scripts/test` fetches them).
 
 mod support;
 
