@@ -24,7 +24,7 @@ FROM_GO = {
 FROM_CRATES = {"cargo-cyclonedx": "0.5.9", "cargo-deny": "0.20.2"}
 
 
-class NotPossible(Exception):
+class NotPossible(Trouble):
     """This machine lacks what is needed, and it cannot be installed by us."""
 
 
