@@ -148,6 +148,7 @@ class Bench:
                 figures.mapping_instructions()
                 figures.live_samples()
                 figures.threads()
+                figures.processes()
                 figures.stall()
                 figures.lines += living.measure_all(self.programs, figures.peers, figures.repeat)
         self.note_load()
