@@ -112,7 +112,7 @@ fn who_cannot_collect_is_not_signalled() {
 fn a_jvms_resident_memory_is_accounted_for_and_its_objects_have_ages() {
     for jvm in jvms() {
         let Some(living) = Living::start(&jvm, &["-Xms64m", "-XX:+AlwaysPreTouch"]) else { return };
-        // Until the keeper's look at the allocator, a second away at most on an idle machine, some of it is "other". And
+        // Until the keeper looks at the allocator, in a second at most on an idle machine, some of it is "other". And
         // what is given back between the look at memory and that at the profile is in the one only.
         let agree = |report: &serde_json::Value| {
             let classes = report["rss"]["classes"].as_array().unwrap().iter();
