@@ -1,7 +1,7 @@
 //! How the end of the range moves, and with it the limit that `free` compares with.
 //!
 //! The limit is never below the end: else what another thread takes of a new part, and frees before this one has come
-//! to the limit, would pass for a plain block. A model in `tests/loom` runs this file.
+//! to the limit, would pass for a plain block.
 
 use crate::tap::os::atomic::{AtomicUsize, Ordering};
 
