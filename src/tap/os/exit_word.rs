@@ -18,7 +18,8 @@ static WORD: AtomicUsize = AtomicUsize::new(0);
 /// The process whose first thread has one.
 static REGISTERED_IN: AtomicU32 = AtomicU32::new(0);
 
-/// Asks what the calling thread has: libc's first, as the process starts. Kernels without checkpoints do not tell.
+/// Asks what the calling thread has: libc's first, as the process starts. Kernels without CONFIG_CHECKPOINT_RESTORE do
+/// not tell: then no keeper starts in a child.
 pub(crate) fn note() {
     if is_glibc() {
         return;

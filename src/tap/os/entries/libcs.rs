@@ -5,7 +5,9 @@
 //! As for the rest of the entries. The functions have the types that libc gives them.
 #![allow(unsafe_code)]
 
-use crate::tap::os::libc_names::{LibcFunction, is_glibc, weak_address};
+#[cfg(target_arch = "x86_64")]
+use crate::tap::os::libc_names::is_glibc;
+use crate::tap::os::libc_names::{LibcFunction, weak_address};
 use std::ffi::{c_int, c_long, c_void};
 use std::{mem, ptr};
 
