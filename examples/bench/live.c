@@ -1,7 +1,9 @@
 /* Pairs that are all sampled (lg_prof_sample:0) while LIVE other samples exist: live COUNT LIVE [THREADS]
- * Prints the CPU nanoseconds of one pair, the median of ten parts. */
+ * Prints the CPU nanoseconds of one pair, the median of ten parts. It begins after a second: a profiler may look more
+ * closely at a process that has just started. */
 #include "bench.h"
 #include <pthread.h>
+#include <unistd.h>
 
 #define PARTS 10
 
@@ -34,6 +36,10 @@ int main(int argc, char **argv) {
     count = argument(argc, argv, 1, 1000000);
     for (long i = argument(argc, argv, 2, 0); i > 0; i--) {
         touched(40);
+    }
+    for (uint64_t start = now_ns(); now_ns() - start < 1200000000u;) {
+        usleep(10000);
+        free(touched(40));
     }
     long threads = argument(argc, argv, 3, 1);
     pthread_t others[64];

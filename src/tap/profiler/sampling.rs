@@ -43,9 +43,14 @@ impl Profiler {
     fn piece(&self) -> u64 {
         const BYTES: u64 = 4096;
         const IDLE_NS: u64 = 20_000_000;
+        /// What is noted again and again by all threads would go to and fro between processors.
+        const STEP_NS: u64 = 1_000_000;
         let now = clock::tick_ns();
-        let before = self.looked_ns.swap(now, Ordering::Relaxed);
-        if now.saturating_sub(before) > IDLE_NS { 1 } else { BYTES }
+        let since = now.saturating_sub(self.looked_ns.load(Ordering::Relaxed));
+        if since > STEP_NS {
+            self.looked_ns.store(now, Ordering::Relaxed);
+        }
+        if since > IDLE_NS { 1 } else { BYTES }
     }
 
     /// The end of a piece is no end of the wait: the thread goes on with all that is left of it. `true`: it was one.
