@@ -156,6 +156,7 @@ fn json_is_what_its_page_promises() {
         "HeldPlace",
         "Holders",
         "Kept",
+        "Life",
         "Limit",
         "Link",
         "Listed",

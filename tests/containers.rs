@@ -13,6 +13,8 @@ use support::churn::{files, wait_for};
 use support::{Folder, HOWEVER_SHORT, cli, is_installed, library, skip};
 
 const USUAL: &str = "prof:true,lg_prof_sample:13,prof_final:true";
+/// Seconds that a container lives unless it is ended: more than a busy machine needs for what is asked of it.
+const LONG: &str = "600";
 /// A user that no passwd file knows, and a group that is not the server's.
 const USER: &str = "47110";
 const OTHER_GROUP: &str = "47119";
@@ -74,7 +76,8 @@ impl Image {
         self.path("volume")
     }
 
-    /// Starts `idle` with these words as pid 1 of a new container; `is_writable`: the volume is.
+    /// Starts `idle` with these words as pid 1 of a new container, and waits until it holds its memory; `is_writable`:
+    /// the volume is.
     fn start(&self, shm: Shm, is_writable: bool, conf: &str, words: &[&str]) -> Container {
         let shm = match shm {
             Shm::Tmpfs(options) => format!("mount -t tmpfs -o mode=1777,{options} shm /dev/shm"),
@@ -103,11 +106,13 @@ impl Image {
             .spawn()
             .unwrap();
         let mut container = Container { engine, pid: String::new() };
-        wait_for("pid 1", || {
+        let bytes = words[0].parse::<u64>().unwrap() << 20;
+        wait_for("pid 1 and its memory", || {
             let engine = container.engine.id();
             let children = fs::read_to_string(format!("/proc/{engine}/task/{engine}/children")).unwrap_or_default();
             container.pid = children.trim().to_owned();
-            fs::read_link(format!("/proc/{}/exe", container.pid)).is_ok_and(|exe| exe.ends_with("idle"))
+            let is_idle = fs::read_link(format!("/proc/{}/exe", container.pid)).is_ok_and(|exe| exe.ends_with("idle"));
+            is_idle && resident(&container.pid) > bytes
         });
         container
     }
@@ -141,6 +146,14 @@ impl Image {
     }
 }
 
+/// Bytes of a process that are resident.
+fn resident(pid: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let kib =
+        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse::<u64>().ok());
+    kib.map_or(0, |kib| kib << 10)
+}
+
 /// A running container.
 struct Container {
     engine: Child,
@@ -149,6 +162,12 @@ struct Container {
 }
 
 impl Container {
+    /// Asks its pid 1 to end, and waits for that; whether it ended well.
+    fn end(&mut self) -> bool {
+        assert!(Command::new("kill").args(["-TERM", &self.pid]).status().unwrap().success());
+        self.engine.wait().unwrap().success()
+    }
+
     fn kill(&mut self) {
         let _ = Command::new("kill").args(["-9", &self.pid]).stderr(Stdio::null()).status();
         let _ = self.engine.wait();
@@ -173,7 +192,7 @@ const OTHER: &[&str] =
 #[test]
 fn pid_1_is_seen_from_within_and_from_the_host() {
     let Some(image) = Image::new("container") else { return };
-    let mut container = image.start(Shm::Tmpfs("size=64m"), true, USUAL, &["70", "60"]);
+    let mut container = image.start(Shm::Tmpfs("size=64m"), true, USUAL, &["70", LONG]);
     wait_for("its region", || image.inside(&container, AS_ITSELF, &["status", "1"]).0 == 0);
     wait_for("its helper thread", || {
         let (code, told) = image.inside(&container, AS_ITSELF, &["dump", "1"]);
@@ -200,13 +219,13 @@ fn pid_1_is_seen_from_within_and_from_the_host() {
 fn a_small_or_missing_dev_shm_costs_no_dump() {
     for (shm, word) in [(Shm::Tmpfs("size=1m"), "its /dev/shm has"), (Shm::None, "/dev/shm is")] {
         let Some(image) = Image::new("no-shm") else { return };
-        let container = image.start(shm, true, USUAL, &["70", "4"]);
+        let mut container = image.start(shm, true, USUAL, &["70", LONG]);
         let pid = container.pid.clone();
         wait_for("its state", || image.outside(&["status", &pid]).1.contains(word));
         let (code, told) = image.outside(&["status", &pid]);
         assert!(code == 0 && told.contains("profiled"), "{told}");
         // What it keeps in its own memory is read from the mirror beside its dumps, wherever one stands.
-        wait_for("its mirror", || !files(&image.volume(), ".live").is_empty());
+        wait_for("its mirror", || image.outside(&["report", &pid]).1.contains("70.0 MiB"));
         for told in [
             image.outside(&["report", &pid]).1,
             image.inside(&container, AS_ITSELF, &["report", "1"]).1,
@@ -214,6 +233,7 @@ fn a_small_or_missing_dev_shm_costs_no_dump() {
         ] {
             assert!(told.contains("main") && told.contains("70.0 MiB"), "{told}");
         }
+        assert!(container.end());
         wait_for("its final dump", || !files(&image.volume(), ".f.heap").is_empty());
     }
 }
@@ -221,10 +241,12 @@ fn a_small_or_missing_dev_shm_costs_no_dump() {
 #[test]
 fn without_a_place_to_write_the_program_runs_on_and_the_reason_is_told() {
     let Some(image) = Image::new("read-only") else { return };
-    let mut container = image.start(Shm::None, false, USUAL, &["70", "3"]);
-    let (code, told) = image.outside(&["status", &container.pid]);
-    assert!(code == 0 && told.contains("/dev/shm is"), "{told}");
-    assert!(container.engine.wait().unwrap().success());
+    let mut container = image.start(Shm::None, false, USUAL, &["70", LONG]);
+    wait_for("its state", || {
+        let (code, told) = image.outside(&["status", &container.pid]);
+        code == 0 && told.contains("/dev/shm is")
+    });
+    assert!(container.end());
     let told = fs::read_to_string(image.path("stderr")).unwrap();
     assert!(told.contains("cannot write") && told.contains("Read-only"), "{told}");
 }
@@ -235,7 +257,7 @@ fn a_restarted_container_is_another_life() {
     let Some(mut image) = Image::new("restarted") else { return };
     let group = MemoryGroup::new("140M");
     image.group = group.as_ref().map(|group| group.0.clone());
-    let mut first = image.start(Shm::Tmpfs("size=64m"), true, USUAL, &["90", "60"]);
+    let mut first = image.start(Shm::Tmpfs("size=64m"), true, USUAL, &["90", LONG]);
     wait_for("the first one's mirror", || !files(&image.volume(), ".live").is_empty());
     if image.group.take().is_some_and(|group| image.crowd(&group)) {
         let ended = first.engine.wait().unwrap();
@@ -243,7 +265,7 @@ fn a_restarted_container_is_another_life() {
     }
     first.kill();
     drop(group);
-    let mut second = image.start(Shm::Tmpfs("size=64m"), true, USUAL, &["70", "60"]);
+    let mut second = image.start(Shm::Tmpfs("size=64m"), true, USUAL, &["70", LONG]);
     wait_for("the first one's dump, by the second", || !files(&image.volume(), ".f.heap").is_empty());
     let dump = fs::read_to_string(files(&image.volume(), ".f.heap").remove(0)).unwrap();
     assert!(dump.contains("# reason: killed") && dump.contains("# source: mirror"), "{dump}");
@@ -285,8 +307,7 @@ impl Drop for MemoryGroup {
 fn two_containers_on_one_volume_do_not_meet() {
     let Some(image) = Image::new("shared") else { return };
     let conf = format!("{USUAL},{HOWEVER_SHORT}");
-    let mut both = [("70", "5"), ("90", "5")]
-        .map(|(mib, seconds)| image.start(Shm::Tmpfs("size=64m"), true, &conf, &[mib, seconds]));
+    let mut both = ["70", "90"].map(|mib| image.start(Shm::Tmpfs("size=64m"), true, &conf, &[mib, LONG]));
     for container in &both {
         wait_for("its dump", || {
             let (code, told) = image.outside(&["dump", &container.pid]);
@@ -294,7 +315,7 @@ fn two_containers_on_one_volume_do_not_meet() {
         });
     }
     for container in &mut both {
-        assert!(container.engine.wait().unwrap().success());
+        assert!(container.end());
     }
     let tokens = |end: &str| {
         let found = files(&image.volume(), end).into_iter().map(|path| {

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -161,8 +162,7 @@ fn two_processes_with_one_pid_on_one_volume_keep_their_files() {
         }
         seen = dumps.iter().map(|dump| (dump.path.clone(), dump.text())).collect();
     }
-    let tokens: std::collections::BTreeSet<String> =
-        seen.iter().map(|(path, _)| is_whole(path).metadata["token"].clone()).collect();
+    let tokens: BTreeSet<String> = seen.iter().map(|(path, _)| is_whole(path).metadata["token"].clone()).collect();
     assert_eq!(tokens.len(), 3, "each life has a token of its own");
 }
 
@@ -192,17 +192,20 @@ fn a_clock_that_jumps_is_no_harm() {
     assert!(built.unwrap().success());
     let script = format!(
         "export LD_PRELOAD={}:{}; export MALLOC_CONF=prof:true,lg_prof_sample:0,lg_prof_interval:14,prof_final:true,\
-         {HOWEVER_SHORT},prof_prefix:x; exec $PROGRAM 1000 2",
+         {HOWEVER_SHORT},prof_prefix:x; exec $PROGRAM 9000 60 'x.*.9.i*.heap'",
         library().display(),
         jump.display()
     );
-    let output = scene.shell(&script, "");
-    assert!(output.status.success() && lines(&output).is_empty(), "{:?}", lines(&output));
-    let dumps = scene.dumps(".");
-    let years: Vec<u32> =
-        dumps.iter().map(|dump| is_whole(&dump.path).metadata["time"][..4].parse().unwrap()).collect();
-    let (oldest, newest) = (years.iter().min().unwrap(), years.iter().max().unwrap());
-    assert!(dumps.len() >= 2 && newest - oldest >= 1, "{years:?}");
+    // Which way the clock stands is up to how often all threads have asked for it: ten dumps can have it one way.
+    let years = (0..4).map(|_| {
+        let output = scene.shell(&script, "");
+        assert!(output.status.success() && lines(&output).is_empty(), "{:?}", lines(&output));
+        let dumps = scene.dumps(".");
+        assert!(dumps.len() >= 2, "{dumps:?}");
+        let year = |dump: &Dump| is_whole(&dump.path).metadata["time"][..4].parse().unwrap();
+        dumps.iter().map(year).collect::<BTreeSet<u32>>()
+    });
+    assert!(years.into_iter().any(|years| years.len() > 1), "the clock did not jump");
     let report = heaptap(&["report", scene.folder.path().to_str().unwrap()]);
     assert!(report.status.success(), "{}", String::from_utf8_lossy(&report.stderr));
 }
@@ -285,8 +288,8 @@ fn the_next_process_writes_the_dump_that_could_not_be_written() {
     let output = scene.shell(&format!("{tap} $PROGRAM 2000"), "");
     let pid = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     fs::create_dir(&place).unwrap();
-    // Long enough for a keeper to start.
-    let output = scene.shell(&format!("{tap},lg_prof_interval:12 $PROGRAM 2000 2"), "");
+    // Until its keeper has written it, behind all that is its own.
+    let output = scene.shell(&format!("{tap},lg_prof_interval:12 $PROGRAM 3000 100 'later/x.{pid}.*.f.heap'"), "");
     assert!(output.status.success(), "{:?}", lines(&output));
     let adopted = scene.dumps("later").into_iter().find(|dump| dump.pid.to_string() == pid);
     let heap = is_whole(&adopted.expect("the first one's dump").path);
@@ -309,9 +312,10 @@ fn a_clean_end_leaves_the_dump_alone() {
 fn number_and_bytes_of_dumps_are_bounded() {
     let scene = Scene::new("bounds");
     let tap = "$TAP,prof_prefix:x,lg_prof_interval:14";
-    let all = scene.shell(&format!("mkdir all few small; cd all; {tap} $PROGRAM 3000 2"), "");
-    let few = scene.shell(&format!("cd few; {tap},prof_max_dumps:5 $PROGRAM 3000 2"), "");
-    let small = scene.shell(&format!("cd small; {tap},prof_max_dump_bytes:20000 $PROGRAM 3000 2"), "");
+    let program = "$PROGRAM 18000 120 'x.*.13.i*.heap'";
+    let all = scene.shell(&format!("mkdir all few small; cd all; {tap} {program}"), "");
+    let few = scene.shell(&format!("cd few; {tap},prof_max_dumps:5 {program}"), "");
+    let small = scene.shell(&format!("cd small; {tap},prof_max_dump_bytes:20000 {program}"), "");
     for output in [&all, &few, &small] {
         assert!(output.status.success(), "{:?}", lines(output));
     }
@@ -360,16 +364,21 @@ fn a_signal_and_a_trim_make_dumps_where_they_are_asked_for() {
     let scene = Scene::new("asked");
     let source = scene.folder.write(
         "asks.c",
-        "#include <malloc.h>\n#include <signal.h>\n#include <stdlib.h>\n#include <unistd.h>\n\
+        "#include <glob.h>\n#include <malloc.h>\n#include <signal.h>\n#include <stdlib.h>\n#include <unistd.h>\n\
          static void *volatile kept;\n\
-         int main(int n, char **a) { for (int i = 0; i < 30; i++) { kept = malloc(5000); usleep(100000); \
-         if (i == 15 && a[1][0] == 's') raise(SIGUSR1); if (i == 15 && a[1][0] == 't') malloc_trim(0); } }\n",
+         int main(int n, char **a) { int most = atoi(a[2]); for (int i = 0; i < most; i++) { glob_t found; \
+         kept = malloc(5000); usleep(100000); \
+         if (i == 15 && a[1][0] == 's') raise(SIGUSR1); if (i == 15 && a[1][0] == 't') malloc_trim(0); \
+         if (i > 15 && !glob(\"x.*.heap\", 0, NULL, &found)) break; } }\n",
     );
     let program = scene.folder.path().join("asks");
     assert!(Command::new("gcc").args(["-o"]).args([&program, &source]).status().unwrap().success());
+    // Where a dump is to come it waits for that; where none is, a second and a half.
     let reasons = |conf: &str, argument: &str| -> Vec<String> {
+        let tenths = if conf.is_empty() { 30 } else { 1000 };
         let folder = scene.folder.subfolder(&format!("{argument}{}", conf.len()));
-        let output = scene.shell(&format!("cd {}; $TAP,prof_prefix:x{conf} ../asks {argument}", folder.display()), "");
+        let output =
+            scene.shell(&format!("cd {}; $TAP,prof_prefix:x{conf} ../asks {argument} {tenths}", folder.display()), "");
         assert!(output.status.success() || conf.is_empty(), "{output:?}");
         collect_dumps(&folder).iter().map(|dump| is_whole(&dump.path).metadata["reason"].clone()).collect()
     };

@@ -1,7 +1,7 @@
 //! Totals do not move with the sampling rate, and every snapshot tells the time before it.
 //!
-//! `paths.cpp` holds what it is told to, to the byte. Bounds are five standard deviations of the sampling (once in 1.7
-//! million runs) where an estimate is compared with the truth; where readers of one dump are compared with each other
+//! `paths.cpp` holds what it is told to, to the byte. Bounds are six standard deviations of the sampling (once in 500
+//! million) where an estimate is compared with the truth; where readers of one dump are compared with each other
 //! it is one raw object, which is what stock jeprof can show at least.
 
 mod support;
@@ -106,7 +106,7 @@ fn totals_do_not_move_with_the_rate() {
         let heap = HeapV2::parse(&dump.text()).unwrap();
         assert_eq!(heap.period, 1 << lg);
         let told = paths.info(dump.path.to_str().unwrap())["bytes"].as_f64().unwrap();
-        assert!((told - truth).abs() < 5.0 * variance.sqrt(), "lg {lg}: {told} of {truth}");
+        assert!((told - truth).abs() < 6.0 * variance.sqrt(), "lg {lg}: {told} of {truth}");
         // A live profile, its dump and what jeprof makes of it.
         let live = paths.info(&paths.pid())["bytes"].as_f64().unwrap();
         assert_eq!(live, told, "lg {lg}");
@@ -144,7 +144,7 @@ fn a_killed_process_tells_what_its_stacks_were() {
     let (times, bytes) = (numbers(&of_dump, "looks", "time"), numbers(&of_dump, "looks", "bytes"));
     assert!(times.windows(2).all(|pair| pair[0] <= pair[1]), "{times:?}");
     // 1, 2, 1 and 2 lines' worth, in this order, whatever came between.
-    let bound = 5.0 * (2.0 * HELD * 8192.0).sqrt() + HELD / 50.0;
+    let bound = 6.0 * (2.0 * HELD * 8192.0).sqrt() + HELD / 50.0;
     let mut wanted = [1.0, 2.0, 1.0, 2.0].into_iter().peekable();
     for held in &bytes {
         wanted.next_if(|lines| (held - lines * HELD).abs() < bound);
@@ -198,9 +198,11 @@ fn resets_dumps_and_pauses_are_events() {
     for event in ["dump", "sampling-stopped", "sampling-started", "reset"] {
         assert!(events.contains(&event), "{event} is not in {events:?}");
     }
-    // Looks of before the reset are of nothing that is now.
+    // Looks of before the reset are of nothing that is now. One may fall into the moment in which it is allocated.
     let bytes = numbers(&history, "looks", "bytes");
-    let bound = 5.0 * (HELD * 4096.0).sqrt() + HELD / 50.0;
-    assert!(bytes.iter().all(|held| *held < 1.0 || (held - HELD).abs() < bound), "{bytes:?}");
+    let bound = 6.0 * (HELD * 4096.0).sqrt() + HELD / 50.0;
+    let is_whole = |held: &f64| (held - HELD).abs() < bound;
+    assert!(bytes.iter().filter(|held| **held >= 1.0 && !is_whole(held)).count() <= 1, "{bytes:?}");
+    assert!(bytes.iter().all(|held| *held < HELD + bound) && bytes.last().is_some_and(is_whole), "{bytes:?}");
     assert!(history["observed_since"].as_f64().unwrap() > history["timeline"][0]["time"].as_f64().unwrap());
 }

@@ -41,7 +41,7 @@ impl Holding {
             return None;
         }
         let words = ["-Xmx128m", collector, "-cp", folder.path().to_str().unwrap(), "Holders"].map(str::to_owned);
-        Some(Holding::start_in(folder, &jvm.java, &words, "prof:true,lg_prof_sample:12"))
+        Some(Holding::start_in(folder, &jvm.java, &words, "prof:true,lg_prof_sample:12,prof_max_overhead:0"))
     }
 
     fn start_in(folder: Folder, program: &Path, arguments: &[String], options: &str) -> Holding {
@@ -222,7 +222,7 @@ fn of_a_jvm_that_leaks_by_five_libraries_the_field_that_holds_each_is_named() {
         let unpack = [format!("-Djava.io.tmpdir={path}"), format!("-Djna.tmpdir={path}")];
         let mut words = ["-Xmx128m", "-cp", &classes, &unpack[0], &unpack[1], "Libraries"].map(str::to_owned).to_vec();
         words.extend(has_foreign.then(|| "foreign".to_owned()));
-        let holding = Holding::start_in(folder, &jvm.java, &words, "prof:true,lg_prof_sample:10");
+        let holding = Holding::start_in(folder, &jvm.java, &words, "prof:true,lg_prof_sample:10,prof_max_overhead:0");
         let answer = holding.json(&["-n", "400", "--focus", "Libraries$", "--heap-dump"]);
         for (method, through, holder, owner) in LEAKS {
             if method.starts_with("Foreigns") && !has_foreign {

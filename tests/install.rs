@@ -230,3 +230,39 @@ fn systemd_accepts_what_is_written() {
     fs::write(&written, "[Service]\nLogsDirectoryMode=x\n").unwrap();
     assert!(verify().2.contains("heaptap.conf"), "systemd-analyze did not read the drop-in");
 }
+
+#[test]
+fn the_agents_unit_is_the_one_in_the_examples_and_systemd_accepts_it() {
+    let packaged = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/systemd/heaptap-push.service");
+    let packaged = fs::read_to_string(packaged).unwrap();
+    let (status, printed, stderr) = told(&heaptap(&["unit", "--agent"]).output().unwrap());
+    assert_eq!(status, Some(0), "{stderr}");
+    let own = format!("ExecStart={} ", fs::canonicalize(cli()).unwrap().display());
+    assert_eq!(printed, packaged.replace("ExecStart=/usr/bin/heaptap ", &own));
+    // In another system it is the package's, as it is.
+    let root = Folder::new("agent");
+    let write = ["unit", "--agent", "--write", "--root", root.path().to_str().unwrap()];
+    let (status, stdout, stderr) = told(&heaptap(&write).output().unwrap());
+    let written = root.path().join("etc/systemd/system/heaptap-push.service");
+    assert_eq!((status, stdout), (Some(0), format!("{}\n", written.display())), "{stderr}");
+    assert!(stderr.contains("/etc/default/heaptap-push") && stderr.contains("systemctl enable --now"), "{stderr}");
+    assert_eq!(fs::read_to_string(&written).unwrap(), packaged);
+    for wrong in [&["unit"][..], &["unit", "shop", "--agent"], &["unit", "--agent", "--conf", "prof:true"]] {
+        assert_eq!(heaptap(wrong).output().unwrap().status.code(), Some(2), "{wrong:?}");
+    }
+    if !needs("systemd-analyze") {
+        return;
+    }
+    let verify = |text: &str| {
+        fs::write(&written, text).unwrap();
+        let mut analyze = Command::new("systemd-analyze");
+        told(&analyze.args(["verify", "--man=no"]).arg(&written).output().unwrap())
+    };
+    let (status, _, stderr) = verify(&printed);
+    if stderr.contains("Failed to") && !stderr.contains("heaptap-push") {
+        return skip("systemd-analyze verify does not run here");
+    }
+    assert!(status == Some(0) && stderr.is_empty(), "{stderr}");
+    // It reads the unit: a key that no systemd knows is complained about.
+    assert!(verify(&printed.replace("StateDirectory=", "StateFolder=")).2.contains("StateFolder"), "not read");
+}

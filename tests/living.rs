@@ -6,6 +6,7 @@ mod support;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
+use support::churn::wait_for;
 use support::java::{Jvm, compile_class, jvms};
 use support::{Folder, Schema, cli, under_tap, wait_or_kill};
 
@@ -24,7 +25,7 @@ impl Living {
         }
         let mut command = Command::new(jvm.home.join("bin/java"));
         command.args(["-Xmx64m", "-cp"]).arg(folder.path()).args(options).arg("Collected");
-        under_tap(&mut command, "prof:true,lg_prof_sample:12", folder.path());
+        under_tap(&mut command, "prof:true,lg_prof_sample:12,prof_max_overhead:0", folder.path());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -111,7 +112,19 @@ fn who_cannot_collect_is_not_signalled() {
 fn a_jvms_resident_memory_is_accounted_for_and_its_objects_have_ages() {
     for jvm in jvms() {
         let Some(living) = Living::start(&jvm, &["-Xms64m", "-XX:+AlwaysPreTouch"]) else { return };
-        let report = living.json(&["report", "--json"]);
+        // Until the keeper looks at the allocator, in a second at most on an idle machine, some of it is "other". And
+        // what is given back between the look at memory and that at the profile is in the one only.
+        let agree = |report: &serde_json::Value| {
+            let classes = report["rss"]["classes"].as_array().unwrap().iter();
+            let live = classes.filter(|share| share["class"] == "malloc_live");
+            let live: f64 = live.map(|share| share["bytes"].as_f64().unwrap()).sum();
+            live > 19.0 * 1024.0 * 1024.0 && live <= report["bytes"].as_f64().unwrap() + 1.0
+        };
+        let mut report = serde_json::Value::Null;
+        wait_for("a look while nothing changes", || {
+            report = living.json(&["report", "--json"]);
+            agree(&report)
+        });
         let account = &report["rss"];
         let classes = account["classes"].as_array().unwrap();
         let of = |class: &str| {
@@ -123,7 +136,7 @@ fn a_jvms_resident_memory_is_accounted_for_and_its_objects_have_ages() {
         let mib = 1024.0 * 1024.0;
         // The heap is touched to the last page; the buffers are zeroed by the JVM, and so are resident.
         assert!((of("java_heap") / mib - 64.0).abs() < 2.0, "{} {account:#}", jvm.home.display());
-        assert!(of("malloc_live") > 19.0 * mib && of("malloc_live") <= report["bytes"].as_f64().unwrap() + 1.0);
+        assert!(of("malloc_live") > 19.0 * mib, "{account:#}");
         assert!(
             ["thread_stacks", "code_cache", "mapped_files", "tap"].iter().all(|class| of(class) > 0.0),
             "{account:#}"

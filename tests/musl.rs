@@ -1,5 +1,6 @@
 //! Programs of musl under the same library: its loader starts them, also as children of a tapped glibc shell; samples,
-//! dumps, the live region and stacks are as for glibc.
+//! dumps, the live region and stacks are as for glibc. A JVM and a Python for musl are run where `HEAPTAP_TEST_MUSL`
+//! names the folder that has them (`python3 -m trial.musl` in `scripts/lib`; `scripts/test` fetches them).
 
 mod support;
 
@@ -7,7 +8,12 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
-use support::{Folder, HOWEVER_SHORT, HeapV2, Outcome, Subject, cli, library, needs, under_tap, wait_or_kill};
+use support::java::{Jvm, UNTABLED, built, compile_classes};
+use support::java_dump::run_java_under;
+use support::{
+    EVERY_ALLOCATION, Folder, HOWEVER_SHORT, HeapV2, Outcome, Subject, cli, library, needs, skip, under_tap,
+    wait_or_kill,
+};
 
 /// What `tests/programs/musl_leak.c` leaves: four threads' blocks in the first process.
 const LEAKED: f64 = 4.0 * 1000.0 * 4096.0;
@@ -141,4 +147,65 @@ fn run_says_what_a_profile_of_musl_lacks_and_refuses_a_library_that_it_would_not
     let mut waits = waiting(&program, &folder);
     drop(waits.stdin.take());
     assert!(wait_or_kill(&mut waits, Duration::from_secs(60)).is_some_and(|status| status.success()));
+}
+
+/// A program of others that is built for musl.
+fn of_others(path: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("HEAPTAP_TEST_MUSL").filter(|folder| !folder.is_empty());
+    let program = folder.map(|folder| Path::new(&folder).join(path)).filter(|program| program.is_file());
+    if program.is_none() {
+        skip("HEAPTAP_TEST_MUSL names no folder of programs for musl (python3 -m trial.musl in scripts/lib)");
+    }
+    program
+}
+
+/// At once, without a keeper, while the unwinder does not know the libraries that were opened; and after a while with
+/// one, which tells it (musl's loader is not asked): then nearly all stacks are whole.
+#[test]
+fn a_jvm_of_musl_names_the_leaking_methods_with_their_bytes() {
+    let Some(java) = of_others("jvm/bin/java") else { return };
+    let Some(build) = built("Leaks", "untabled", UNTABLED) else { return };
+    assert!(compile_classes(&["Later", "Leaks"], &build));
+    let jvm = Jvm::at(java.parent().and_then(Path::parent).expect("a home")).expect("it starts");
+    let home = build.path().display().to_string();
+    let library = format!("-Djava.library.path={home}");
+    for (class, keeper, least_share) in [("Leaks", false, 0.0), ("Later", true, 0.5)] {
+        let conf = format!("{EVERY_ALLOCATION},{HOWEVER_SHORT},prof_bt_max:512,prof_keeper:{keeper}");
+        let (_outcome, dump) = run_java_under(&jvm, &["-cp", &home, &library, class], &conf, 3);
+        let leaks = [
+            ("Leaks.deflaters", 100 * 268_288),
+            ("Leaks.inflaters", 100 * 7_168),
+            ("Leaks.buffers", 100 * 100_000),
+            ("Leaks.unsafeBlocks", 100 * 100_000),
+            ("Leaks.jniBlocks", 100 * 100_000),
+            ("Leaks.blocksInCallBacks", 100 * 100_000),
+        ];
+        for (method, bytes) in leaks {
+            let found = dump.bytes_below(method);
+            assert!((bytes..bytes * 3 / 2).contains(&found), "{class}: {found} bytes below {method}, not {bytes}");
+        }
+        dump.assert_complete(least_share);
+    }
+}
+
+/// As users run it, with a keeper from the first sample, and with everything on; with both allocators.
+#[test]
+fn a_python_of_musl_is_unchanged() {
+    let Some(python) = of_others("python/bin/python3") else { return };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/everyday.py");
+    let subject = Subject::new(&python).args([script]);
+    let plain = subject.run_plain();
+    assert!(plain.status.success(), "{}", plain.stderr);
+    let usual = "prof:true,lg_prof_interval:30,lg_prof_sample:17,prof_final:true";
+    let everything = format!("{EVERY_ALLOCATION},{HOWEVER_SHORT},prof_final:true,lg_prof_interval:22");
+    for conf in [usual.to_owned(), format!("{usual},{HOWEVER_SHORT}"), everything] {
+        for allocator in ["own", "keep"] {
+            let outcome = subject.run_tapped(&format!("{conf},prof_allocator:{allocator}"));
+            assert_eq!((outcome.status, &outcome.stdout), (plain.status, &plain.stdout), "{}", outcome.stderr);
+            let last = outcome.dumps.iter().rfind(|dump| dump.pid == outcome.pid);
+            assert!(last.is_some() || conf == usual, "no dump; stderr: {}", outcome.stderr);
+            let (objects, _) = last.map_or((1, 1), |dump| HeapV2::parse(&dump.text()).unwrap().total);
+            assert!(objects > 0);
+        }
+    }
 }

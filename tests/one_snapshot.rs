@@ -63,9 +63,23 @@ fn a_snapshot_judges_growth_by_its_history() {
     let status = Command::new("gcc").args(["-O1", "-g", "-fno-builtin", "-o"]).arg(&program).arg(source).status();
     assert!(status.unwrap().success());
     let mut leaking = Course::start(Command::new(&program), &["leak"]);
-    let mut steady = Course::start(Command::new(&program), &["steady"]);
-    let mut stopping = Course::start(Command::new(&program), &["stops", "12"]);
-    wait_for("looks at all stacks", || leaking.looks() > LOOKS && steady.looks() > LOOKS);
+    let mut stopping = Course::start(Command::new(&program), &["stops", "24"]);
+    let is_acquitted = || {
+        let mut steady = Course::start(Command::new(&program), &["steady"]);
+        wait_for("looks at a steady process", || steady.looks() > LOOKS);
+        let live = leaks(&steady.pid());
+        steady.kill();
+        let told = [live, leaks(&steady.pid())];
+        let is_acquitted = told.iter().all(|(status, text)| [0, 3].contains(status) && !text.contains("LEAKS"));
+        if !is_acquitted {
+            eprintln!("a steady process, live and killed: {told:?}");
+        }
+        is_acquitted
+    };
+    // Of a thousand steady processes one may be accused (tests/verdicts.rs): not twice in a row.
+    assert!((0..2).any(|_| is_acquitted()), "steady processes are accused");
+    wait_for("looks at all stacks", || leaking.looks() > LOOKS);
+    wait_for("the verdict", || leaks(&leaking.pid()).0 == 1);
 
     let of_leak = |(status, text): (i32, String), how: &str| {
         assert_eq!(status, 1, "{how}: {text}");
@@ -79,12 +93,6 @@ fn a_snapshot_judges_growth_by_its_history() {
     assert!((0.5..2.0).contains(&rate), "{rate} MiB/s");
     leaking.kill();
     of_leak(leaks(&leaking.pid()), "killed");
-
-    for how in ["live", "killed"] {
-        let (status, text) = leaks(&steady.pid());
-        assert!([0, 3].contains(&status) && !text.contains("LEAKS"), "{how}: {status}: {text}");
-        steady.kill();
-    }
 
     assert!(stopping.child.wait().unwrap().success());
     let dumps = files(stopping.folder.path(), ".heap");
@@ -109,14 +117,16 @@ fn a_living_jvm_is_judged_by_its_history() {
         let arguments = ["-Xmx64m", "-XX:+UseSerialGC", "-cp", classes.path().to_str().unwrap(), "Courses", mode];
         Course::start(jvm.command(), &arguments)
     };
-    let courses: Vec<[Course; 2]> = found.iter().map(|jvm| [start(jvm, "leak"), start(jvm, "steady")]).collect();
-    for (jvm, [leaking, steady]) in found.iter().zip(&courses) {
-        let are_looked_at = || [leaking, steady].iter().all(|course| course.looks() > LOOKS + 3);
-        wait_for("looks at all stacks", are_looked_at);
-        let (status, text) = leaks(&leaking.pid());
-        assert_eq!(status, 1, "Java {}: {text}", jvm.release);
+    // Two of the steady ones: of a thousand one may be accused, not both of these.
+    let modes = ["leak", "steady", "steady"];
+    let courses: Vec<[Course; 3]> = found.iter().map(|jvm| modes.map(|mode| start(jvm, mode))).collect();
+    for (jvm, courses) in found.iter().zip(&courses) {
+        wait_for("looks at all stacks", || courses.iter().all(|course| course.looks() > LOOKS + 3));
+        let [leaking, steady @ ..] = courses;
+        wait_for("the verdict", || leaks(&leaking.pid()).0 == 1);
+        let (_, text) = leaks(&leaking.pid());
         assert!(text.contains("Courses.unpackAndForget"), "Java {}: {text}", jvm.release);
-        let (status, text) = leaks(&steady.pid());
-        assert!([0, 3].contains(&status), "Java {}: {status}: {text}", jvm.release);
+        let told = steady.each_ref().map(|course| leaks(&course.pid()));
+        assert!(told.iter().any(|(status, _)| [0, 3].contains(status)), "Java {}: {told:?}", jvm.release);
     }
 }

@@ -63,23 +63,19 @@ fn status_says_that_it_is_on_and_what_it_found() {
 fn status_says_why_nothing_appears() {
     let folder = Folder::new("status");
     let expect = |sleeper: &Sleeper, reason: &str| {
-        let mut told = String::new();
         // Before its exec it is what started it.
-        let wanted = |told: &String| told.contains(reason);
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-        while !wanted(&told) && std::time::Instant::now() < deadline {
-            let (code, new) = heaptap(&["status", &sleeper.pid()]);
-            assert_eq!(code, 1, "{new}");
-            told = new;
-        }
-        assert!(wanted(&told), "expected {reason:?}: {told}");
+        wait_for(reason, || {
+            let (code, told) = heaptap(&["status", &sleeper.pid()]);
+            assert_eq!(code, 1, "{told}");
+            told.contains(reason)
+        });
     };
-    let plain = Sleeper::start(Command::new("sleep").arg("60"));
+    let plain = Sleeper::start(Command::new("sleep").arg("600"));
     expect(&plain, "LD_PRELOAD was not set when it was started");
     let tapped = |conf: &str| {
         let mut command = Command::new("env");
         command.arg(format!("LD_PRELOAD={}", library().display())).arg(format!("MALLOC_CONF={conf}"));
-        Sleeper::start(command.args(["sleep", "60"]))
+        Sleeper::start(command.args(["sleep", "600"]))
     };
     expect(&tapped("narenas:2"), "prof:true is not in MALLOC_CONF");
     expect(&tapped("prof:true,prof_exe:java"), "prof_exe or prof_arg do not choose it");
@@ -97,7 +93,7 @@ fn status_says_why_nothing_appears() {
     command.arg(format!("LD_PRELOAD={}", library().display())).arg(&program);
     expect(&Sleeper::start(&mut command), "statically linked");
     let mut command = Command::new("env");
-    command.args(["LD_PRELOAD=/no/such/libheaptap.so", "sleep", "60"]).stderr(std::process::Stdio::null());
+    command.args(["LD_PRELOAD=/no/such/libheaptap.so", "sleep", "600"]).stderr(std::process::Stdio::null());
     expect(&Sleeper::start(&mut command), "which is not there in its file system");
 }
 

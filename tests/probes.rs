@@ -1,11 +1,13 @@
 //! The USDT probes `otel_memory`: where the file says that they are, what a tracer hears there, and when nothing is
-//! heard. The tracers are a program that sets breakpoints in itself (`tests/host/probes.c`), and gdb.
+//! heard. The tracers are a program that sets breakpoints in itself (`tests/host/probes.c`), gdb, and bpftrace.
 
 mod support;
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use support::talker::Talker;
 use support::{Folder, Subject, library, needs, skip};
 
 /// A program that says "not possible here" ends so.
@@ -151,4 +153,81 @@ fn a_debugger_reads_the_arguments() {
         let row = all.iter().find(|line| line.starts_with("stap") && line.contains(&format!(" {name} "))).expect(&out);
         assert!(row.contains("otel_memory") && row.contains("libheaptap.so") && !row.contains("n/a"), "{row}");
     }
+}
+
+/// bpftrace at work on a process; it tells twice a second what it has heard.
+struct Tracer {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Tracer {
+    /// Counts blocks of 1000 bytes, and what they stand for. `None`: programs may not be loaded into this kernel.
+    fn attach(pid: &str) -> Option<Tracer> {
+        let script = format!(
+            "usdt:{0}:otel_memory:alloc /arg1 == 1000/ {{ @blocks++; @bytes += arg2; }}
+             usdt:{0}:otel_memory:free {{ @ends++; }}
+             interval:ms:500 {{ printf(\"heard %d %d %d\\n\", @blocks, @bytes, @ends); }}",
+            library().display()
+        );
+        let mut command = Command::new("bpftrace");
+        command.args(["-p", pid, "-e", &script]).env_remove("LD_PRELOAD").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut tracer = Tracer { child, lines };
+        if tracer.heard().is_some() {
+            return Some(tracer);
+        }
+        let mut why = String::new();
+        std::io::Read::read_to_string(&mut tracer.child.stderr.take().unwrap(), &mut why).unwrap();
+        skip(&format!("bpftrace may not trace here: {}", why.trim()));
+        None
+    }
+
+    /// Blocks, bytes and ends, when it tells them the next time.
+    fn heard(&mut self) -> Option<[u64; 3]> {
+        let mut lines = self.lines.by_ref().map_while(Result::ok);
+        let line = lines.find(|line| line.starts_with("heard "))?;
+        let numbers: Vec<u64> = line.split(' ').skip(1).map(|number| number.parse().unwrap()).collect();
+        numbers.try_into().ok()
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The kernel counts the semaphore up, stops at the probe, and reads the arguments, without a debugger.
+#[test]
+#[ignore = "with scripts/test --full"]
+fn bpftrace_sums_what_samples_stand_for() {
+    if !needs("bpftrace") {
+        return;
+    }
+    let conf = "prof:true,lg_prof_sample:0,prof_usdt:true";
+    let mut leaking = Talker::launch("probes-bpf", "tests/programs/forgets.c", &[], &[], conf);
+    leaking.expect("forgotten");
+    let Some(mut tracer) = Tracer::attach(&leaking.pid()) else { return };
+    // It may be heard before the last probe is attached.
+    let before = loop {
+        leaking.go_on();
+        leaking.expect("forgotten");
+        let heard = tracer.heard().expect("bpftrace goes on");
+        if heard[0] > 0 {
+            break tracer.heard().unwrap();
+        }
+    };
+    for _ in 0..3 {
+        leaking.go_on();
+        leaking.expect("forgotten");
+    }
+    let mut after = tracer.heard().unwrap();
+    while after[0] < before[0] + 3000 {
+        after = tracer.heard().unwrap();
+    }
+    assert_eq!((after[0] - before[0], after[1] - before[1], after[2]), (3000, 3_000_000, before[2]));
+    assert_eq!(tracer.heard(), Some(after));
 }

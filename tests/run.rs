@@ -163,9 +163,12 @@ fn what_a_killed_grandchild_held_is_recovered_too() {
         return;
     }
     let folder = Folder::new("grandchild");
-    // Long enough for its keeper to note whose it is.
-    let server = "perl -e 'push @kept, q(x) x 100000 for 1..1000; sleep 1; push @kept, q(x) x 10000 for 1..3000; \
-                  select undef, undef, undef, 3; kill 9, $$'";
+    // Until its keeper has noted whose it is, which it does before it writes the first mirror.
+    let server = format!(
+        "perl -e 'push @kept, q(x) x 100000 for 1..1000; sleep 1; push @kept, q(x) x 10000 for 1..3000; \
+         select undef, undef, undef, 0.1 until glob(qq({}/x.$$.*.live)) || $n++ > 1800; kill 9, $$'",
+        folder.path().display()
+    );
     let output = run_tapped(&folder, &format!("{server}; exit 3"));
     let told = text(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{told}");

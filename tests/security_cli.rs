@@ -19,7 +19,7 @@ const OWNER: u32 = 65_534;
 /// Runs the CLI; status 124: it did not come to an end.
 fn heaptap(arguments: &[&str]) -> Output {
     let mut command = Command::new("timeout");
-    command.args(["-k", "1", "60"]).arg(cli()).args(arguments).env("COLUMNS", "100");
+    command.args(["-k", "1", "180"]).arg(cli()).args(arguments).env("COLUMNS", "100");
     command.env_remove("LD_PRELOAD").env_remove("HEAPTAP_DIR").stdin(Stdio::null()).output().unwrap()
 }
 
@@ -119,7 +119,7 @@ fn a_pipe_in_a_folder_is_not_waited_for_and_one_that_was_typed_is_read() {
     pipe(&own);
     for line in lines {
         let mut command = Command::new("timeout");
-        command.args(["-k", "1", "30", "bash", "-c", line]).arg(cli()).args([&good, &own]).env_remove("LD_PRELOAD");
+        command.args(["-k", "1", "180", "bash", "-c", line]).arg(cli()).args([&good, &own]).env_remove("LD_PRELOAD");
         let output = command.output().unwrap();
         assert!(output.status.success() && text(&output).contains("15.8 KiB"), "{line}: {}", text(&output));
     }
@@ -455,7 +455,7 @@ fn results_are_private_whole_and_never_take_the_place_of_something_else() {
     let dump = dump(&folder, "x.4711.0.f.heap", &[]);
     let write = |command: &[&str], path: &Path| {
         let mut line = Command::new("timeout");
-        line.args(["-k", "1", "60", "sh", "-c", "umask 022; exec \"$0\" \"$@\""]).arg(cli());
+        line.args(["-k", "1", "180", "sh", "-c", "umask 022; exec \"$0\" \"$@\""]).arg(cli());
         let output = line.args(command).arg("-o").args([path, &dump]).env_remove("LD_PRELOAD").output().unwrap();
         assert!(output.status.success(), "{command:?}: {}", text(&output));
     };
@@ -511,7 +511,7 @@ fn results_are_private_whole_and_never_take_the_place_of_something_else() {
     // A pipe is written to.
     let own = folder.path().join("pipe");
     pipe(&own);
-    let reader = Command::new("timeout").args(["30", "cat"]).arg(&own).stdout(Stdio::piped()).spawn().unwrap();
+    let reader = Command::new("timeout").args(["180", "cat"]).arg(&own).stdout(Stdio::piped()).spawn().unwrap();
     write(&["report"], &own);
     assert!(String::from_utf8_lossy(&reader.wait_with_output().unwrap().stdout).contains("15.8 KiB"));
     assert!(fs::metadata(&own).unwrap().file_type().is_fifo());

@@ -39,7 +39,7 @@ const TAP: &[&str] = &[
 ];
 /// The floors of the CLI, lowest first.
 const CLI: &[&str] =
-    &["inert", "open", "profile", "symbolize", "analyze", "render", "send", "attach", "push", "commands"];
+    &["held", "inert", "open", "profile", "symbolize", "analyze", "render", "send", "attach", "push", "commands"];
 /// Where unsafe code may stand, below `src/`.
 const UNSAFE: &[&str] = &[
     "cli/attach/capability.rs",

@@ -1,11 +1,12 @@
 //! Root of the CLI's floors: turns what the tap left, or what it keeps alive, into answers.
 //!
-//! Floors, imports go down only: commands > push > attach > send > render > analyze > symbolize > profile > open, inert
-//! > wire.
+//! Floors, imports go down only: commands > push > attach > send > render > analyze > symbolize > profile > open,
+//! inert, held > wire.
 
 mod analyze;
 mod attach;
 mod commands;
+mod held;
 mod inert;
 mod open;
 mod profile;

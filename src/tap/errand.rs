@@ -142,14 +142,17 @@ mod tests {
     fn a_turn_is_waited_for_and_given_back() {
         static TURN: Turn = Turn::new();
         let is_inside = AtomicBool::new(false);
-        let enter = || {
+        let once = || {
             Errand::run(|errand| {
-                let _turn = errand.take(&TURN).expect("in time");
+                let _turn = errand.take(&TURN)?;
                 assert!(!is_inside.swap(true, Ordering::SeqCst));
                 thread::yield_now();
                 is_inside.store(false, Ordering::SeqCst);
+                Some(())
             })
         };
+        // On a busy machine an errand's two seconds may be over while others have the turn.
+        let enter = || (0..60).find_map(|_| once().flatten());
         thread::scope(|scope| {
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| (0..20).all(|_| enter().is_some()))).collect();
             assert!(threads.into_iter().all(|thread| thread.join().unwrap()));

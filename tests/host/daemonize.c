@@ -27,7 +27,7 @@ int main(void) {
     }
     int status;
     CHECK(waitpid(child, &status, 0) == child && status == 0);
-    for (int n = 0; n < 2000 && access("result", R_OK) != 0; n++) usleep(10000);
+    for (int n = 0; n < 20000 && access("result", R_OK) != 0; n++) usleep(10000);
     FILE *result = fopen("result", "r");
     char line[200] = "";
     CHECK(result && fgets(line, sizeof line, result) && !fgets(line + 100, 100, result));

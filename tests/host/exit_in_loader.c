@@ -60,7 +60,7 @@ static void child_ends(int how) {
         if (how % 4 == 2) stopped(allocate), stopped(allocate), _exit(0);
         stopped(print), stopped(allocate), _exit(0);
     }
-    for (int waited = 0, status; waited < 2000; waited++) {
+    for (int waited = 0, status; waited < 20000; waited++) {
         if (waitpid(child, &status, WNOHANG) == child) {
             CHECK(status == 0);
             return;

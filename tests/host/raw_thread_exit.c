@@ -23,7 +23,7 @@ int main(void) {
     for (int way = 0; way < 3; way++) {
         pid_t child = fork();
         if (child == 0) {
-            alarm(20);
+            alarm(200);
             pthread_t thread;
             pthread_create(&thread, NULL, ends, NULL);
             if (way == 0) become_large();

@@ -16,12 +16,12 @@ __attribute__((noinline)) static char *cache_block(void) { return malloc(40000);
 __attribute__((noinline)) static char *temporary(void) { return malloc(200); }
 
 int main(void) {
-    static struct handle *opened[100000];
+    static struct handle *opened[90 * 180];
     int count = 0;
     for (int tick = 0; tick < 90; tick++) {
-        for (int i = 0; i < 60; i++) {
+        for (int i = 0; i < 180; i++) {
             struct handle *handle = opened[count++] = open_handle();
-            handle->pinned = i % 6 == 0 ? cache_block() : NULL;
+            handle->pinned = i % 18 == 0 ? cache_block() : NULL;
             if (handle->pinned) memset(handle->pinned, 1, 40000);
             for (int j = 0; j < 4; j++) {
                 char *volatile closed = temporary();

@@ -26,7 +26,7 @@ int main(int count, char **words) {
         execl("/proc/self/exe", words[0], "child", NULL);
         _exit(2);
     }
-    for (int waited = 0, status; waited < 2000; waited++) {
+    for (int waited = 0, status; waited < 20000; waited++) {
         if (waitpid(child, &status, WNOHANG) == child) {
             CHECK(status == 0);
             dprintf(1, "ok\n");

@@ -148,6 +148,8 @@ static void bye(void) { puts("exit handler"); }
 
 int main(int argc, char **argv) {
     int rounds = argc > 1 ? atoi(argv[1]) : 3;
+    // musl writes its first line at once.
+    setvbuf(stdout, NULL, _IOFBF, BUFSIZ);
     pthread_key_create(&keys[0], begins_another_thread);
     pthread_key_create(&keys[1], allocates_in_a_destructor);
     pthread_key_create(&keys[2], begins_another_thread);
@@ -158,7 +160,7 @@ int main(int argc, char **argv) {
         CHECK(pipe(ends) == 0);
         pid_t child = fork();
         if (child == 0) {
-            alarm(20);
+            alarm(200);
             dup2(ends[1], 1);
             close(ends[0]), close(ends[1]);
             atexit(bye);

@@ -21,5 +21,5 @@ cp -r a d && find d | sort && rm -r a d
 dirname /x/y/z && basename /x/y/z.tar .tar && uname -s && env -i A=1 env
 printf '%s\n' one two three | nl | fold -w 12 | od -c | head -n 3
 numfmt --to=iec 1073741824 && stat -c %s numbers && df . > /dev/null && id -u > /dev/null
-timeout 5 sleep 0.01 && echo in-time
+timeout 100 sleep 0.01 && echo in-time
 ls does-not-exist 2>/dev/null || echo "ls said $?"

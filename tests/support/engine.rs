@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -68,6 +68,13 @@ impl Engine {
     /// One that takes everything.
     pub(crate) fn start() -> Engine {
         Engine::at(SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    /// One at an address that nobody else of this machine takes while it is away: a loopback address of its own.
+    pub(crate) fn start_apart() -> Engine {
+        static NEXT: AtomicU8 = AtomicU8::new(1);
+        let [high, low] = (std::process::id() as u16).to_be_bytes();
+        Engine::at(SocketAddr::from(([127, high.max(1), low, NEXT.fetch_add(1, Ordering::Relaxed)], 0)))
     }
 
     /// One at an address that was another's before.

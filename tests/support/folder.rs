@@ -1,5 +1,6 @@
 //! A folder for one test: unique, removed when the test is over, kept (and named) when it failed.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs, process, thread};
@@ -16,10 +17,16 @@ pub(crate) struct Folder {
 impl Folder {
     /// Makes an empty folder below the system's temporary one; `purpose` is part of its name.
     pub(crate) fn new(purpose: &str) -> Folder {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("heaptap-test-{}-{number}-{purpose}", process::id()));
-        fs::create_dir_all(&path).unwrap_or_else(|error| panic!("making {}: {error}", path.display()));
-        Folder { path }
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = env::temp_dir().join(format!("heaptap-test-{}-{number}-{purpose}", process::id()));
+            match fs::create_dir(&path) {
+                Ok(()) => return Folder { path },
+                // A test that failed left it, in a process that had our number.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => panic!("making {}: {error}", path.display()),
+            }
+        }
     }
 
     /// Where it is.

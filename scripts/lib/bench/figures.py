@@ -1,6 +1,7 @@
 """Figures with a unit of their own: one sample's cost, the resident set of small leaks, the stall of a dump, scaling."""
 import statistics
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,6 +110,18 @@ class Figures:
                 one, eight = (float(measure.run(every, [live, str(LIVE_PAIRS), "1000", n]).output) for n in ("1", "8"))
                 return eight / one
             self.add("cost of a sample, 8 threads over 1 (CPU time)", name, growth, "{:.2f}")
+
+    def processes(self) -> None:
+        """The same in two processes at once over one alone. They share no word: what is more than 1 are the machine's
+        processors, which may be two halves of one core, and is in the figure of eight threads, too."""
+        words = [str(self.programs / "live"), str(LIVE_PAIRS), "1000", "1"]
+        def growth(peer: Peer) -> float:
+            every = with_conf(peer, f"{base(peer)},lg_prof_sample:0")
+            alone = float(measure.run(every, words).output)
+            with ThreadPoolExecutor(2) as both:
+                at_once = [float(run.output) for run in both.map(lambda _: measure.run(every, words), range(2))]
+            return statistics.mean(at_once) / alone
+        self.add("cost of a sample, 2 processes at once over 1 (CPU time)", "heaptap 17", growth, "{:.2f}")
 
     def resizes(self) -> None:
         """A call of realloc on a large block, over the same call under jemalloc's own profiler at the same rate."""

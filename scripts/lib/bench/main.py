@@ -7,7 +7,7 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 
-from bench import cli, compare, elasticsearch, instructions, java_sample, measure, peers, start, table, workloads
+from bench import cli, compare, elasticsearch, instructions, java_sample, living, measure, peers, start, table, workloads
 from bench.figures import Figures
 from bench.rounds import Rounds
 from trial import folders
@@ -148,7 +148,9 @@ class Bench:
                 figures.mapping_instructions()
                 figures.live_samples()
                 figures.threads()
+                figures.processes()
                 figures.stall()
+                figures.lines += living.measure_all(self.programs, figures.peers, figures.repeat)
         self.note_load()
 
     def measure_cli(self) -> None:

@@ -74,6 +74,10 @@ class Started:
                 raise Trouble(f"{self.what} made no {name}")
             time.sleep(0.01)
 
+    def printed(self) -> str:
+        """What it has written to stdout so far."""
+        return os.pread(self.streams[0].fileno(), 1 << 16, 0).decode(errors="replace")
+
     def end(self) -> Run:
         """Waits for its end; a bad status is Trouble."""
         alarm = threading.Timer(SECONDS, self.process.kill)

@@ -9,7 +9,7 @@ from trial import commands, folders, jdks
 from trial.steps import Trouble
 
 SOURCES = folders.REPOSITORY / "examples" / "bench"
-C_PROGRAMS = ("pair", "working_set", "zeroed", "grow", "regrow", "exchange", "deep", "leak", "live", "stall", "map_pair")
+C_PROGRAMS = ("pair", "working_set", "zeroed", "grow", "regrow", "exchange", "deep", "leak", "live", "stall", "map_pair", "many")
 #: No frame pointers: unwinders must know the tables, as in a distribution's libraries.
 CFLAGS = ("-O2", "-g", "-Wall", "-fomit-frame-pointer", "-fno-optimize-sibling-calls", "-pthread")
 #: Slow peers get this part of the work.

@@ -1,5 +1,6 @@
 """What must be true of the files in an archive, by what readelf says of them."""
 import re
+import tomllib
 from pathlib import Path
 
 from dist.build import GLIBC
@@ -37,6 +38,7 @@ def complaints(folder: Path, arch: str) -> list[str]:
         wrong.append(f"libheaptap.so: musl has no {sorted(glibcs)}")
     if probes(library) != {"alloc", "free"}:
         wrong.append(f"libheaptap.so: its note tells of the probes {sorted(probes(library))}")
+    wrong += of_binstall(folder, arch)
     # libm is not loaded in every process, and need not be.
     if "libm.so.6" in needed(library):
         wrong.append("libheaptap.so: needs libm")
@@ -59,6 +61,18 @@ def of_both(path: Path, arch: str) -> list[str]:
     if re.search(r"\((RPATH|RUNPATH|TEXTREL)\)", run(["readelf", "-dW", path])):
         wrong.append("has a RPATH, RUNPATH or TEXTREL")
     return wrong
+
+
+def of_binstall(folder: Path, arch: str) -> list[str]:
+    """Where cargo binstall would look for the program, once `repository` is set, by what Cargo.toml tells it."""
+    package = tomllib.loads((REPOSITORY / "Cargo.toml").read_text())["package"]
+    values = {"repo": "", "name": package["name"], "version": package["version"], "target-arch": arch, "bin": "heaptap",
+              "binary-ext": ""}
+    fill = lambda text: re.sub(r"\{ ([a-z-]+) \}", lambda found: values[found[1]], text)
+    told = package["metadata"]["binstall"]
+    archive, program = fill(told["pkg-url"]).rsplit("/", 1)[1], fill(told["bin-dir"])
+    fits = archive == f"{folder.name}.tar.gz" and (folder.parent / program).is_file()
+    return [] if fits else [f"cargo binstall would look for {program} in {archive}"]
 
 
 def of_program(path: Path) -> list[str]:

@@ -1,85 +1,93 @@
-"""Installs what was made as an administrator does, and has it find a leak: deb in Debian 11, 12 and sid, rpm by rpm
-itself, the image's files where there is nothing else.
-
-The leak is that of examples/leaking-server: a Java server whose method archive() leaves compressors open. It listens on
-loopback; the load comes from here.
+"""Installs what was made as an administrator does, and has it find a leak: deb in Debian 11, 12 and sid, the image's
+files where there is nothing else. rpm: dist.rpms; containers: dist.containers.
 """
 import json
 import os
-import re
 import shutil
-import socket
 import subprocess
 import tarfile
 import tempfile
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from dist import build
-from trial.commands import clean_environment, run
-from trial.folders import REPOSITORY, cache
+from dist import build, files, packages, server
+from dist.build import Built
+from dist.roots import beside, debian, inside, lacks, listing, outside, put, rest, status
+from trial.folders import cache
 
-#: Suites, and the Java that each has.
-DEBIANS = {"bullseye": "openjdk-17-jre-headless", "bookworm": "openjdk-17-jre-headless", "sid": "default-jre-headless"}
-#: What programs in a root get: nothing of ours.
-ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "TMPDIR": "/tmp", "DEBIAN_FRONTEND": "noninteractive"}
 PRELOAD = "/usr/$LIB/heaptap/libheaptap.so"
-CONF = "prof:true,lg_prof_sample:17,prof_final:true"
-#: Requests, each of which leaks 262 KiB, and the seconds that they are spread over: time enough for a verdict.
-REQUESTS, SECONDS = 300, 25
 
 
 def debs(suite: str) -> Iterator[tuple[str, str]]:
-    """dpkg -i, the leak, an upgrade below a running server, removal."""
+    """dpkg -i, the leak, an upgrade below a running server, removal, purge."""
     name = f"deb in Debian {suite}"
     if lacking := lacks("debootstrap"):
         yield name, lacking
         return
-    root = debian(suite)
-    here = root / "packages"
-    shutil.rmtree(here, ignore_errors=True)
-    here.mkdir()
-    packages = [path.name for path in build.OUTPUT.glob("*_amd64.deb") if shutil.copy(path, here)]
-    if not packages:
+    made = sorted(build.OUTPUT.glob("*_amd64.deb"))
+    if not made:
         yield name, "skipped: no deb was made"
         return
-    files = sorted(f"/packages/{package}" for package in packages)
-    yield f"{name}: dpkg -i", status(inside(root, ["dpkg", "-i", *files]))
-    yield f"{name}: the leak is found", leak(root, "/usr/bin/heaptap", PRELOAD, lambda: inside(root, ["dpkg", "-i", *files]))
-    yield f"{name}: heaptap run", status(inside(root, ["heaptap", "run", "--", "perl", "-e", "exit 0"]))
+    root = debian(suite)
+    shutil.rmtree(root / "packages", ignore_errors=True)
+    inside(root, ["dpkg", "-P", "heaptap", "libheaptap"])
+    before = listing(root)
+    old, new = put(root, made), put(root, next_ones("deb"))
+    yield f"{name}: dpkg -i", status(inside(root, ["dpkg", "-i", *old]))
+
+    def upgrade(pid: int) -> str:
+        done = status(inside(root, ["dpkg", "-i", *new]))
+        return done if done != "ok" else read_on(pid)
+
+    yield f"{name}: the leak is found by a server that was upgraded below", server.leak(root, PRELOAD, upgrade)
+    versions = inside(root, ["dpkg-query", "-W", "-f", "${Version} ", "heaptap", "libheaptap"]).stdout.split()
+    yield f"{name}: upgraded", as_upgraded([version.removesuffix("-1") for version in versions])
+    yield f"{name}: heaptap run", server.short_run(root)
+    # The library alone must not stay behind with a program that wants it.
+    refused = inside(root, ["dpkg", "-r", "libheaptap"])
+    yield f"{name}: the library alone does not go", "ok" if refused.returncode else "FAILED: dpkg removed it"
+    yield f"{name}: dpkg -r", status(inside(root, ["dpkg", "-r", "heaptap", "libheaptap"]))
+    yield f"{name}: nothing is left", rest(root, before)
     yield f"{name}: dpkg -P", status(inside(root, ["dpkg", "-P", "heaptap", "libheaptap"]))
-    left = [path for pattern in ("usr/lib/*/heaptap", "usr/bin/heaptap", "usr/share/doc/*heaptap*") for path in root.glob(pattern)]
-    yield f"{name}: nothing is left", f"FAILED: {left}" if left else "ok"
+    known = inside(root, ["dpkg-query", "-W", "heaptap", "libheaptap"])
+    yield f"{name}: dpkg has forgotten them", "ok" if known.returncode and not known.stdout else f"FAILED: {known.stdout}"
 
 
-def rpms() -> Iterator[tuple[str, str]]:
-    """rpm -i, -U, -V and -e below a root of Debian's: the only one that can be had here."""
-    name = "rpm"
-    if lacking := lacks("rpm", "debootstrap"):
-        yield name, lacking
+def lintian() -> Iterator[tuple[str, str]]:
+    """Debian's judge of packages has nothing to say, down to its warnings."""
+    made = sorted(build.OUTPUT.glob("*.deb"))
+    if not made or not shutil.which("lintian"):
+        yield "lintian", f"skipped: {'not installed: lintian' if made else 'no deb was made'}"
         return
-    root = debian("bookworm")
-    files = sorted(build.OUTPUT.glob("*.x86_64.rpm"))
-    if not files:
-        yield name, "skipped: no rpm was made"
-        return
-    # Its database is empty: what the packages want is compared by hand.
-    database = root / "rpm"
-    shutil.rmtree(database, ignore_errors=True)
-    rpm = ["rpm", "--root", root, "--dbpath", "/rpm", "--nodeps"]
-    yield f"{name} -i", status(outside([*rpm, "--ignorearch", "-i", *files]))
-    wants = run(["rpm", "-qp", "--requires", *files])
-    wanted = {"libc.so.6(GLIBC_2.17)(64bit)", f"libheaptap = {build.version()}-1"}
-    yield f"{name}: what it needs", "ok" if wanted <= set(wants.splitlines()) else f"FAILED: {wants}"
-    yield f"{name} -V", status(outside([*rpm, "-V", "libheaptap", "heaptap"]))
-    yield f"{name}: the leak is found", leak(root, "/usr/bin/heaptap", "/usr/lib64/heaptap/libheaptap.so", lambda: None)
-    yield f"{name}: heaptap run", status(inside(root, ["heaptap", "run", "--", "perl", "-e", "exit 0"]))
-    yield f"{name} -U", status(outside([*rpm, "--ignorearch", "-U", "--force", *files]))
-    yield f"{name} -e", status(outside([*rpm, "-e", "heaptap", "libheaptap"]))
-    left = [path for path in (root / "usr/lib64/heaptap", root / "usr/bin/heaptap") if path.exists()]
-    yield f"{name}: nothing is left", f"FAILED: {left}" if left else "ok"
+    for path in made:
+        done = outside(["lintian", "--allow-root", "--fail-on", "error,warning", path])
+        said = (done.stdout + done.stderr).strip()
+        yield f"lintian {path.name}", "ok" if done.returncode == 0 and not said else f"FAILED: {said[-400:]}"
+
+
+def next_ones(kind: str) -> list[Path]:
+    """Packages of the next version, for this machine, made of what is in the archive."""
+    archive = build.OUTPUT / f"heaptap-{build.version()}-{os.uname().machine}-linux-gnu.tar.gz"
+    folder = build.OUTPUT / "next"
+    folder.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        unpacked = files.unpack(archive, Path(name))
+        parts = [(unpacked / part).read_bytes() for part in ("libheaptap.so", "heaptap")]
+    return packages.next_ones(kind, Built(os.uname().machine, *parts, {}), files.pages(parts[1]), folder)
+
+
+def read_on(pid: int) -> str:
+    """`ok` if a server runs on under the library that was replaced, and the new program reads it."""
+    if (verdict := server.is_of_old(pid)) != "ok":
+        return verdict
+    done = beside(pid, ["heaptap", "report", str(pid)])
+    found = done.returncode == 0 and "InvoiceServer.archive" in done.stdout
+    return "ok" if found else f"FAILED: report of the running server: {(done.stdout + done.stderr)[-400:]}"
+
+
+def as_upgraded(versions: list[str]) -> str:
+    """`ok` if these are of the next version."""
+    return "ok" if len(versions) == 2 and all(found > build.version() for found in versions) else f"FAILED: {versions}"
 
 
 def empty(arch: str) -> Iterator[tuple[str, str]]:
@@ -102,42 +110,6 @@ def empty(arch: str) -> Iterator[tuple[str, str]]:
     shutil.rmtree(root)
 
 
-def podman() -> Iterator[tuple[str, str]]:
-    """The image by podman: loaded, run with a read-only root to fill a volume, under which a Debian's perl then runs."""
-    name, image = "the image in podman", next(iter(build.OUTPUT.glob("*-oci.tar")), None)
-    if (lacking := lacks("podman", "runc", "debootstrap")) or image is None:
-        yield name, lacking or "skipped: no image was made"
-        return
-    place = Path(tempfile.mkdtemp(prefix="heaptap-podman-"))
-    # Limits as they are: a machine that is a container itself may not raise them.
-    limits = [f"--ulimit={limit}=1024:1024" for limit in ("nofile", "nproc")]
-    podman_ = ["podman", "--root", place / "root", "--runroot", place / "run", "--storage-driver=vfs",
-               "--cgroup-manager=cgroupfs", "--runtime=runc"]
-    run_ = [*podman_, "run", "--rm", "--network=none", "--read-only", "--cap-drop=all", "--security-opt=no-new-privileges", *limits]
-    tag = f"localhost/heaptap:{build.version()}"
-    try:
-        yield f"{name}: load", status(outside([*podman_, "load", "-i", image]))
-        probe = outside([*run_, tag, "--version"])
-        if probe.returncode:
-            yield f"{name}: run", f"skipped: containers do not run here: {probe.stderr.strip()[-200:]}"
-            return
-        volume = [f"--volume={place}-volume:/heaptap-volume"]
-        Path(f"{place}-volume").mkdir(mode=0o777)
-        Path(f"{place}-volume").chmod(0o777)
-        yield f"{name}: install", status(outside([*run_, *volume, tag, "install", "/heaptap-volume"]))
-        script = "push @kept, q(x) x 10000 for 1..3000; kill 9, $$"
-        wrapped = outside([*run_, f"--volume={place}-volume:/heaptap", "--tmpfs=/dumps", "--rootfs", f"{debian('bookworm')}",
-                           "/heaptap/heaptap", "run", "--conf", f"{CONF},prof_prefix:/dumps/jeprof", "--verdict",
-                           "/heaptap/verdict", "--", "perl", "-e", script])
-        log = Path(f"{place}-volume") / "verdict"
-        said = log.read_text() if log.is_file() else wrapped.stderr[-400:]
-        yield f"{name}: a verdict by process 1", "ok" if "was killed by signal 9" in said else f"FAILED: {said}"
-    finally:
-        outside([*podman_, "rmi", "--all", "--force"])
-        shutil.rmtree(place, ignore_errors=True)
-        shutil.rmtree(f"{place}-volume", ignore_errors=True)
-
-
 def layer(image: Path, arch: str, root: Path) -> None:
     """Unpacks the layers of an image for an architecture, as a runtime does: from the index down."""
     with tarfile.open(image) as packed:
@@ -151,90 +123,3 @@ def layer(image: Path, arch: str, root: Path) -> None:
         for descriptor in manifest["layers"]:
             content = subprocess.run(["tar", "-xz", "-C", root], input=blob(descriptor), check=False)
             assert content.returncode == 0
-
-
-def lacks(*programs: str) -> str | None:
-    """Why it cannot be tried here."""
-    if os.getuid():
-        return "skipped: needs root"
-    if os.uname().machine != "x86_64":
-        return "skipped: this machine is not x86_64"
-    missing = [program for program in programs if not shutil.which(program)]
-    return f"skipped: not installed: {' '.join(missing)}" if missing else None
-
-
-def debian(suite: str) -> Path:
-    """A root in which Debian's packages are installed, with Java, made once."""
-    root = cache() / "userlands" / f"{suite}-installed"
-    if not (root / "complete").is_file():
-        print(f"  installing Debian {suite} into {root} (some minutes, once)", flush=True)
-        shutil.rmtree(root, ignore_errors=True)
-        root.mkdir(parents=True)
-        run(["debootstrap", "--variant=minbase", f"--include={DEBIANS[suite]}", suite, root], seconds=3600)
-        for package in (root / "var" / "cache" / "apt" / "archives").glob("*.deb"):
-            package.unlink()
-        (root / "complete").touch()
-    return root
-
-
-def status(done: subprocess.CompletedProcess) -> str:
-    """`ok` for status 0."""
-    return "ok" if done.returncode == 0 else f"FAILED with status {done.returncode}: {(done.stdout + done.stderr)[-400:]}"
-
-
-def outside(command: list) -> subprocess.CompletedProcess:
-    """Runs a program of this machine."""
-    return subprocess.run([str(word) for word in command], env={**clean_environment(), "LC_ALL": "C"}, check=False,
-                          stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
-
-
-def words(root: Path, command: list[str], read_only: bool = False, user: str | None = None) -> list[str]:
-    """A command line that runs in a root of its own, with /proc, /dev and a /dev/shm of its own, and the network."""
-    (root / "proc").mkdir(exist_ok=True)
-    (root / "dev").mkdir(exist_ok=True)
-    (root / "dev" / "shm").mkdir(exist_ok=True)
-    lines = ['mount --bind "$1" "$1"', 'mount -t proc proc "$1/proc"', 'mount -t tmpfs tmpfs "$1/dev/shm"']
-    if read_only:
-        lines += ['mount --bind "$1/heaptap-volume" "$1/heaptap-volume"', 'mount -o remount,bind,ro "$1"']
-    script = " && ".join([*lines, f'exec chroot {f"--userspec={user}:{user}" if user else ""} "$@"'])
-    return ["unshare", "--mount", "sh", "-c", script, "sh", str(root), *command]
-
-
-def inside(root: Path, command: list[str], **more) -> subprocess.CompletedProcess:
-    """Runs a command in a root, to its end."""
-    return subprocess.run(words(root, command, **more), env=ENVIRONMENT, stdin=subprocess.DEVNULL, check=False,
-                          capture_output=True, text=True, errors="replace", timeout=600)
-
-
-def leak(root: Path, heaptap: str, preload: str, meanwhile) -> str:
-    """Starts the server under the tap, loads it, does something else meanwhile, stops it; the dump must tell its leak."""
-    work = root / "leak"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    run(["javac", "--release", "11", "-d", work, REPOSITORY / "examples" / "leaking-server" / "InvoiceServer.java"])
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    tap = [f"LD_PRELOAD={preload}", f"MALLOC_CONF={CONF},prof_prefix:/leak/jeprof"]
-    command = words(root, ["/usr/bin/env", *tap, "java", "-XX:+UseSerialGC", "-Xmx64m", "-cp", "/leak", "InvoiceServer", str(port)])
-    server = subprocess.Popen(command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, text=True)
-    try:
-        said = server.stdout.readline()
-        if not re.match(r"pid \d+, port", said):
-            return f"FAILED: the server did not start: {said}{server.stderr.read()[-400:]}"
-        for number in range(REQUESTS):
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/invoice", timeout=60) as answer:
-                answer.read()
-            if number == REQUESTS // 2:
-                meanwhile()
-            time.sleep(SECONDS / REQUESTS)
-    finally:
-        server.terminate()
-        server.communicate()
-    dumps = sorted(path.name for path in work.glob("*.f.heap"))
-    if not dumps:
-        return "FAILED: no final dump"
-    done = inside(root, [heaptap, "leaks", f"/leak/{dumps[-1]}"])
-    found = done.returncode == 1 and "InvoiceServer.archive" in done.stdout
-    return "ok" if found else f"FAILED with status {done.returncode}: {(done.stdout + done.stderr)[-600:]}"

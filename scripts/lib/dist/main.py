@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from dist import artefact, build, files, image, installs, manifests, packages, sums, tools, userlands
+from dist import artefact, build, containers, files, image, installs, manifests, packages, roots, rpms, sums, tools, userlands
 from trial.steps import Trouble
 
 
@@ -20,8 +20,8 @@ def arguments() -> argparse.Namespace:
     # Without choices=: Python 3.11 checks a default list as if it were one choice.
     parser.add_argument("arch", nargs="*", metavar="ARCH", help=f"{' '.join(build.ARCHITECTURES)} (default: both)")
     parser.add_argument("--try", dest="tried", action="store_true", help=(
-        "also install and use it: in Debian 11, 12 and sid, in rpm's, with an empty root, and on aarch64 under qemu-user "
-        "(as root; downloads 600 MB once)"))
+        "also install, upgrade, use and remove it: in Debian 11, 12 and sid, by rpm and dnf, by podman and as a pod, with an "
+        "empty root, and on aarch64 under qemu-user (as root; downloads 800 MB once)"))
     parser.add_argument("--again", action="store_true", help="build twice, and compare byte by byte")
     wanted = parser.parse_args()
     wanted.arch = wanted.arch or list(build.ARCHITECTURES)
@@ -127,13 +127,14 @@ def again(architectures: list[str], made: list[Path]) -> str:
 def tries(architectures: list[str]) -> Iterator[tuple[str, str]]:
     """Name and verdict of everything that is installed and used."""
     try:
-        yield "signature", sums.try_signature()
+        yield from sums.try_signature()
     except tools.NotPossible as reason:
         yield "signature", f"skipped: {reason}"
-    for suite in installs.DEBIANS:
+    yield from installs.lintian()
+    for suite in roots.DEBIANS:
         yield from installs.debs(suite)
-    yield from installs.rpms()
-    yield from installs.podman()
+    yield from rpms.rpms()
+    yield from containers.podman()
     for arch in architectures:
         yield from installs.empty(arch)
         archive = build.OUTPUT / f"heaptap-{build.version()}-{arch}-linux-gnu.tar.gz"

@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -28,29 +29,46 @@ OVERRIDES = "heaptap: statically-linked-binary *\n{name}: initial-upload-closes-
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
+@dataclass(frozen=True)
+class Release:
+    """What packages call themselves, and where they go."""
+
+    version: str
+    folder: Path
+
+
 def packages(built: Built, pages: Pages) -> Iterator[Path]:
     """The four packages of an architecture."""
+    release = Release(build.version(), build.OUTPUT)
     for kind in ("deb", "rpm"):
-        yield package(kind, built, "libheaptap", library(kind, built, pages), {})
-        yield package(kind, built, "heaptap", program(kind, built, pages), {"depends": [exactly(kind)]})
+        yield from of_kind(kind, built, pages, release)
 
 
-def exactly(kind: str) -> str:
-    """The library of the same version: both read and write one layout."""
-    return f"libheaptap (= {build.version()}-1)" if kind == "deb" else f"libheaptap = {build.version()}-1"
+def of_kind(kind: str, built: Built, pages: Pages, release: Release) -> Iterator[Path]:
+    """The two packages of an architecture for a package manager. The program wants the library of the same version: both
+    read and write one layout."""
+    exactly = f"libheaptap (= {release.version}-1)" if kind == "deb" else f"libheaptap = {release.version}-1"
+    yield package(kind, built, "libheaptap", library(kind, built, pages, release), {}, release)
+    yield package(kind, built, "heaptap", program(kind, built, pages, release), {"depends": [exactly]}, release)
 
 
-def library(kind: str, built: Built, pages: Pages) -> dict[str, bytes]:
+def next_ones(kind: str, built: Built, pages: Pages, folder: Path) -> list[Path]:
+    """The same files as packages of the next version, to try an upgrade with."""
+    *others, patch = build.version().split(".")
+    return list(of_kind(kind, built, pages, Release(".".join([*others, str(int(patch) + 1)]), folder)))
+
+
+def library(kind: str, built: Built, pages: Pages, release: Release) -> dict[str, bytes]:
     """The library's package."""
     folder = f"/usr/lib/{built.arch}-linux-gnu/heaptap" if kind == "deb" else "/usr/lib64/heaptap"
-    return {f"{folder}/libheaptap.so": built.library, **documents(kind, "libheaptap", pages)}
+    return {f"{folder}/libheaptap.so": built.library, **documents(kind, "libheaptap", pages, release)}
 
 
-def program(kind: str, built: Built, pages: Pages) -> dict[str, bytes]:
+def program(kind: str, built: Built, pages: Pages, release: Release) -> dict[str, bytes]:
     """The program's package."""
     share = "/usr/share"
     zsh, fish = ("vendor-completions", "vendor_completions.d") if kind == "deb" else ("site-functions", "vendor_completions.d")
-    found = {"/usr/bin/heaptap": built.program, **documents(kind, "heaptap", pages)}
+    found = {"/usr/bin/heaptap": built.program, **documents(kind, "heaptap", pages, release)}
     found |= {f"{share}/man/man{name[-1]}/{name}.gz": files.compressed(page) for name, page in pages.man.items()}
     found[f"{share}/bash-completion/completions/heaptap"] = pages.completions["heaptap.bash"]
     found[f"{share}/zsh/{zsh}/_heaptap"] = pages.completions["_heaptap"]
@@ -61,12 +79,12 @@ def program(kind: str, built: Built, pages: Pages) -> dict[str, bytes]:
     return found
 
 
-def documents(kind: str, name: str, pages: Pages) -> dict[str, bytes]:
+def documents(kind: str, name: str, pages: Pages, release: Release) -> dict[str, bytes]:
     """Licences, and what changed."""
     if kind == "rpm":
         return {f"/usr/share/licenses/{name}/LICENSES": pages.copyright}
     overrides = OVERRIDES.format(name=name).splitlines(keepends=True)
-    changes = f"heaptap ({build.version()}-1) unstable; urgency=low\n\n  * See README.md and the project's CHANGELOG.md.\n\n" \
+    changes = f"heaptap ({release.version}-1) unstable; urgency=low\n\n  * See README.md and the project's CHANGELOG.md.\n\n" \
               f" -- {MAINTAINER}  {time().strftime('%a, %d %b %Y %H:%M:%S +0000')}\n"
     return {f"/usr/share/doc/{name}/copyright": without_apache(pages.copyright),
             f"/usr/share/lintian/overrides/{name}": "".join(line for line in overrides if line.startswith(f"{name}:")).encode(),
@@ -89,7 +107,7 @@ def time() -> datetime:
     return datetime.fromtimestamp(build.date(), timezone.utc)
 
 
-def package(kind: str, built: Built, name: str, contents: dict[str, bytes], more: dict) -> Path:
+def package(kind: str, built: Built, name: str, contents: dict[str, bytes], more: dict, release: Release) -> Path:
     """Has nfpm make one."""
     moment = time().strftime("%Y-%m-%dT%H:%M:%SZ")
     glibc = {"deb": f"libc6 (>= {build.GLIBC})", "rpm": f"libc.so.6(GLIBC_{build.GLIBC})(64bit)"}[kind]
@@ -101,11 +119,11 @@ def package(kind: str, built: Built, name: str, contents: dict[str, bytes], more
             mode = 0o755 if place.startswith("/usr/bin/") else 0o644
             kinds = {"type": "doc"} if kind == "rpm" and "/doc/" in place else {}
             entries.append({"src": str(source), "dst": place, "file_info": {"mode": mode, "mtime": moment}, **kinds})
-        # dpkg removes folders that are empty; rpm those that the package owns.
-        own = {str(Path(place).parent) for place in contents if kind == "rpm" and "heaptap" in Path(place).parent.name}
+        # dpkg removes folders that are empty; rpm those that the package owns, be it one of several.
+        own = {folder for place in contents if kind == "rpm" for folder in own_folders(place)}
         entries += [{"dst": place, "type": "dir", "file_info": {"mode": 0o755, "mtime": moment}} for place in sorted(own)]
         description = {
-            "name": name, "arch": ARCHITECTURES[built.arch], "platform": "linux", "version": build.version(),
+            "name": name, "arch": ARCHITECTURES[built.arch], "platform": "linux", "version": release.version,
             "version_schema": "none", "release": "1", "section": "devel" if name == "heaptap" else "libs",
             "priority": "optional", "maintainer": MAINTAINER,
             "description": DESCRIPTION, "license": "MIT OR Apache-2.0", "mtime": moment,
@@ -115,13 +133,20 @@ def package(kind: str, built: Built, name: str, contents: dict[str, bytes], more
         } | more
         configuration = Path(folder) / "nfpm.yaml"
         configuration.write_text(json.dumps(description))
-        wanted = build.OUTPUT / file_name(kind, built, name)
+        wanted = release.folder / file_name(kind, built, name, release.version)
         run([tools.go("nfpm"), "package", "--config", configuration, "--packager", kind, "--target", wanted])
     return wanted
 
 
-def file_name(kind: str, built: Built, name: str) -> str:
+def own_folders(place: str) -> list[str]:
+    """Folders on the way to a file that not every system has."""
+    folders = map(str, Path(place).parents)
+    always = {"/", "/usr", "/usr/bin", "/usr/lib64", "/usr/share", "/usr/share/doc", "/usr/share/man"}
+    return [folder for folder in folders if folder not in always and not folder.startswith("/usr/share/man/")]
+
+
+def file_name(kind: str, built: Built, name: str, version: str) -> str:
     """As each distribution names its packages."""
     if kind == "deb":
-        return f"{name}_{build.version()}-1_{ARCHITECTURES[built.arch]}.deb"
-    return f"{name}-{build.version()}-1.{built.arch}.rpm"
+        return f"{name}_{version}-1_{ARCHITECTURES[built.arch]}.deb"
+    return f"{name}-{version}-1.{built.arch}.rpm"

@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dist import build, tools
@@ -13,8 +15,8 @@ from trial.commands import clean_environment, run
 from trial.folders import REPOSITORY
 from trial.steps import Trouble
 
-#: Names the file of minisign's secret key (without a password, or one that HEAPTAP_SIGNING_PASSWORD holds).
-KEY = "HEAPTAP_SIGNING_KEY"
+#: Names the file of minisign's secret key (without a password, or one that the second holds).
+KEY, PASSWORD = "HEAPTAP_SIGNING_KEY", "HEAPTAP_SIGNING_PASSWORD"
 
 
 def parts() -> Path:
@@ -40,7 +42,8 @@ def parts() -> Path:
 
 def licences_allowed() -> list[Path]:
     """Makes nothing, and complains of a crate whose licence or source deny.toml does not allow. Advisories need their
-    database from the network, and are for CI on a forge."""
+    database from the network, and are for CI on a forge. Crates of other platforms are judged, too."""
+    run(["cargo", "fetch", "--locked", "--quiet"], folder=REPOSITORY)
     done = subprocess.run([tools.cargo("cargo-deny"), "--offline", "check", "licenses", "bans", "sources"],
                           cwd=REPOSITORY, env=clean_environment(), check=False, stdin=subprocess.DEVNULL,
                           capture_output=True, text=True)
@@ -66,31 +69,56 @@ def sign(path: Path) -> Path:
     signature.unlink(missing_ok=True)
     comment = f"heaptap {build.version()}"
     done = subprocess.run([tools.go("minisign"), "-S", "-s", key, "-m", path, "-x", signature, "-t", comment],
-                          input=os.environ.get("HEAPTAP_SIGNING_PASSWORD", "") + "\n", check=False,
+                          input=os.environ.get(PASSWORD, "") + "\n", check=False,
                           capture_output=True, text=True, env=clean_environment())
     if done.returncode or not signature.is_file():
         raise Trouble(f"minisign could not sign with {key} ({KEY}): {done.stderr.strip() or done.stdout.strip()}")
     return signature
 
 
-def try_signature() -> str:
-    """Signs with a key made for it, and verifies; what was changed must not pass."""
-    minisign = tools.go("minisign")
+def try_signature() -> Iterator[tuple[str, str]]:
+    """Signs with keys made for it: one that another implementation of minisign (Debian's, in C) makes with a password,
+    and one of ours without. Both implementations must accept it, and neither what was changed."""
+    ours, other = tools.go("minisign"), shutil.which("minisign")
+    yield "signature", signed_and_verified(ours, ours, "")
+    if not other:
+        yield "signature, by another implementation", "skipped: not installed: minisign"
+        return
+    yield "signature, verified by another implementation", signed_and_verified(ours, other, "")
+    yield "signature, with a key of another implementation", signed_and_verified(other, other, "a password")
+
+
+def signed_and_verified(maker: Path | str, judge: Path | str, password: str) -> str:
+    """Makes a key, signs SHA256SUMS with it as a release is signed, and has a program judge that."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        run([minisign, "-G", "-W", "-p", folder / "key.pub", "-s", folder / "key"])
-        before = os.environ.get(KEY)
-        try:
-            os.environ[KEY] = str(folder / "key")
-            (folder / "SHA256SUMS").write_text("a\n")
-            sign(folder / "SHA256SUMS")
-        finally:
-            os.environ.pop(KEY)
-            if before:
-                os.environ[KEY] = before
-        verify = [minisign, "-V", "-p", folder / "key.pub", "-m", folder / "SHA256SUMS"]
-        run(verify)
-        (folder / "SHA256SUMS").write_text("b\n")
+        file, public = folder / "SHA256SUMS", folder / "key.pub"
+        making = [maker, "-G", *([] if password else ["-W"]), "-p", public, "-s", folder / "key"]
+        made = subprocess.run(making, input=f"{password}\n" * 2, check=False, capture_output=True, text=True)
+        if made.returncode:
+            return f"FAILED: no key was made: {made.stderr.strip()}"
+        with environment({KEY: str(folder / "key"), PASSWORD: password}):
+            file.write_text("a\n")
+            sign(file)
+        verify = [judge, "-V", "-p", public, "-m", file]
+        accepted = subprocess.run(verify, check=False, capture_output=True, text=True)
+        if accepted.returncode:
+            return f"FAILED: {accepted.stderr.strip()}"
+        file.write_text("b\n")
         if subprocess.run(verify, check=False, capture_output=True).returncode == 0:
             return "FAILED: a changed file passes"
     return "ok"
+
+
+@contextmanager
+def environment(more: dict[str, str]) -> Iterator[None]:
+    """Has these variables meanwhile."""
+    before = {name: os.environ.get(name) for name in more}
+    os.environ.update(more)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value

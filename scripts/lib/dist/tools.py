@@ -1,7 +1,7 @@
 """The tools that make what ships, each of a fixed version, installed on first use into the cache.
 
-zig and cargo-zigbuild come from PyPI, nfpm and minisign from the Go module proxy, cargo-cyclonedx from crates,
-llvm-objcopy from rustup.
+zig and cargo-zigbuild come from PyPI, nfpm, minisign, kustomize and kubeconform from the Go module proxy,
+cargo-cyclonedx and cargo-deny from crates, llvm-objcopy from rustup.
 """
 import os
 import shutil
@@ -19,11 +19,12 @@ FROM_GO = {
     "nfpm": "github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2",
     "minisign": "aead.dev/minisign/cmd/minisign@v0.3.0",
     "kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0",
+    "kustomize": "sigs.k8s.io/kustomize/kustomize/v5@v5.8.1",
 }
 FROM_CRATES = {"cargo-cyclonedx": "0.5.9", "cargo-deny": "0.20.2"}
 
 
-class NotPossible(Exception):
+class NotPossible(Trouble):
     """This machine lacks what is needed, and it cannot be installed by us."""
 
 
@@ -55,11 +56,15 @@ def go(name: str) -> Path:
     return program
 
 
+def of_cargo(name: str) -> Path:
+    """Where a subcommand of cargo lies once it is installed."""
+    return cache() / "dist-tools-cargo" / f"{name}-{FROM_CRATES[name]}" / "bin" / name
+
+
 def cargo(name: str) -> Path:
     """A subcommand of cargo."""
-    wanted = FROM_CRATES[name]
-    root = cache() / "dist-tools-cargo" / f"{name}-{wanted}"
-    program = root / "bin" / name
+    wanted, program = FROM_CRATES[name], of_cargo(name)
+    root = program.parent.parent
     if not program.is_file():
         print(f"installing {name} {wanted} into {root} (some minutes, once)", flush=True)
         command = ["cargo", "install", "--quiet", "--locked", "--version", wanted, "--root", root, name]
@@ -104,3 +109,22 @@ def rustup(words: list[str], lack: str) -> None:
 def path_with(folder: Path) -> str:
     """PATH with this folder in front."""
     return f"{folder}:{os.environ['PATH']}"
+
+
+def main() -> int:
+    """`python3 -m dist.tools [--installed] NAME`, for scripts in bash: prints where a subcommand of cargo is; installs it
+    where it is missing, unless only what is installed is wanted."""
+    *options, name = sys.argv[1:]
+    if options != ["--installed"]:
+        try:
+            cargo(name)
+        except NotPossible as reason:
+            print(reason, file=sys.stderr)
+    program = of_cargo(name)
+    if program.is_file():
+        print(program)
+    return 0 if program.is_file() else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

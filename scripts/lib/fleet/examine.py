@@ -31,7 +31,14 @@ COLUMNS = ("ps", "status", "dump", "dumps", "silent", "leaks")
 def heaptap(place: Place, *words: object) -> subprocess.CompletedProcess:
     """The CLI, untapped; beside the dumps, as somebody who looks for them would be."""
     return subprocess.run([str(folders.RELEASE / "heaptap"), *map(str, words)], cwd=place.dumps, env=place.plain(),
-                          capture_output=True, text=True, errors="replace", timeout=60, check=False)
+                          capture_output=True, text=True, errors="replace", timeout=180, check=False)
+
+
+def settle(place: Place, pid: int) -> None:
+    """Lets a server alone until its keeper has begun, as `status` has it; a server that never gets there fails its checks."""
+    deadline = time.monotonic() + 60
+    while heaptap(place, "status", pid).returncode != 0 and time.monotonic() < deadline:
+        time.sleep(0.5)
 
 
 def running(server: Server, place: Place, pid: int) -> list[Check]:
@@ -76,7 +83,7 @@ def ended(server: Server, place: Place, pid: int, others: set[int], killed: int)
 
 def left_files(place: Place) -> list[str]:
     """Files on tmpfs of lives that wrote, or would have written, to this place."""
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 60
     while True:
         found = [claim.name for claim in Path("/dev/shm").glob("heaptap-*/*.claim") if names(claim, place)]
         if not found or time.monotonic() > deadline:

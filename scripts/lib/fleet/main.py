@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fleet import java, native
-from fleet.examine import COLUMNS, Check, ended, running
+from fleet.examine import COLUMNS, Check, ended, running, settle
 from fleet.server import Place, Server
 from trial import folders
 from trial.steps import Steps, Trouble, complain, end_well_when_asked, say
 
 ALL = (*native.ALL, *java.ALL)
-#: How long a server is let alone before it is asked: its keeper has begun by then.
+#: How long a server is let alone before it is asked: who starts it has ended by then.
 SETTLE_SECONDS = 2.0
 
 
@@ -113,6 +113,7 @@ def live(line: Line, place: Place) -> None:
         line.answers = server.work(place)
         time.sleep(SETTLE_SECONDS)
         pid = server.main(place)
+        settle(place, pid)
         family = set(place.processes())
         line.checks += running(server, place, pid)
         line.checks += ended(server, place, pid, family, server.end(place, pid))

@@ -19,8 +19,8 @@ from trial.steps import Trouble
 
 #: On a busy machine; Cassandra takes a minute and a half there.
 READY_SECONDS = 300
-STOP_SECONDS = 60
-COMMAND_SECONDS = 120
+STOP_SECONDS = 180
+COMMAND_SECONDS = 300
 
 
 @dataclass

@@ -15,8 +15,8 @@ from trial import checks, commands, dumps
 LEAK_CLASS = 40960
 #: The size of the leak's blocks, give or take.
 LEAST_SIZE, LARGEST_SIZE = 24_000, 120_000
-#: One wrong alarm in three million judgements.
-DEVIATIONS = 5
+#: One wrong alarm in 500 million judgements.
+DEVIATIONS = 6
 #: So many blocks more or less, for where a sample is hardly ever missed: that is no normal distribution.
 RARE = 3
 

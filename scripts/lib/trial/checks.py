@@ -2,7 +2,7 @@
 
 The bound of the two byte checks follows from the sampling: a block of s bytes is seen with probability
 p = 1 - exp(-s/R) and then counts s/p, so N objects made of blocks s_i have the variance N * sum(s_i^2 (1-p_i)/p_i).
-Four standard deviations are exceeded by chance once in 16,000 checks.
+Six standard deviations are exceeded by chance once in 500 million checks.
 """
 import math
 import re
@@ -12,7 +12,7 @@ from trial import jeprof
 from trial.dumps import Dump, of_process
 from trial.run import Run
 
-DEVIATIONS = 4
+DEVIATIONS = 6
 
 #: Of all stacks that a server took.
 LEAST_COMPLETE = 0.999

@@ -33,7 +33,7 @@ def fetch(major: int) -> Path:
                 raise Trouble(f"no {tool} here to unpack a JDK {major} of Debian with: run scripts/setup jdks")
         shutil.rmtree(root, ignore_errors=True)
         root.mkdir(parents=True)
-        unpack(major, root)
+        unpack([f"openjdk-{major}-jre-headless", f"openjdk-{major}-jdk-headless", *LIBRARIES], root)
         make_whole(home(root))
         make_start(root)
         (root / READY).touch()
@@ -49,8 +49,9 @@ def home(root: Path) -> Path:
     return next((root / "usr" / "lib" / "jvm").glob(f"java-{root.name}-openjdk-*"))
 
 
-def unpack(major: int, root: Path) -> None:
-    """Downloads the packages with lists of our own, and unpacks them."""
+def unpack(packages: list[str], root: Path) -> None:
+    """Downloads packages of that branch with lists of our own, and unpacks them into a folder."""
+    root.mkdir(parents=True, exist_ok=True)
     apt = folders.jdks() / "apt"
     for folder in ("lists", "cache/archives"):
         (apt / folder).mkdir(parents=True, exist_ok=True)
@@ -60,7 +61,6 @@ def unpack(major: int, root: Path) -> None:
                f"-oDir::State::lists={apt / 'lists'}", f"-oDir::Cache={apt / 'cache'}",
                f"-oAPT::Sandbox::User={'root' if os.getuid() == 0 else ''}"]
     commands.run(["apt-get", "-q", *options, "update"])
-    packages = [f"openjdk-{major}-jre-headless", f"openjdk-{major}-jdk-headless", *LIBRARIES]
     commands.run(["apt-get", "-q", *options, "download", *packages], folder=root)
     for package in sorted(root.glob("*.deb")):
         commands.run(["dpkg", "-x", package, root])

@@ -3,6 +3,7 @@
 
 use crate::cli::profile::Profile;
 use crate::cli::profile::location::FunctionId;
+use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 /// How such a site behaves (the words of the table).
@@ -71,8 +72,8 @@ impl Culprits {
     /// Searches all names.
     pub(crate) fn of(profile: &Profile) -> Culprits {
         let table: Vec<Culprit> = table().collect();
-        let find = |name: &str| table.iter().position(|culprit| name.contains(culprit.pattern));
-        let of_function = profile.functions.iter().map(|function| find(&function.name)).collect();
+        let search = Search::of(&table);
+        let of_function = profile.functions.iter().map(|function| search.first(&function.name)).collect();
         Culprits { table, of_function }
     }
 
@@ -88,10 +89,69 @@ impl Culprits {
     }
 }
 
+/// All patterns at once: at each letter of a name only those are tried that begin with it and the next one.
+struct Search<'a> {
+    table: &'a [Culprit],
+    /// Pairs of letters that patterns begin with, one bit each.
+    begins: Vec<u64>,
+    by_pair: FxHashMap<[u8; 2], Vec<usize>>,
+}
+
+impl<'a> Search<'a> {
+    fn of(table: &'a [Culprit]) -> Search<'a> {
+        let mut search = Search { table, begins: vec![0; 1 << 10], by_pair: FxHashMap::default() };
+        for (index, culprit) in table.iter().enumerate() {
+            let Some(pair) = culprit.pattern.as_bytes().first_chunk::<2>() else { continue };
+            let bit = usize::from(u16::from_le_bytes(*pair));
+            search.begins.get_mut(bit / 64).into_iter().for_each(|word| *word |= 1 << (bit % 64));
+            search.by_pair.entry(*pair).or_default().push(index);
+        }
+        search
+    }
+
+    /// The first pattern of the table that a name contains.
+    fn first(&self, name: &str) -> Option<usize> {
+        let mut found = None;
+        let name = name.as_bytes();
+        for (at, pair) in name.windows(2).enumerate() {
+            let &[first, second] = pair else { continue };
+            let pair = [first, second];
+            let bit = usize::from(u16::from_le_bytes(pair));
+            if self.begins.get(bit / 64).is_none_or(|word| word >> (bit % 64) & 1 == 0) {
+                continue;
+            }
+            let here = name.get(at..).unwrap_or_default();
+            let is_here = |index: &&usize| {
+                self.table.get(**index).is_some_and(|culprit| here.starts_with(culprit.pattern.as_bytes()))
+            };
+            // In the order of the table.
+            let earliest = self.by_pair.get(&pair).and_then(|all| all.iter().find(is_here)).copied();
+            found = found.into_iter().chain(earliest).min();
+        }
+        found
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::profile::location::Function;
+
+    #[test]
+    fn patterns_are_found_as_one_by_one() {
+        let table: Vec<Culprit> = table().collect();
+        let search = Search::of(&table);
+        assert!(table.iter().all(|culprit| culprit.pattern.len() >= 2));
+        let seen = SEEN.iter().flat_map(|(names, _)| names.iter().copied());
+        let patterns = table.iter().map(|culprit| culprit.pattern);
+        let pairs =
+            patterns.clone().flat_map(|a| ["", "x", "é"].map(|between| format!("{a}{between}{}", table[3].pattern)));
+        for name in seen.map(str::to_owned).chain(patterns.clone().map(str::to_owned)).chain(pairs) {
+            let one_by_one = table.iter().position(|culprit| name.contains(culprit.pattern));
+            assert_eq!(search.first(&name), one_by_one, "{name}");
+        }
+        assert_eq!((search.first(""), search.first("x"), search.first("nothing of it")), (None, None, None));
+    }
 
     #[test]
     fn every_line_of_the_table_is_whole() {

@@ -62,15 +62,18 @@ impl Kinds {
     ) {
         frames.clear();
         let mut outermost_glue = None;
-        for &line in sample.stack.iter().flat_map(|id| &profile.location(*id).lines) {
-            let kind = self.kind(line.function);
-            if frames.is_empty() && kind == Kind::Glue {
-                outermost_glue = Some(line);
-                continue;
-            }
-            frames.push(line);
-            if is_enough(frames.len() - 1, kind) {
-                return;
+        // Two loops: the longest part of a big report, and flattened it takes twice as long.
+        for id in &sample.stack {
+            for &line in &profile.location(*id).lines {
+                let kind = self.kind(line.function);
+                if frames.is_empty() && kind == Kind::Glue {
+                    outermost_glue = Some(line);
+                    continue;
+                }
+                frames.push(line);
+                if is_enough(frames.len() - 1, kind) {
+                    return;
+                }
             }
         }
         if frames.is_empty() {

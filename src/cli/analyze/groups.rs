@@ -6,6 +6,7 @@
 
 use super::frames::{Kind, Kinds};
 use super::moments::Moments;
+use super::own::Owners;
 use super::place::Place;
 use super::sites::{Site, sites};
 use super::track::Track;
@@ -69,8 +70,7 @@ impl Group {
     }
 
     /// A place.
-    pub(crate) fn of_site(mut site: Site) -> Group {
-        let track = std::mem::take(&mut site.track);
+    pub(crate) fn of_site(site: Site, track: Track) -> Group {
         Group { what: What::Site(Box::new(site)), track }
     }
 
@@ -98,11 +98,16 @@ impl Group {
 
 /// All rows, in no order.
 pub(crate) fn groups(series: &Series, Rows { by, depth }: Rows, moments: &Moments) -> Vec<Group> {
-    if matches!(by, By::Site | By::Stack) {
-        let depth = (by == By::Stack).then_some(depth.unwrap_or(usize::MAX));
-        return sites(series, depth, moments).into_iter().map(Group::of_site).collect();
-    }
     let kinds = Kinds::of(&series.profile);
+    if matches!(by, By::Site | By::Stack) {
+        let owners = Owners::of(&series.profile, &kinds);
+        let depth = (by == By::Stack).then_some(depth.unwrap_or(usize::MAX));
+        let group = |site: Site| {
+            let track = site.track(series, moments);
+            Group::of_site(site, track)
+        };
+        return sites(series, depth, (&kinds, &owners)).into_iter().map(group).collect();
+    }
     let shown = |id: usize| kinds.kind(FunctionId(u32::try_from(id).unwrap_or(u32::MAX))) != Kind::Glue;
     let functions_of = series.profile.functions.iter().enumerate();
     let keys: Vec<Option<String>> =

@@ -78,14 +78,19 @@ impl Owners {
     /// Where the own frame stands in a whole stack, leaf first.
     pub(crate) fn own_frame(&self, frames: &[Line]) -> Option<usize> {
         let owner = |line: &Line| self.owner(line.function);
-        let best = frames.iter().map(owner).min().filter(|best| *best != Owner::Platform)?;
-        let first = || frames.iter().position(|line| owner(line) == best);
+        let mut best = (Owner::Platform, None);
+        for (at, owner) in frames.iter().map(owner).enumerate() {
+            if owner < best.0 {
+                best = (owner, Some(at));
+            }
+        }
+        let (best, first) = best;
         if best != Owner::Other {
-            return first();
+            return first;
         }
         let family = |line: &Line| self.families.get(line.function.index());
         let entered = frames.iter().rfind(|line| owner(line) == Owner::Other).and_then(family);
-        frames.iter().position(|line| owner(line) == Owner::Other && family(line) == entered).or_else(first)
+        frames.iter().position(|line| owner(line) == Owner::Other && family(line) == entered).or(first)
     }
 
     /// Where the thread entered: the outermost frame that is neither runtime nor system.

@@ -17,6 +17,7 @@
 use super::exchange::younger;
 use super::frames::{Kind, Kinds};
 use super::groups::{Group, What};
+use super::moments::Moments;
 use super::own::Owners;
 use super::rows::{Judge, Row};
 use super::sites::{Site, sites};
@@ -25,6 +26,7 @@ use super::verdict::Conclusion;
 use crate::cli::profile::location::{FunctionId, Line};
 use crate::cli::profile::series::Series;
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::hash_map::Entry;
 
 /// Places that explain most of a function's growth, at most, for them to be told apart.
 const SCATTERED: usize = 3;
@@ -37,17 +39,43 @@ const WIDE: usize = 4;
 
 /// The places of a series, biggest in the last dump first, judged. Also how many there are that were not judged.
 pub(super) fn places(series: &Series, judge: &Judge<'_>) -> (Vec<Row>, usize) {
-    let mut all = sites(series, None, &judge.moments);
+    let all = sites(series, None, (&judge.kinds, &judge.owners));
     let tested = all.len();
-    all = join_below(all, judge.moments.window);
-    all.sort_by(|a, b| weight(b).total_cmp(&weight(a)).then_with(|| by_frames(a, b)));
-    let small = all.split_off(all.len().min(JUDGED));
-    let mut rows: Vec<Row> = all.into_iter().map(|site| judge.row(Group::of_site(site), tested)).collect();
+    let (judged, others) = heaviest(join_below(all, series, &judge.moments));
+    let row = |site: Site| {
+        let track = site.track(series, &judge.moments);
+        judge.row(Group::of_site(site, track), tested)
+    };
+    let mut rows: Vec<Row> = judged.into_iter().map(row).collect();
     rows = join_callers(rows, series, judge, tested);
     rows = join_wide(rows, series, judge, tested);
     rows.sort_by(|a, b| held(b).total_cmp(&held(a)));
-    let others = small.iter().filter(|site| site.track.value.bytes >= 0.5).count();
     (rows, others)
+}
+
+/// A place, and what makes it worth a look: what it changed by, or what it holds.
+struct Weighed {
+    site: Site,
+    weight: f64,
+}
+
+/// The [`JUDGED`] heaviest places, the heaviest first; and how many of the others hold anything.
+fn heaviest(all: Vec<Weighed>) -> (Vec<Site>, usize) {
+    let mut order: Vec<usize> = (0..all.len()).collect();
+    let functions = |at: usize| all.get(at).map(|place| place.site.frames.iter().map(|line| line.function));
+    let weight = |at: usize| all.get(at).map_or(0.0, |place| place.weight);
+    let by_frames = |a: usize, b: usize| functions(a).into_iter().flatten().cmp(functions(b).into_iter().flatten());
+    let in_order =
+        |a: &usize, b: &usize| weight(*b).total_cmp(&weight(*a)).then_with(|| by_frames(*a, *b)).then_with(|| a.cmp(b));
+    if order.len() > JUDGED {
+        order.select_nth_unstable_by(JUDGED, in_order);
+    }
+    let small = order.split_off(order.len().min(JUDGED));
+    order.sort_unstable_by(in_order);
+    let others = small.iter().filter_map(|at| all.get(*at)).filter(|place| place.site.bytes >= 0.5).count();
+    let mut all: Vec<Option<Weighed>> = all.into_iter().map(Some).collect();
+    let judged = order.into_iter().filter_map(|at| Some(all.get_mut(at)?.take()?.site)).collect();
+    (judged, others)
 }
 
 /// What a place held last; where it is suspected and the ending process freed it, before that.
@@ -57,14 +85,8 @@ fn held(row: &Row) -> f64 {
     if is_of_before { row.trend.last_bytes } else { track.value.bytes }
 }
 
-/// What makes a place worth a look: what it changed by, and what it holds.
-fn weight(site: &Site) -> f64 {
-    change(&site.track).abs().max(site.track.value.bytes)
-}
-
-fn by_frames(a: &Site, b: &Site) -> std::cmp::Ordering {
-    let key = |site: &Site| site.frames.iter().map(|line| line.function).collect::<Vec<_>>();
-    key(a).cmp(&key(b))
+fn weight(track: &Track) -> f64 {
+    change(track).abs().max(track.value.bytes)
 }
 
 /// What a track grew by until the last dump in which it held anything.
@@ -85,22 +107,33 @@ fn grown(track: &Track, window: Option<f64>) -> f64 {
 }
 
 /// Joins places that differ only below the first own frame.
-fn join_below(all: Vec<Site>, window: Option<f64>) -> Vec<Site> {
-    let mut joined: Vec<Site> = Vec::new();
+fn join_below(all: Vec<Site>, series: &Series, moments: &Moments) -> Vec<Weighed> {
+    let mut joined: Vec<Weighed> = Vec::with_capacity(all.len());
     let mut known: FxHashMap<Vec<FunctionId>, usize> = FxHashMap::default();
+    let mut joint: FxHashSet<usize> = FxHashSet::default();
+    let mut track = Track::new(moments);
     for site in all {
-        let Some(own) = site.own.filter(|_| grown(&site.track, window) > 0.0) else {
-            joined.push(site);
-            continue;
-        };
-        let key: Vec<FunctionId> = site.frames.iter().skip(own).map(|line| line.function).collect();
-        match known.get(&key).and_then(|at| joined.get_mut(*at)) {
-            Some(first) => first.join(site),
-            None => {
-                known.insert(key, joined.len());
-                joined.push(site);
+        site.put_track(series, moments, &mut track);
+        let weight = weight(&track);
+        let own = site.own.filter(|_| grown(&track, moments.window) > 0.0);
+        if let Some(own) = own {
+            let key: Vec<FunctionId> = site.frames.iter().skip(own).map(|line| line.function).collect();
+            match known.entry(key) {
+                Entry::Vacant(vacant) => _ = vacant.insert(joined.len()),
+                Entry::Occupied(at) => {
+                    joint.insert(*at.get());
+                    let first = joined.get_mut(*at.get());
+                    first.into_iter().for_each(|first| first.site.join(&site, series, moments));
+                    continue;
+                }
             }
         }
+        joined.push(Weighed { site, weight });
+    }
+    for first in joint {
+        let Some(first) = joined.get_mut(first) else { continue };
+        first.site.put_track(series, moments, &mut track);
+        first.weight = weight(&track);
     }
     joined
 }
@@ -130,7 +163,8 @@ fn join_callers(rows: Vec<Row>, series: &Series, judge: &Judge<'_>, tested: usiz
         if !is_scattered && found > 0 {
             continue;
         }
-        let Some(joined) = join(members.iter().filter_map(of), Site::cut_callers) else { continue };
+        let members_of = members.iter().filter_map(of);
+        let Some(joined) = join(members_of, Site::cut_callers, series, &judge.moments) else { continue };
         let joined = judge.row(joined, tested);
         let is_told = joined.judgement.verdict.is_suspect() || found == 0 && joined.judgement.verdict.is_open();
         if is_told {
@@ -143,27 +177,35 @@ fn join_callers(rows: Vec<Row>, series: &Series, judge: &Judge<'_>, tested: usiz
 }
 
 /// One group of several rows; `shorten` makes its frames those that all of them share.
-fn join<'a>(rows: impl Iterator<Item = &'a Row>, shorten: impl Fn(&mut Site)) -> Option<Group> {
+fn join<'a>(
+    rows: impl Iterator<Item = &'a Row>,
+    shorten: impl Fn(&mut Site),
+    series: &Series,
+    moments: &Moments,
+) -> Option<Group> {
     let mut sites = rows.filter_map(|row| match &row.group.what {
         What::Site(site) => Some(site.with(row.group.track.clone())),
         What::Name(_) => None,
     });
     let mut first = sites.next()?;
-    sites.for_each(|site| first.join(site));
+    sites.for_each(|site| first.join(&site, series, moments));
     shorten(&mut first);
-    Some(Group::of_site(first))
+    let track = first.track(series, moments);
+    Some(Group::of_site(first, track))
 }
 
 /// Joins what grows without being significant by itself, where it is together.
 fn join_wide(mut rows: Vec<Row>, series: &Series, judge: &Judge<'_>, tested: usize) -> Vec<Row> {
-    let (kinds, window) = (Kinds::of(&series.profile), judge.moments.window);
-    let owners = Owners::of(&series.profile, &kinds);
+    let window = judge.moments.window;
     for _ in 0..WIDE {
         let open: Vec<usize> =
             rows.iter().enumerate().filter(|(_, row)| is_unexplained(row, window)).map(|(index, _)| index).collect();
-        let Some((function, members)) = narrowest(&rows, &open, series, (&kinds, &owners), window) else { break };
+        let Some((function, members)) = narrowest(&rows, &open, series, (&judge.kinds, &judge.owners), window) else {
+            break;
+        };
         let chosen = members.iter().filter_map(|index| rows.get(*index));
-        let Some(joined) = join(chosen, |site| site.show_only(Line { function, line: 0 })) else { break };
+        let show = |site: &mut Site| site.show_only(Line { function, line: 0 });
+        let Some(joined) = join(chosen, show, series, &judge.moments) else { break };
         let joined = judge.row(joined, tested);
         if members.len() < 2 || !joined.judgement.verdict.is_suspect() {
             break;

@@ -3,8 +3,10 @@
 use super::ages::AgeFacts;
 use super::chance::{FALSE_ALARMS, allowance};
 use super::culprits::{Culprit, Culprits, Kind};
+use super::frames::Kinds;
 use super::groups::{Group, What};
 use super::moments::Moments;
+use super::own::Owners;
 use super::track::Track;
 use super::trend::Trend;
 use super::verdict::{Evidence, Judgement};
@@ -45,6 +47,9 @@ pub(super) struct Judge<'a> {
     /// When its dumps were written.
     pub(super) moments: Moments,
     culprits: Culprits,
+    /// Which frames readers want to see, and whose they are.
+    pub(super) kinds: Kinds,
+    pub(super) owners: Owners,
     /// All live bytes over the series.
     pub(super) all: Track,
 }
@@ -54,7 +59,9 @@ impl<'a> Judge<'a> {
     pub(super) fn of(series: &'a Series) -> Judge<'a> {
         let moments = Moments::of(series);
         let all = Track::of_all(series, &moments);
-        Judge { series, moments, culprits: Culprits::of(&series.profile), all }
+        let kinds = Kinds::of(&series.profile);
+        let owners = Owners::of(&series.profile, &kinds);
+        Judge { series, moments, culprits: Culprits::of(&series.profile), kinds, owners, all }
     }
 
     /// The series' numbers as one row.

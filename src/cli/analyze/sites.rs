@@ -13,95 +13,149 @@ use crate::cli::profile::Profile;
 use crate::cli::profile::location::{FunctionId, Line};
 use crate::cli::profile::sample::Sample;
 use crate::cli::profile::series::Series;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHasher};
+use std::hash::{Hash, Hasher};
 
 /// Callers of the first own frame that still tell sites apart.
 const CALLERS: usize = 3;
 /// Frames of a site without any own frame.
 const DEPTH_WITHOUT_OWN: usize = 8;
 
-/// One row: a place that allocates, and what it held in each dump.
+/// One row: a place that allocates. A profile has a hundred thousand, so that only of those that are looked at it is
+/// worked out what they held over the series ([`Site::track`]).
 #[derive(Clone, Debug)]
 pub(crate) struct Site {
     /// Leaf first, without allocator glue. Lines are those of the biggest stack.
-    pub(crate) frames: Vec<Line>,
+    pub(crate) frames: Box<[Line]>,
     /// How many frames from the leaf the user's own frame stands.
     pub(crate) own: Option<usize>,
     /// Where the thread of its biggest stack entered.
     pub(crate) entry: Option<Line>,
-    /// What it held over the series.
-    pub(crate) track: Track,
+    /// Live bytes in the last dump.
+    pub(crate) bytes: f64,
     /// The biggest of its stacks: index of a sample.
     pub(crate) biggest: usize,
     /// Live bytes of that.
     biggest_bytes: f64,
+    /// Its stacks, indices of samples: the first, and the others.
+    first: u32,
+    others: Vec<u32>,
+    /// What several places held that became this one.
+    joined: Option<Box<Track>>,
 }
 
 /// The sites of a series, biggest in the last dump first; or rows of so many frames.
-pub(crate) fn sites(series: &Series, depth: Option<usize>, moments: &Moments) -> Vec<Site> {
-    let kinds = Kinds::of(&series.profile);
-    let owners = Owners::of(&series.profile, &kinds);
-    let mut rows: FxHashMap<Vec<FunctionId>, Site> = FxHashMap::default();
-    let (mut frames, mut key) = (Vec::new(), Vec::new());
-    for (index, sample) in series.profile.samples.iter().enumerate() {
-        let (own, entry) = cut((&kinds, &owners), series, sample, depth, &mut frames);
-        key.clear();
-        key.extend(frames.iter().map(|line: &Line| line.function));
-        match rows.get_mut(&key) {
-            Some(site) => site.add(series, moments, index, (&frames, entry)),
-            None => {
-                let mut site = Site::new(frames.clone(), own, moments);
-                site.add(series, moments, index, (&frames, entry));
-                rows.insert(key.clone(), site);
-            }
-        }
+pub(crate) fn sites(series: &Series, depth: Option<usize>, (kinds, owners): (&Kinds, &Owners)) -> Vec<Site> {
+    let (mut rows, mut frames): (Rows, _) = (Rows::default(), Vec::new());
+    for (index, sample) in (0u32..).zip(&series.profile.samples) {
+        let (own, entry) = cut((kinds, owners), series, sample, depth, &mut frames);
+        let site = rows.of(&frames, || Site::new(&frames, own, index));
+        site.add(index, sample.value.bytes, (&frames, entry));
     }
     // Rows are large: their places are sorted.
-    let mut rows: Vec<Option<Site>> = rows.into_values().map(Some).collect();
-    let bytes = |site: &Option<Site>| site.as_ref().map_or(0.0, |site| site.track.value.bytes);
-    let mut order: Vec<(f64, usize)> = rows.iter().map(bytes).zip(0..).collect();
+    let mut rows: Vec<Option<Site>> = rows.sites.into_iter().map(Some).collect();
+    let leaf = |site: &Site| site.frames.first().map(|line| line.function);
+    let key = |site: &Option<Site>| site.as_ref().map_or((0.0, None), |site| (site.bytes, leaf(site)));
+    let mut order: Vec<((f64, Option<FunctionId>), usize)> = rows.iter().map(key).zip(0..).collect();
     // Output never depends on hashing: rows of equal size are in the order of their functions.
-    let frames = |at: usize| rows.get(at).and_then(Option::as_ref).map_or(&[][..], |site| site.frames.as_slice());
+    let frames = |at: usize| rows.get(at).and_then(Option::as_ref).map_or(&[][..], |site| &site.frames);
     let functions = |at: usize| frames(at).iter().map(|line| line.function);
-    order.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then_with(|| functions(a.1).cmp(functions(b.1))));
+    order.sort_unstable_by(|((bytes, leaf), at), ((other_bytes, other_leaf), other)| {
+        let by_size = other_bytes.total_cmp(bytes).then_with(|| leaf.cmp(other_leaf));
+        by_size.then_with(|| functions(*at).cmp(functions(*other)))
+    });
     order.iter().filter_map(|(_, at)| rows.get_mut(*at)?.take()).collect()
+}
+
+/// Sites by their functions.
+#[derive(Default)]
+struct Rows {
+    sites: Vec<Site>,
+    /// Of a hash of the functions, or the next number that was free: place in `sites`.
+    places: FxHashMap<u64, usize>,
+}
+
+impl Rows {
+    /// The site of these frames, a new one if there was none.
+    fn of(&mut self, frames: &[Line], new: impl FnOnce() -> Site) -> &mut Site {
+        let functions = || frames.iter().map(|line| line.function);
+        let mut hasher = FxHasher::default();
+        functions().for_each(|function| function.hash(&mut hasher));
+        let mut hash = hasher.finish();
+        let place = loop {
+            let Some(&place) = self.places.get(&hash) else { break self.sites.len() };
+            let known = self.sites.get(place).map_or(&[][..], |site| &site.frames);
+            if known.iter().map(|line| line.function).eq(functions()) {
+                break place;
+            }
+            hash = hash.wrapping_add(1);
+        };
+        if place == self.sites.len() {
+            self.places.insert(hash, place);
+            self.sites.push(new());
+        }
+        &mut self.sites[place]
+    }
 }
 
 /// The place that holds most in the last dump, and its bytes.
 pub(crate) fn biggest(series: &Series) -> Option<(Place, f64)> {
-    let rows = sites(series, None, &Moments::of(series));
-    rows.first().map(|site| (site.place(&series.profile), site.track.value.bytes))
+    let kinds = Kinds::of(&series.profile);
+    let rows = sites(series, None, (&kinds, &Owners::of(&series.profile, &kinds)));
+    rows.first().map(|site| (site.place(&series.profile), site.bytes))
 }
 
 impl Site {
-    fn new(frames: Vec<Line>, own: Option<usize>, moments: &Moments) -> Site {
-        Site { frames, own, entry: None, track: Track::new(moments), biggest: 0, biggest_bytes: -1.0 }
+    fn new(frames: &[Line], own: Option<usize>, first: u32) -> Site {
+        let (frames, others) = (frames.into(), Vec::new());
+        let (bytes, biggest_bytes) = (0.0, -1.0);
+        Site { frames, own, entry: None, bytes, biggest: 0, biggest_bytes, first, others, joined: None }
     }
 
-    fn add(&mut self, series: &Series, moments: &Moments, index: usize, (frames, entry): (&[Line], Option<Line>)) {
-        self.track.add(series, moments, index);
-        let bytes = series.profile.samples.get(index).map_or(0.0, |sample| sample.value.bytes);
+    fn add(&mut self, index: u32, bytes: f64, (frames, entry): (&[Line], Option<Line>)) {
+        if index != self.first {
+            self.others.push(index);
+        }
+        self.bytes += bytes;
         if bytes > self.biggest_bytes {
-            (self.biggest, self.biggest_bytes, self.entry) = (index, bytes, entry);
-            self.frames.clear();
-            self.frames.extend_from_slice(frames);
+            (self.biggest, self.biggest_bytes, self.entry) = (index as usize, bytes, entry);
+            self.frames.copy_from_slice(frames);
         }
     }
 
-    /// The same place with a track of its own.
+    /// What it held over the series.
+    pub(crate) fn track(&self, series: &Series, moments: &Moments) -> Track {
+        let mut track = Track::new(moments);
+        self.put_track(series, moments, &mut track);
+        track
+    }
+
+    /// The same into a track that is used again and again.
+    pub(crate) fn put_track(&self, series: &Series, moments: &Moments, track: &mut Track) {
+        match &self.joined {
+            Some(joined) => track.clone_from(joined),
+            None => {
+                track.reset();
+                let members = std::iter::once(&self.first).chain(&self.others);
+                members.for_each(|index| track.add(series, moments, *index as usize));
+            }
+        }
+    }
+
+    /// The same place, which held something else.
     pub(crate) fn with(&self, track: Track) -> Site {
-        Site { track, ..self.clone() }
+        let bytes = track.value.bytes;
+        Site { bytes, joined: Some(Box::new(track)), ..self.clone() }
     }
 
     /// Joins another place to it; the bigger one's frames are shown.
-    pub(crate) fn join(&mut self, other: Site) {
-        let track = std::mem::take(&mut self.track);
+    pub(crate) fn join(&mut self, other: &Site, series: &Series, moments: &Moments) {
+        let mut track = self.joined.take().unwrap_or_else(|| Box::new(self.track(series, moments)));
+        track.join(&other.track(series, moments));
         if other.biggest_bytes > self.biggest_bytes {
-            *self = Site { track, ..other.clone() };
-        } else {
-            self.track = track;
+            *self = other.clone();
         }
-        self.track.join(&other.track);
+        (self.bytes, self.joined) = (track.value.bytes, Some(track));
     }
 
     /// The first frame of somebody's own code.
@@ -111,14 +165,14 @@ impl Site {
 
     /// Shows nothing beyond the first own frame.
     pub(crate) fn cut_callers(&mut self) {
-        if let Some(own) = self.own {
-            self.frames.truncate(own + 1);
+        if let Some(frames) = self.own.and_then(|own| self.frames.get(..=own)) {
+            self.frames = frames.into();
         }
     }
 
     /// Shows one function only.
     pub(crate) fn show_only(&mut self, line: Line) {
-        (self.frames, self.own) = (vec![line], Some(0));
+        (self.frames, self.own) = (Box::new([line]), Some(0));
     }
 
     /// Names of its frames, leaf first.
@@ -225,7 +279,8 @@ mod tests {
 
     /// What is shown of the first stack: in a line, in a narrow column, and as a stack.
     fn shown(series: &Series) -> String {
-        let sites = sites(series, None, &Moments::of(series));
+        let kinds = Kinds::of(&series.profile);
+        let sites = sites(series, None, (&kinds, &Owners::of(&series.profile, &kinds)));
         let (site, profile) = (sites.first().expect("a stack"), &series.profile);
         let (place, names) = (site.place(profile), site.names(profile));
         let mut text = format!("shown\n  {}\nnarrow\n  {}\nlines\n", place.label(), place.label_within(NARROW));

@@ -44,6 +44,16 @@ impl Track {
         Track { bytes: none.clone(), objects: none, ..Track::default() }
     }
 
+    /// Forgets what it holds.
+    pub(super) fn reset(&mut self) {
+        let (mut bytes, mut objects) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.objects));
+        let mut members = std::mem::take(&mut self.members);
+        bytes.fill(0.0);
+        objects.fill(0.0);
+        members.clear();
+        *self = Track { bytes, objects, members, ..Track::default() };
+    }
+
     /// Of values that are measured exactly.
     pub(crate) fn of_values(values: &[f64]) -> Track {
         let born = values.last().copied().unwrap_or(0.0);

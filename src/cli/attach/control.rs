@@ -147,7 +147,7 @@ mod tests {
             set(&file, Word::Result, Outcome::Done as u64).unwrap();
             set(&file, Word::Answer, 1).unwrap();
         });
-        let answer = ask_for(&path, Verb::Rate, 12, Duration::from_secs(10)).unwrap();
+        let answer = ask_for(&path, Verb::Rate, 12, Duration::from_secs(120)).unwrap();
         assert_eq!(answer, Answer { outcome: Outcome::Done, path: Some("/tmp/a.heap".into()) });
         tap.join().unwrap();
         std::fs::remove_file(path).unwrap();

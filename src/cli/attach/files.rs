@@ -77,7 +77,7 @@ impl Reader {
             Source::File { path, is_typed } => {
                 let file = if *is_typed { open::typed(path)? } else { open::listed(path)? };
                 let meta = file.metadata()?;
-                self.read_input(path, Box::new(BufReader::with_capacity(1 << 18, file)), meta.modified().ok())
+                self.read_input(path, Box::new(BufReader::new(file)), meta.modified().ok())
             }
         }
     }

@@ -101,10 +101,14 @@ mod tests {
 
     #[test]
     fn our_own_memory_is_accounted_for() {
-        let status = fs::read_to_string("/proc/self/status").unwrap();
-        let rss: f64 = status.split("VmRSS:").nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap();
-        let account = account(std::process::id(), Known::default()).unwrap();
-        assert!((account.rss_bytes as f64 / 1024.0 / rss - 1.0).abs() < 0.2, "{account:?} {rss}");
+        let both = || {
+            let status = fs::read_to_string("/proc/self/status").unwrap();
+            let rss: f64 = status.split("VmRSS:").nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap();
+            (rss, account(std::process::id(), Known::default()).unwrap())
+        };
+        // Other tests of this process take and give back memory between the two.
+        let near = |(rss, account): &(f64, Account)| (account.rss_bytes as f64 / 1024.0 / rss - 1.0).abs() < 0.2;
+        let (_, account) = (0..100).map(|_| both()).find(near).expect("they agree once");
         assert!(account.bytes(Class::MappedFiles) > 0 && account.bytes(Class::JavaHeap) == 0);
         assert!(super::account(u32::MAX, Known::default()).is_err());
     }

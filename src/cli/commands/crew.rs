@@ -8,6 +8,7 @@ use super::opened::Opened;
 use super::terminal::Progress;
 use crate::cli::attach::files;
 use crate::cli::attach::fleet::Part;
+use crate::cli::held::held;
 use crate::cli::inert::say;
 use crate::cli::profile::labels::Labels;
 use crate::cli::profile::metric::Metric;
@@ -16,9 +17,9 @@ use crate::cli::symbolize::known::Known;
 use anyhow::Result;
 use std::collections::HashSet;
 use std::rc::Rc;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, SyncSender};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 /// Workers, at most: each holds a life, and names of files.
@@ -135,7 +136,7 @@ impl<'a> Crew<'a> {
         let mut read = Read::default();
         for series in found.series.into_iter().filter(|series| pid.is_none() || series.pid() == *pid) {
             let life = series.life();
-            if !self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(life.clone()) {
+            if !held(&self.seen).insert(life.clone()) {
                 notes.push(format!(
                     "life {life} of process {} stands in several places; one of them counts",
                     series.pid().unwrap_or(0)

@@ -8,7 +8,7 @@ use crate::cli::profile::series::Series;
 use crate::cli::profile::timestamp;
 use crate::cli::symbolize::known::Known;
 use crate::cli::symbolize::recorded::Recorded;
-use crate::cli::symbolize::{self, Options, process};
+use crate::cli::symbolize::{self, Options, perf_map, process};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -72,6 +72,7 @@ impl Symbols {
     fn options(&self, series: &Series, recorded: &Rc<Recorded>) -> Options {
         // A pack comes from elsewhere: no process of this machine has anything to do with it.
         let running = series.pid().filter(|_| recorded.is_empty() && self.sysroot.is_none());
+        let dump = series.last().map(|dump| dump.path.as_path());
         let owner = series.last().map_or_else(open::reader, |dump| open::owner_of(&dump.path));
         // Somebody's dump says nothing about somebody else's process.
         let is_its = |pid: &u32| Owners::of(open::reader()).has(owner) || process::user(*pid) == Some(owner);
@@ -80,7 +81,7 @@ impl Symbols {
             sysroot: self.sysroot.clone(),
             debug_dirs: self.debug_dir.clone(),
             perf_map: self.perf_map.clone(),
-            perf_maps: usual_perf_maps(series, running),
+            perf_maps: series.pid().map_or_else(Vec::new, |pid| perf_map::usual_places(pid, dump, running)),
             owners: Owners::of(owner),
             with_lines: self.lines,
             written: series.last().and_then(|dump| dump.time()).and_then(timestamp::to_system),
@@ -89,14 +90,4 @@ impl Symbols {
             known: None,
         }
     }
-}
-
-/// Beside the dump, where it may have been copied to; in the process's container; here.
-fn usual_perf_maps(series: &Series, running: Option<u32>) -> Vec<PathBuf> {
-    let Some(pid) = series.pid() else { return Vec::new() };
-    let name = format!("perf-{pid}.map");
-    let beside = series.last().and_then(|dump| Some(dump.path.parent()?.join(&name)));
-    let in_container = running.map(|pid| PathBuf::from(format!("/proc/{pid}/root/tmp/{name}")));
-    let here = running.map(|_| PathBuf::from("/tmp").join(&name));
-    beside.into_iter().chain(in_container).chain(here).collect()
 }

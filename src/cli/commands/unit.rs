@@ -1,5 +1,6 @@
 //! `heaptap unit NAME`: a drop-in for a systemd service that has it profiled, and what about that service may be in the
 //! way. Printed, or written to where `systemctl edit` would write it; systemd itself is not asked or told anything.
+//! `heaptap unit --agent`: the unit of `heaptap push`, as packages have it among their documents.
 
 use super::run::DEFAULT_CONF;
 use super::shell::words;
@@ -17,21 +18,32 @@ use std::process::ExitCode;
 
 /// The drop-in's file.
 const FILE: &str = "heaptap.conf";
+/// Where units of the machine's administrator lie.
+const FOLDER: &str = "/etc/systemd/system";
+/// The agent's unit, its name, where its options stand, and the program that it names.
+const AGENT: &str = include_str!("../../../examples/systemd/heaptap-push.service");
+const AGENT_NAME: &str = "heaptap-push.service";
+const AGENT_OPTIONS: &str = "/etc/default/heaptap-push";
+const PACKAGED: &str = "/usr/bin/heaptap";
 
 /// Print a systemd drop-in that has a service profiled, and what may be in its way
 ///
 /// Warnings about the unit go to stderr. With --write the drop-in is put where `systemctl edit` would put it; systemd
 /// reads it at `systemctl daemon-reload`, and the service has it from its next start on. Dumps go to the service's
-/// directory of logs (systemd 235 or later makes it).
+/// directory of logs (systemd 235 or later makes it). With --agent it is the whole unit of `heaptap push`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     /// The service: elasticsearch, or elasticsearch.service
-    #[arg(value_name = "NAME")]
-    name: String,
+    #[arg(value_name = "NAME", required_unless_present = "agent")]
+    name: Option<String>,
 
-    /// Write it to /etc/systemd/system/NAME.service.d/heaptap.conf
+    /// Write it to /etc/systemd/system/NAME.service.d/heaptap.conf, or to heaptap-push.service there
     #[arg(long)]
     write: bool,
+
+    /// The unit heaptap-push.service: the agent that sends the profiles of this machine's services to an engine
+    #[arg(long, conflicts_with_all = ["name", "conf", "lib", "dumps"])]
+    agent: bool,
 
     /// MALLOC_CONF for the service; with prof_active:false nothing is sampled, and nothing costs anything, until
     /// `heaptap start PID` [default: prof:true,lg_prof_sample:17,prof_final:true]
@@ -53,7 +65,47 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let name = service(&arguments.name)?;
+    match &arguments.name {
+        Some(name) => of_service(name, arguments),
+        None => of_agent(arguments),
+    }
+}
+
+/// The agent's unit, for the program that prints it.
+fn of_agent(arguments: &Arguments) -> Result<ExitCode> {
+    let own = std::env::current_exe().context("cannot tell where this program is")?;
+    // Another system has it where its package puts it.
+    let is_here = arguments.root == Path::new("/");
+    let text = agent(if is_here { &own } else { Path::new(PACKAGED) })?;
+    if !arguments.write {
+        io::stdout().write_all(text.as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let path = below(&arguments.root, Path::new(FOLDER)).join(AGENT_NAME);
+    put(&path, &text)?;
+    writeln!(io::stdout(), "{}", path.display())?;
+    say(&format!(
+        "first: echo 'HEAPTAP_PUSH=--url http://pyroscope:4040 --metrics :9465' > {AGENT_OPTIONS}\n  \
+         now:   systemctl daemon-reload && systemctl enable --now {AGENT_NAME}\n  \
+         look:  journalctl -u {AGENT_NAME}\n  \
+         undo:  systemctl disable --now {AGENT_NAME}; rm {} && systemctl daemon-reload",
+        words(&[path]).join(" ")
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The agent's unit with a program that lies elsewhere than in a package.
+fn agent(program: &Path) -> Result<String> {
+    let shown = program.to_str().unwrap_or_default();
+    if !shown.starts_with('/') || shown.chars().any(|letter| letter.is_whitespace() || "\"'\\%$;".contains(letter)) {
+        bail!("{}: a unit cannot name that path as it is (heaptap install /opt/heaptap)", program.display());
+    }
+    Ok(AGENT.replace(&format!("ExecStart={PACKAGED} "), &format!("ExecStart={shown} ")))
+}
+
+/// A service's drop-in.
+fn of_service(name: &str, arguments: &Arguments) -> Result<ExitCode> {
+    let name = service(name)?;
     let tap = program::find_tap(arguments.lib.as_deref())?;
     let unit = UnitFile::find(&arguments.root, &name, FILE);
     if unit.is_none() {
@@ -75,7 +127,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         io::stdout().write_all(text.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let path = below(&arguments.root, Path::new("/etc/systemd/system")).join(format!("{name}.d")).join(FILE);
+    let path = below(&arguments.root, Path::new(FOLDER)).join(format!("{name}.d")).join(FILE);
     put(&path, &text)?;
     writeln!(io::stdout(), "{}", path.display())?;
     say(&format!(
@@ -308,7 +360,7 @@ fn unreadable(path: &Path) -> Option<&Path> {
     path.ancestors().filter(|part| !part.as_os_str().is_empty()).find(|part| !may(part))
 }
 
-/// Puts the drop-in in its place, whole.
+/// Puts a drop-in or a unit in its place, whole.
 fn put(path: &Path, text: &str) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let cannot = || format!("cannot write {} as user {} (sudo heaptap …)", path.display(), open::reader());
@@ -342,6 +394,18 @@ mod tests {
             assert_eq!(preload(Path::new(path)), "/usr/$LIB/heaptap/libheaptap.so");
         }
         assert_eq!(preload(Path::new("/opt/heaptap/libheaptap.so")), "/opt/heaptap/libheaptap.so");
+    }
+
+    #[test]
+    fn the_agents_unit_is_the_packaged_one_but_for_its_program() {
+        assert_eq!(agent(Path::new(PACKAGED)).unwrap(), AGENT);
+        let moved = agent(Path::new("/opt/heaptap/heaptap")).unwrap();
+        let differ = moved.lines().zip(AGENT.lines()).filter(|(ours, packaged)| ours != packaged);
+        let program =
+            ("ExecStart=/opt/heaptap/heaptap push $HEAPTAP_PUSH", "ExecStart=/usr/bin/heaptap push $HEAPTAP_PUSH");
+        assert_eq!(differ.collect::<Vec<_>>(), [program]);
+        assert!(AGENT.contains(&format!("EnvironmentFile={AGENT_OPTIONS}\n")));
+        assert!(agent(Path::new("/a b/heaptap")).is_err() && agent(Path::new("heaptap")).is_err());
     }
 
     #[test]

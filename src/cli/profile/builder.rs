@@ -140,7 +140,7 @@ impl Builder {
     }
 
     /// The place of a return address; the leaf's address is taken as it stands.
-    fn location(&mut self, depth: usize, address: u64) -> LocationId {
+    pub(super) fn location(&mut self, depth: usize, address: u64) -> LocationId {
         let address = if depth == 0 { address } else { address.saturating_sub(1) };
         if let Some(&known) = self.known.get(&address) {
             return known;

@@ -49,6 +49,11 @@ impl Life {
         Life { found, file, memory, sent: None, is_over: false, told, judged: None }
     }
 
+    /// Who it is among all.
+    pub(super) fn key(&self) -> Key {
+        (self.found.owner, self.found.token)
+    }
+
     /// Its region, if that is held.
     pub(super) fn file(&self) -> Option<&File> {
         self.file.as_ref()
@@ -118,9 +123,11 @@ impl Lives {
         gone.iter().filter_map(|key| self.lives.remove(key)).map(dead).collect()
     }
 
-    /// Those that live.
-    pub(super) fn all(&mut self) -> impl Iterator<Item = (&Key, &mut Life)> {
-        self.lives.iter_mut()
+    /// Those that live, by pid: mostly in the order in which they began, and in the same one for the next agent.
+    pub(super) fn all(&mut self) -> Vec<(Key, &mut Life)> {
+        let mut all: Vec<_> = self.lives.iter_mut().map(|(key, life)| (*key, life)).collect();
+        all.sort_by_key(|(_, life)| (life.found.process, life.found.pid));
+        all
     }
 
     /// The one of that token.

@@ -7,6 +7,7 @@
 
 mod dumps;
 mod lives;
+mod numbers;
 mod reading;
 mod sender;
 mod server;
@@ -17,6 +18,7 @@ use crate::cli::analyze::groups::Rows;
 use crate::cli::analyze::report::Report;
 use crate::cli::attach::discovery::Found;
 use crate::cli::attach::region::Memory;
+use crate::cli::held::held;
 use crate::cli::inert::say;
 use crate::cli::send::client::Client;
 use crate::cli::send::cursor::{self, Cursor};
@@ -28,15 +30,16 @@ use crate::wire::dump_name::DumpKind;
 use anyhow::{Context, Result};
 use dumps::NewDump;
 use lives::{Key, Life, Lives};
+use numbers::{Labels, Numbers};
 use reading::Reading;
 use sender::{Sender, now_ns};
-use server::{Board, Shown};
+use server::Board;
 pub(crate) use settings::Settings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -58,6 +61,7 @@ pub(crate) struct Agent {
     settings: Settings,
     outlet: Option<Outlet>,
     lives: Lives,
+    numbers: Numbers,
     known: Rc<Known>,
     /// Dumps that cannot be read: told once.
     damaged: BTreeSet<String>,
@@ -111,8 +115,17 @@ impl Agent {
         }
         let host = crate::cli::open::kernel("/proc/sys/kernel/hostname".as_ref()).ok();
         let host = host.map(|name| name.trim().to_owned());
-        let (lives, known) = (Lives::new(labels::names(&settings.labels)), Rc::<Known>::default());
-        Ok(Agent { settings, outlet, lives, known, damaged: BTreeSet::new(), host, held: BTreeSet::new(), board })
+        Ok(Agent {
+            outlet,
+            lives: Lives::new(labels::names(&settings.labels)),
+            settings,
+            numbers: Numbers::default(),
+            known: Rc::default(),
+            damaged: BTreeSet::new(),
+            host,
+            held: BTreeSet::new(),
+            board,
+        })
     }
 
     /// Works until it is told to end. `false`: something waits still, or was not taken.
@@ -161,11 +174,12 @@ impl Agent {
         let mut lives = std::mem::take(&mut self.lives);
         let memory = if self.board.is_some() { Memory::Looked } else { Memory::Sum };
         let count = u32::try_from(lives.len()).unwrap_or(u32::MAX);
-        for (key, life) in lives.all() {
+        for (_, life) in lives.all() {
             match Reading::of_life(&life.found, life.file(), memory, &self.known) {
                 Ok(reading) if reading.is_worth || self.settings.all => {
-                    self.of_life(life, &reading, None);
-                    self.post(*key, life, &reading, count);
+                    let (labels, number) = self.labels_of(&life.told, life.key(), &reading);
+                    self.post(life, &reading, numbered(labels.clone(), number), count);
+                    self.of_life(life, &reading, for_engine(labels, number), None);
                 }
                 Ok(_) => {}
                 // It has just ended.
@@ -177,9 +191,8 @@ impl Agent {
     }
 
     /// `end`: the name of its end in the cursor, if this is it.
-    fn of_life(&mut self, life: &mut Life, reading: &Reading, end: Option<String>) {
+    fn of_life(&mut self, life: &mut Life, reading: &Reading, labels: Labels, end: Option<String>) {
         let time_ns = reading.time_ns();
-        let labels = self.labels(reading, &life.told);
         match self.payload(reading, labels, time_ns, life.found.pid) {
             Ok(payload) => self.give(payload, end),
             Err(error) => return say(&format!("{}: {error:#}", life.found.path.display())),
@@ -189,7 +202,7 @@ impl Agent {
     }
 
     /// Shows a life's figures to who asks for metrics; its verdict as often as that is cheap.
-    fn post(&self, key: Key, life: &mut Life, reading: &Reading, lives: u32) {
+    fn post(&self, life: &mut Life, reading: &Reading, labels: Labels, lives: u32) {
         let Some(board) = &self.board else { return };
         if life.judged.as_ref().is_none_or(|(_, due)| *due <= Instant::now()) {
             let began = Instant::now();
@@ -200,27 +213,33 @@ impl Agent {
         }
         let verdict = life.judged.as_ref().map(|(findings, _)| findings.clone());
         let gauges = Gauges { verdict, ..Gauges::of(&reading.series) };
-        lock(board).insert(key, (self.labels(reading, &life.told), gauges));
+        held(board).insert(life.key(), (labels, gauges));
     }
 
     /// The last profiles of lives that were followed.
     fn ends(&mut self, ended: Vec<Life>) {
         for mut life in ended {
             if let Some(board) = &self.board {
-                lock(board).remove(&(life.found.owner, life.found.token));
+                held(board).remove(&life.key());
             }
-            let key = cursor::life(life.found.token);
-            if life.is_over || self.has(&key) {
-                continue;
+            self.end_of_life(&mut life);
+            self.numbers.free(life.key());
+        }
+    }
+
+    fn end_of_life(&mut self, life: &mut Life) {
+        let key = cursor::life(life.found.token);
+        if life.is_over || self.has(&key) {
+            return;
+        }
+        match Reading::of_life(&life.found, life.file(), Memory::Sum, &self.known) {
+            Ok(mut reading) if reading.is_worth || self.settings.all || life.sent.is_some() => {
+                reading.not_before(life.sent.map_or(0, |(_, last)| last));
+                let (labels, number) = self.labels_of(&life.told, life.key(), &reading);
+                self.of_life(life, &reading, for_engine(labels, number), Some(key));
             }
-            match Reading::of_life(&life.found, life.file(), Memory::Sum, &self.known) {
-                Ok(mut reading) if reading.is_worth || self.settings.all || life.sent.is_some() => {
-                    reading.not_before(life.sent.map_or(0, |(_, last)| last));
-                    self.of_life(&mut life, &reading, Some(key));
-                }
-                Ok(_) => {}
-                Err(error) => say(&format!("{error:#}")),
-            }
+            Ok(_) => {}
+            Err(error) => say(&format!("{error:#}")),
         }
     }
 
@@ -269,7 +288,7 @@ impl Agent {
             self.note(dump.key.clone());
             return;
         }
-        let labels = self.labels(reading, &BTreeMap::new());
+        let labels = self.labels_of_dump(reading);
         let payload = self.payload(reading, labels, reading.time_ns(), dump.name.pid);
         if let Err(error) = payload.and_then(|payload| self.keep(payload, dump.key.clone())) {
             return say(&format!("{}: it waits there: {error:#}", dump.path.display()));
@@ -292,8 +311,25 @@ impl Agent {
         sent.is_some_and(|(first, last)| (first..=last.saturating_add(every)).contains(&time))
     }
 
+    /// Labels and number of a life that is followed.
+    fn labels_of(&mut self, told: &BTreeMap<String, String>, key: Key, reading: &Reading) -> (Labels, usize) {
+        let labels = self.labels(reading, told);
+        let number = self.numbers.of(&labels, key);
+        (labels, number)
+    }
+
+    /// Those of a dump are its life's, if that is followed.
+    fn labels_of_dump(&mut self, reading: &Reading) -> Labels {
+        let life = reading.token().and_then(|token| self.lives.of_token(token));
+        let Some((told, key)) = life.map(|life| (life.told.clone(), life.key())) else {
+            return self.labels(reading, &BTreeMap::new());
+        };
+        let (labels, number) = self.labels_of(&told, key, reading);
+        for_engine(labels, number)
+    }
+
     /// `told`: what the process said while it could be asked.
-    fn labels(&self, reading: &Reading, told: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    fn labels(&self, reading: &Reading, told: &BTreeMap<String, String>) -> Labels {
         labels::fill(&self.settings.labels, &|name| match name {
             labels::PROGRAM => reading.program(),
             labels::HOST => self.host.clone(),
@@ -302,7 +338,7 @@ impl Agent {
         })
     }
 
-    fn payload(&self, reading: &Reading, labels: Vec<(String, String)>, time_ns: u64, pid: u32) -> Result<Payload> {
+    fn payload(&self, reading: &Reading, labels: Labels, time_ns: u64, pid: u32) -> Result<Payload> {
         let what = format!("the profile of process {pid} of {}", crate::wire::time::rfc3339(time_ns));
         Ok(Payload { head: Head::new(time_ns, labels, what), pprof: reading.pprof()? })
     }
@@ -352,8 +388,15 @@ impl Agent {
     }
 }
 
-fn lock(board: &Board) -> MutexGuard<'_, BTreeMap<Key, Shown>> {
-    board.lock().unwrap_or_else(PoisonError::into_inner)
+/// A life's labels with its number.
+fn numbered(mut labels: Labels, number: usize) -> Labels {
+    labels.push((labels::LIFE.to_owned(), number.to_string()));
+    labels
+}
+
+/// The same for engines, whose first of a kind needs none: most often it is the only one.
+fn for_engine(labels: Labels, number: usize) -> Labels {
+    if number > 1 { numbered(labels, number) } else { labels }
 }
 
 /// Where spool and cursor lie if nobody says: where systemd put it, else where programs of this user keep theirs.

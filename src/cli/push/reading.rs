@@ -13,11 +13,11 @@ use crate::cli::profile::timestamp;
 use crate::cli::render::Renderer;
 use crate::cli::render::pprof::Pprof;
 use crate::cli::symbolize::known::Known;
-use crate::cli::symbolize::{self, Module, Options};
+use crate::cli::symbolize::{self, Module, Options, perf_map};
 use crate::wire::time;
 use anyhow::{Context, Result};
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::SystemTime;
 
@@ -100,12 +100,8 @@ impl Reading {
 }
 
 fn options(series: &Series, running: Option<u32>, owners: Owners, known: &Rc<Known>) -> Options {
-    let perf_maps = series.pid().map_or_else(Vec::new, |pid| {
-        let name = format!("perf-{pid}.map");
-        let inside = running.map(|process| PathBuf::from(format!("/proc/{process}/root/tmp/{name}")));
-        let beside = series.last().and_then(|dump| Some(dump.path.parent()?.join(&name)));
-        inside.into_iter().chain(beside).collect()
-    });
+    let dump = series.last().map(|dump| dump.path.as_path());
+    let perf_maps = series.pid().map_or_else(Vec::new, |pid| perf_map::usual_places(pid, dump, running));
     let written = series.last().and_then(|dump| dump.time()).and_then(timestamp::to_system);
     Options { owners, running, perf_maps, written, known: Some(Rc::clone(known)), ..Options::default() }
 }

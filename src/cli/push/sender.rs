@@ -1,5 +1,6 @@
 //! The thread that sends what waits, oldest first, and waits itself where the server asks for it.
 
+use crate::cli::held::held;
 use crate::cli::inert::say;
 use crate::cli::send::client::{Client, Outcome};
 use crate::cli::send::spool::{Spool, Taken};
@@ -75,7 +76,7 @@ impl Watcher {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        held(&self.state)
     }
 }
 

@@ -4,12 +4,13 @@
 
 use super::sender::Watcher;
 use crate::cli::analyze::gauges::Gauges;
+use crate::cli::held::held;
 use crate::cli::render::exposition::{Exposition, Kind};
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -88,9 +89,9 @@ fn page(board: &Board, sender: Option<&Watcher>) -> Exposition {
     let mut page = Exposition::default();
     let version = vec![("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
     page.add(Kind::Gauge, "heaptap_agent_info", "The agent", version, 1.0);
-    let lives: Vec<_> = board.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+    let lives: Vec<_> = held(board).values().cloned().collect();
     page.add(Kind::Gauge, "heaptap_lives", "Processes that are read", Vec::new(), lives.len() as f64);
-    page.add_lives(&lives);
+    lives.iter().for_each(|(labels, gauges)| page.add_life(labels, gauges));
     if let Some(sender) = sender {
         add_sender(&mut page, sender);
     }

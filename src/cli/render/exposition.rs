@@ -2,7 +2,6 @@
 
 use crate::cli::analyze::gauges::Gauges;
 use crate::cli::inert::clean;
-use std::collections::BTreeMap;
 
 /// Letters of a label's value.
 const MOST_LETTERS: usize = 200;
@@ -48,22 +47,8 @@ impl Exposition {
         family.samples.push((labels, value));
     }
 
-    /// Adds what lives hold. Lives with the same labels are numbered by the order in which they began: a figure of its
-    /// own for each, and no new series with each start.
-    pub(crate) fn add_lives(&mut self, lives: &[(Labels, Gauges)]) {
-        let mut groups: BTreeMap<&Labels, Vec<&Gauges>> = BTreeMap::new();
-        lives.iter().for_each(|(labels, gauges)| groups.entry(labels).or_default().push(gauges));
-        for (labels, mut gauges) in groups {
-            gauges.sort_by(|a, b| a.start_seconds.unwrap_or(0.0).total_cmp(&b.start_seconds.unwrap_or(0.0)));
-            for (number, gauges) in gauges.into_iter().enumerate() {
-                let mut labels = labels.clone();
-                labels.push(("life".to_owned(), (number + 1).to_string()));
-                self.add_life(&labels, gauges);
-            }
-        }
-    }
-
-    fn add_life(&mut self, labels: &Labels, gauges: &Gauges) {
+    /// Adds what a life holds. No two have the same labels.
+    pub(crate) fn add_life(&mut self, labels: &Labels, gauges: &Gauges) {
         let number = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64);
         let figures: [(&'static str, &'static str, Option<f64>); 8] = [
             ("heaptap_live_bytes", "Bytes that malloc gave out and that live, estimated", Some(gauges.live_bytes)),
@@ -155,11 +140,12 @@ mod tests {
     fn a_family_is_in_one_piece_and_lives_are_told_apart() {
         let place = Growing { label: "a \"b\"\\\n".into(), bytes: 10.0, rate: 0.5 };
         let verdict = Some(Findings { state: State::GrowsElsewhere, seconds_to_limit: None, places: vec![place] });
-        let labels = vec![("service_name".to_owned(), "shop".to_owned())];
+        let labels = |life: &str| [("service_name", "shop"), ("life", life)].map(|(a, b)| (a.to_owned(), b.to_owned()));
         let younger = Gauges { live_bytes: 2.0, start_seconds: Some(9.0), verdict, ..Gauges::default() };
         let older = Gauges { live_bytes: 1e15, start_seconds: Some(5.0), lost_samples: 3, ..Gauges::default() };
         let mut page = Exposition::default();
-        page.add_lives(&[(labels.clone(), younger), (labels, older)]);
+        page.add_life(&labels("1").to_vec(), &older);
+        page.add_life(&labels("2").to_vec(), &younger);
         let text = page.text(false);
         let first = "# HELP heaptap_live_bytes Bytes that malloc gave out and that live, estimated.\n\
                      # TYPE heaptap_live_bytes gauge\n\

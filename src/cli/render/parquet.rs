@@ -8,6 +8,7 @@
 //! A row group is written when it is full, and never held beside another one: the size of the fleet does not matter.
 
 use crate::cli::analyze::stacks::{Moment, Stack, Stacks};
+use crate::cli::held::held;
 use crate::cli::profile::labels::Labels;
 use crate::cli::profile::series::{Dump, Series};
 use crate::wire::ages::{freed_bin_start, live_bin_start};
@@ -18,7 +19,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 const SCHEMA: &str = "message heaptap {
     required binary life (UTF8);
@@ -253,7 +254,7 @@ struct Written(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Written {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        held(&self.0).extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -307,7 +308,7 @@ impl<'a> Table<'a> {
     }
 
     fn pass_on(&mut self) -> io::Result<()> {
-        let bytes = std::mem::take(&mut *self.written.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let bytes = std::mem::take(&mut *held(&self.written.0));
         self.out.write_all(&bytes)
     }
 }

@@ -167,7 +167,7 @@ impl Client {
         let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let (after, place) = (header("retry-after"), header("location").unwrap_or_default());
         let body = answer.body_mut().with_config().limit(MOST_ANSWER).read_to_vec().unwrap_or_default();
-        let text: String = String::from_utf8_lossy(&body).trim().chars().take(SHOWN).collect();
+        let text: String = self.target.engine.words(&body).trim().chars().take(SHOWN).collect();
         let url = &self.target.url;
         let later = |why: String| Outcome::Later { why, after: pause(after.as_deref()) };
         match status {
@@ -183,6 +183,7 @@ impl Client {
             504 => Outcome::Unclear(format!("{url}: {status} {text}")),
             // Of this payload there is nothing good to be expected; of the others there is.
             400 | 406 | 409..=415 | 422 => Outcome::Refused(format!("{url}: {status} {text}")),
+            404 => later(format!("{url}: {status} {text}: {}", self.target.engine.question())),
             _ => later(format!("{url}: {status} {text}")),
         }
     }

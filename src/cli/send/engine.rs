@@ -87,6 +87,22 @@ impl Engine {
         })
     }
 
+    /// What a server that knows no such path may lack.
+    pub(crate) fn question(self) -> String {
+        match self {
+            Engine::Otlp => {
+                "has that Collector a pipeline of profiles, and the gate service.profilesSupport on?".to_owned()
+            }
+            _ => format!("is that the address of {self}?"),
+        }
+    }
+
+    /// The words in an answer.
+    pub(crate) fn words(self, answer: &[u8]) -> String {
+        let words = if self == Engine::Otlp { otlp::words(answer) } else { None };
+        words.unwrap_or_else(|| String::from_utf8_lossy(answer).into_owned())
+    }
+
     /// What a server that answers "taken" found wrong all the same.
     pub(crate) fn complaint(self, answer: &[u8]) -> Option<String> {
         if self == Engine::Otlp { otlp::rejected(answer) } else { None }

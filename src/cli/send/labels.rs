@@ -7,6 +7,8 @@ use crate::cli::inert::clean;
 
 /// The label that every engine groups by.
 pub(crate) const SERVICE: &str = "service_name";
+/// The label that tells processes with equal labels apart, and is not to be written.
+pub(crate) const LIFE: &str = "life";
 /// What is not written otherwise.
 const DEFAULTS: [(&str, &str); 5] = [
     (SERVICE, "{OTEL_SERVICE_NAME|program}"),
@@ -51,6 +53,9 @@ pub(crate) fn parse(text: &str) -> Result<Label, String> {
     let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && !name.starts_with("__");
     if !starts_well || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
         return Err(format!("`{name}` is no label's name: letters, digits and single underscores in front"));
+    }
+    if name == LIFE {
+        return Err(format!("`{LIFE}` is the number that heaptap gives to processes with equal labels"));
     }
     Ok(Label { name: name.to_owned(), template: parts(template)? })
 }
@@ -169,6 +174,7 @@ mod tests {
         for wrong in ["pid={pid}", "a", "__name__=x", "9=x", "a-b=x", "a={b", "a={b c}", "a={}", "a={X|token}"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
+        assert!(parse("life=1").unwrap_err().contains("equal labels"));
         assert!(parse("p={pid}").unwrap_err().contains("makes a series"));
         let twice = [parse("a=1").unwrap(), parse("a=2").unwrap()];
         assert!(complete(&twice).unwrap_err().contains("twice"));

@@ -274,6 +274,17 @@ pub(super) fn rejected(answer: &[u8]) -> Option<String> {
     told
 }
 
+/// The words of a refusal: the message of a `google.rpc.Status`. `None`: it is something else.
+pub(super) fn words(answer: &[u8]) -> Option<String> {
+    let mut words = None;
+    for field in fields(answer) {
+        if let (2, Value::Bytes(text)) = field? {
+            words = Some(String::from_utf8(text.to_vec()).ok()?);
+        }
+    }
+    words
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -321,5 +332,10 @@ mod tests {
         answer.nested(1, partial);
         assert_eq!(rejected(&answer.buffer).unwrap(), "2 profiles rejected: too old");
         assert_eq!((rejected(b""), rejected(b"{}"), rejected(&[0x0a])), (None, None, None));
+        let mut status = Message::default();
+        status.number(1, 3);
+        status.bytes(2, b"http: request body too large");
+        assert_eq!(words(&status.buffer).unwrap(), "http: request body too large");
+        assert_eq!((words(b""), words(b"404 page not found"), words(b"unexpected EOF")), (None, None, None));
     }
 }

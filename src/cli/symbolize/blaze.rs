@@ -1,18 +1,23 @@
 //! Questions to blazesym: the functions at virtual addresses of one file.
 //!
-//! It never searches for debug files itself (`debug_file` says why), and its errors only cost names.
+//! It never searches for debug files itself (`debug_file` says why), and its errors only cost names. Names of a symbol
+//! table are demangled here and not by it: many places lie in one function, and each name is taken apart once.
 
 use super::names;
 use super::recorded::Frames;
 use crate::cli::open;
 use crate::cli::profile::location::{Function, Origin};
 use blazesym::symbolize::{self, Input, Sym, Symbolized, Symbolizer};
+use rustc_hash::FxHashMap;
+use std::borrow::Cow;
 use std::fs::File;
 use std::path::Path;
 
 /// One question to blazesym about addresses of one file; an answer for each.
 pub(super) fn ask(file: &File, addresses: &[u64], with_lines: bool) -> Vec<Option<Frames>> {
     let builder = Symbolizer::builder().enable_auto_reload(false).enable_code_info(with_lines);
+    // Only debug information says of which language a name is.
+    let builder = builder.enable_demangling(with_lines);
     let symbolizer = builder.enable_inlined_fns(with_lines).set_debug_dirs(Some([] as [&Path; 0])).build();
     let mut elf = symbolize::source::Elf::new(open::path_of(file));
     elf.debug_syms = with_lines;
@@ -20,11 +25,23 @@ pub(super) fn ask(file: &File, addresses: &[u64], with_lines: bool) -> Vec<Optio
     let Ok(answers) = symbolizer.symbolize(&source, Input::VirtOffset(addresses)) else {
         return vec![None; addresses.len()];
     };
-    let frames = |answer: Symbolized<'_>| match answer {
-        Symbolized::Sym(sym) => Some(functions(&sym)),
+    let mut known: FxHashMap<Cow<'_, str>, (Function, u32)> = FxHashMap::default();
+    let mut of_symbol = |name| known.entry(name).or_insert_with_key(|name| function(&demangled(name), None)).clone();
+    let frames = |answer| match answer {
+        Symbolized::Sym(sym) if with_lines => Some(functions(&sym)),
+        Symbolized::Sym(sym) => Some(vec![of_symbol(sym.name)]),
         Symbolized::Unknown(_) => None,
     };
     answers.into_iter().map(frames).collect()
+}
+
+/// The name as it stands in the source, if it is a mangled one of Rust or C++.
+fn demangled(name: &str) -> Cow<'_, str> {
+    if let Ok(name) = rustc_demangle::try_demangle(name) {
+        return format!("{name:#}").into();
+    }
+    let demangled = cpp_demangle::Symbol::new(name).ok().and_then(|symbol| symbol.demangle().ok());
+    demangled.map_or(Cow::Borrowed(name), Cow::Owned)
 }
 
 /// The functions at one address, innermost first. blazesym lists inlined calls from the outside in,

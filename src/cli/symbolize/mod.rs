@@ -20,7 +20,7 @@ mod names;
 mod native;
 pub(crate) mod needed;
 mod options;
-mod perf_map;
+pub(crate) mod perf_map;
 pub(crate) mod process;
 pub(crate) mod recorded;
 pub(crate) mod subprocess;

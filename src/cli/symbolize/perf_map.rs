@@ -20,6 +20,18 @@ use std::time::SystemTime;
 /// Largest file that is read: some servers compile 200,000 methods, 100 bytes each.
 const MOST_BYTES: u64 = 256 << 20;
 
+/// Where the file of a process is looked for, unless the user names it, in this order: beside the dump, where it may
+/// have been copied to; in the process's own root; here. `pid`: as the process saw itself. `running`: as it is seen
+/// here, if it lives.
+pub(crate) fn usual_places(pid: u32, dump: Option<&Path>, running: Option<u32>) -> Vec<PathBuf> {
+    let name = format!("perf-{pid}.map");
+    let beside = dump.and_then(Path::parent).map(|folder| folder.join(&name));
+    let inside = running.map(|running| PathBuf::from(format!("/proc/{running}/root/tmp/{name}")));
+    // The same number in a container is another process here.
+    let here = running.filter(|running| *running == pid).map(|_| Path::new("/tmp").join(&name));
+    beside.into_iter().chain(inside).chain(here).collect()
+}
+
 /// A piece of compiled code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Code {

@@ -29,8 +29,9 @@ mod usage;
 use crate::tap::backend::{self, OwnArena};
 use crate::tap::errand::Errand;
 use crate::tap::guard::Guard;
+use crate::tap::os::libc_names::is_glibc;
 use crate::tap::os::schedule::{self, Processors};
-use crate::tap::os::{clock, signals, spare_stack, sys, tls};
+use crate::tap::os::{clock, exit_word, signals, spare_stack, sys, tls};
 use crate::tap::profiler::{PROFILER, STOP};
 use crate::tap::settings::Settings;
 use crate::tap::visit::Visit;
@@ -72,6 +73,7 @@ pub(crate) fn register() {
     let may_start = PROFILER.settings().is_some_and(|settings| settings.options.prof && settings.options.prof_keeper);
     if may_start {
         PROFILER.threads.begin(tls::thread(), thread_ends);
+        exit_word::note();
         PROCESSORS.note();
     }
 }
@@ -163,9 +165,13 @@ pub(crate) fn trimmed() {
     }
 }
 
-/// In a child of `fork`: what its parent's keepers were given serves its own.
+/// In a child of `fork`: what its parent's keepers were given serves its own, and they can end as its parent's could.
 pub(crate) fn forked() {
     POST.inherit_arena();
+    let may_have = |settings: &Settings| settings.options.prof && settings.options.prof_keeper;
+    if !is_glibc() && PROFILER.settings().is_some_and(may_have) && !PROFILER.may_not_open() {
+        exit_word::renew();
+    }
 }
 
 /// Ends the keeper and waits until the kernel has forgotten it, so that the caller may be the only thread. A later
@@ -219,7 +225,7 @@ fn last_thread_ends() {
 /// Starts the thread. What fails is tried again later: dumps wait.
 fn start() {
     let now = clock::monotonic_ns();
-    if !POST.claim(now) {
+    if !exit_word::is_there(PROFILER.pid()) || !POST.claim(now) {
         return;
     }
     // Meant for another keeper.

@@ -6,7 +6,9 @@
 //! stdio's lock first puts the order right. The lock is recursive; glibc exports it since 2.2.5.
 //!
 //! musl's fork has the same order, and keeps its lock to itself. There a fork waits for ever if at that moment one
-//! thread is in `fflush(NULL)`, waits there for a stream, and that stream's thread is in `getline` and allocates.
+//! thread is in `fflush(NULL)`, waits there for a stream, and that stream's thread is in `getline` and allocates. So it
+//! does with every malloc that has locks and is not musl's own; an own `fflush` in front of libc's could keep the
+//! two apart, but would stand in the way of each flush of each program.
 //!
 //! # Safety
 //! The functions are glibc's own, called around fork as glibc itself calls them.

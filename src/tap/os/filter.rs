@@ -15,6 +15,7 @@
 #![allow(unsafe_code)]
 
 use super::checked::{self, Copied};
+use super::libc_names::is_glibc;
 use super::map;
 use super::optional::{OptionalCall, OptionalCalls};
 use libc::{c_long, sock_filter, sock_fprog};
@@ -161,6 +162,8 @@ const OLD_FORMS: &[Call] = &[
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const OLD_FORMS: &[Call] = &[];
+/// What keepers of musl's fork children need (`exit_word`).
+const OF_MUSL: &[Call] = &[any(libc::SYS_set_tid_address)];
 
 /// The work that is deadly from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,7 +246,7 @@ pub(crate) unsafe fn examine_accepted(program: *const sock_fprog) -> Deadly {
 fn judge(code: &[sock_filter]) -> Deadly {
     let any = |calls: &[Call]| calls.iter().any(|&call| kills(code, call));
     let sampling = any(SAMPLING);
-    let files = sampling || any(FILES) || any(OLD_FORMS);
+    let files = sampling || any(FILES) || any(OLD_FORMS) || (!is_glibc() && any(OF_MUSL));
     // Where nothing is sampled any more nothing of this is missed.
     let optional = OPTIONAL.iter().filter(|(_, call)| sampling || kills(code, *call)).map(|(name, _)| *name);
     Deadly { sampling, files, optional: optional.fold(OptionalCalls::NONE, OptionalCalls::with), speech: any(SPEECH) }

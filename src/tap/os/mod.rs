@@ -15,6 +15,7 @@ pub(crate) mod deadline;
 pub(crate) mod dlopen_count;
 mod entries;
 pub(crate) mod environment;
+pub(crate) mod exit_word;
 pub(crate) mod faults;
 pub(crate) mod file;
 pub(crate) mod filter;

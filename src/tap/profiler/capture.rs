@@ -9,7 +9,7 @@ use super::request::Request;
 use super::scratch::Scratch;
 use crate::tap::hash;
 use crate::tap::jvm::frame::{JavaFrame, JavaFrames};
-use crate::tap::jvm::{Hotspot, Walked};
+use crate::tap::jvm::{Hotspot, Outer, Walked};
 use crate::tap::stack::{Registers, StackBounds, StackTrace};
 use crate::tap::store::{Store, UNNAMED};
 use crate::tap::unwind::{self, StackCache, Stop, Windows};
@@ -94,7 +94,10 @@ fn walk_mixed(
             Walked::Native(next) => outer = Some(next),
             Walked::Ended => return,
             Walked::NotJava => {
-                if !step_over(at, bounds, windows, trace) && !hotspot.recover(at, bounds, outer) {
+                let goes_on = leave_unlisted(hotspot, at, bounds, outer, trace)
+                    || step_over(at, bounds, windows, trace)
+                    || hotspot.recover(at, bounds, outer);
+                if !goes_on {
                     return;
                 }
             }
@@ -103,6 +106,19 @@ fn walk_mixed(
     if outer.is_none() && trace.end() == StackEnd::Root {
         hotspot.push_compiling(bounds, trace, names);
     }
+}
+
+/// Where a table lists the objects, code that it does not know may be a library that was opened since: if Java called
+/// it, adds its frame and goes on in Java, which a guess by frame pointers would run past.
+fn leave_unlisted(
+    hotspot: &Hotspot,
+    at: &mut Registers,
+    bounds: &StackBounds,
+    outer: Option<Outer>,
+    trace: &mut StackTrace,
+) -> bool {
+    let pc = at.pc;
+    !unwind::loader_finds_objects() && hotspot.recover(at, bounds, outer) && trace.push(pc.in_trace(false))
 }
 
 /// Native frames, and those of generated code that keeps frame pointers.

@@ -49,8 +49,7 @@ impl StoreCell {
         })
     }
 
-    /// One thread opens it; others go without meanwhile, for a region has one file. `is_opening`: whether this one
-    /// does.
+    /// One thread opens it; others go without meanwhile: a region has one file. `is_opening`: whether this one does.
     #[cold]
     #[inline(never)]
     fn open(

@@ -10,8 +10,8 @@ use crate::wire::word;
 use std::io;
 use std::ops::Range;
 
-/// Bytes that are read at a time.
-const PIECE: usize = 4096;
+/// Bytes that are read at a time: a million samples are 64 MiB, and each call costs as much as to copy a page.
+const PIECE: usize = 64 << 10;
 
 /// The words of a file of that many bytes, of which at most `most` are read: a file that claims more is made up.
 /// `read` fills the buffer with what lies at an offset of it.
@@ -51,7 +51,7 @@ fn fill(
     range: Range<usize>,
     read: &mut dyn FnMut(u64, &mut [u8]) -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut bytes = [0; PIECE];
+    let mut bytes = vec![0; PIECE.min(word::bytes_of(range.len()))];
     let start = range.start;
     let Some(place) = words.get_mut(range) else { return Ok(()) };
     for (n, piece) in place.chunks_mut(word::whole_in(PIECE)).enumerate() {

@@ -7,7 +7,7 @@ use crate::wire::java_pc;
 /// First word of a region: "HEAPTAP\1" read as a little-endian number.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"HEAPTAP\x01");
 /// Version of everything in this folder; readers refuse another one.
-pub(crate) const VERSION: u64 = 6;
+pub(crate) const VERSION: u64 = 7;
 /// Words of the header; the first section starts behind it.
 pub(crate) const HEADER_WORDS: usize = 512;
 /// Bytes of a region unless `prof_region_bytes` says otherwise.

@@ -59,9 +59,13 @@ pub(crate) const AGE_BINS: usize = 32;
 
 /// One distinct call stack (32 words), with what was counted for it.
 ///
-/// Words: 0 state, 1 hash, 2 depth | end << 16 | supply << 24 | first chunk << 32, 3 references,
-/// 4 samples ever, 5 objects ever (x 2^16, estimated), 6 bytes ever (estimated), 7 bytes lost,
-/// 8 objects freed (as 5), 9 bytes freed (as 6), 16..32 age bins.
+/// Words: 0 state, 1 hash, 2 depth | end << 16 | supply << 24 | first chunk << 32, 8 references,
+/// 9 samples ever, 10 objects ever (x 2^16, estimated), 11 bytes ever (estimated),
+/// 12 objects freed (as 10), 13 bytes freed (as 11), 14..30 age bins, 31 bytes lost.
+///
+/// A cache line has eight words. Threads that look for their stack read the first line, which nobody writes to; what a
+/// sample and its free count lies in the second, the ages of short lives with it. So a line that two processors write
+/// to in turn goes to and fro twice for each pair of them, not four times.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct StackRecord {
     /// Number of frames.
@@ -89,19 +93,19 @@ pub(crate) struct StackRecord {
 }
 
 /// Word of a stack record that counts references (live samples, and samples that are being added).
-pub(crate) const STACK_REFERENCES: usize = 3;
+pub(crate) const STACK_REFERENCES: usize = 8;
 /// Word of a stack record that holds its hash.
 pub(crate) const STACK_HASH: usize = 1;
 /// Word of a stack record with depth, end and first chunk.
 pub(crate) const STACK_SHAPE: usize = 2;
 /// Word of a stack record that counts samples ever; objects ever, in sixteenths, and bytes ever follow.
-pub(crate) const STACK_SAMPLES: usize = 4;
+pub(crate) const STACK_SAMPLES: usize = 9;
 /// Word of a stack record that counts bytes that could not be followed.
-pub(crate) const STACK_LOST: usize = 7;
+pub(crate) const STACK_LOST: usize = 31;
 /// Word of a stack record that counts the objects freed, as those ever; bytes freed follow.
-pub(crate) const STACK_FREED: usize = 8;
+pub(crate) const STACK_FREED: usize = 12;
 /// First word of the age bins, two bins to a word.
-pub(crate) const STACK_AGES: usize = 16;
+pub(crate) const STACK_AGES: usize = 14;
 
 /// Packs a stack's shape word.
 pub(crate) fn stack_shape(depth: u16, end: u8, supply: Supply, first_chunk: u32) -> u64 {

@@ -16,6 +16,9 @@ const TICK: Duration = Duration::from_millis(10);
 /// How long the ends of its pipes are waited for when it is over: something that it started may hold them.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// A child that is given up is gone after so long.
+pub(super) const ENDED: Duration = Duration::from_secs(1);
+
 /// What a command said.
 #[derive(Debug)]
 pub(super) struct Said {

@@ -1,26 +1,32 @@
 //! Reads messages, has tools called, writes answers: one line each, whole, in the order in which they are ready.
 //!
 //! Every call has a thread that waits for its child, so a long one holds nobody up, and can be cancelled. When stdin
-//! ends the children that still run are ended.
+//! ends, calls that still run get some time, as requests from a pipe end before their answers are there; a client that
+//! ends a session sends SIGTERM if it does not want to wait.
 
 use super::child::{self, Said, Trouble};
 use super::page::{self, Page};
 use super::protocol::{self, Ask, Message, Refusal, UNTRUSTED};
 use super::tools::{self, Call, Tool};
+use crate::cli::held::held;
 use crate::cli::inert::Inert;
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, Scope};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Bytes of a message, at most.
 const MOST_LINE: u64 = 4 << 20;
 /// Calls that run at a time.
 const MOST_CALLS: usize = 4;
+/// What calls that still run get when stdin ends.
+const LAST: Duration = Duration::from_secs(30);
+/// How often they are looked at then.
+const TICK: Duration = Duration::from_millis(10);
 /// Sentences that are passed on of what a command says beside its answer.
 const MOST_NOTES: usize = 20;
 
@@ -40,13 +46,31 @@ impl Server {
         Server { with_control, time, running: Mutex::default(), out: Mutex::new(io::stdout()) }
     }
 
-    /// Answers until its input ends.
+    /// Answers until its input ends, and what is asked by then.
     pub(super) fn serve(&self, input: &mut impl BufRead) -> Result<()> {
         thread::scope(|scope| {
             let end = self.read(input, scope);
-            held(&self.running).values().for_each(|flag| flag.store(true, Ordering::Relaxed));
+            // Who does not take answers gets no more of them.
+            self.end(if end.is_ok() { LAST } else { Duration::ZERO });
             end
         })
+    }
+
+    /// Gives calls so much time, and has no child left soon after.
+    pub(super) fn end(&self, within: Duration) {
+        let is_over = |until: Instant| {
+            while !held(&self.running).is_empty() {
+                if Instant::now() >= until {
+                    return false;
+                }
+                thread::sleep(TICK);
+            }
+            true
+        };
+        if !is_over(Instant::now() + within) {
+            held(&self.running).values().for_each(|flag| flag.store(true, Ordering::Relaxed));
+            is_over(Instant::now() + child::ENDED);
+        }
     }
 
     fn read<'scope>(&'scope self, input: &mut impl BufRead, scope: &'scope Scope<'scope, '_>) -> Result<()> {
@@ -164,10 +188,6 @@ fn inert(value: &Value) -> String {
     // A vector takes everything.
     let _ = serde_json::to_writer(Inert::json(&mut text), value);
     String::from_utf8(text).unwrap_or_default()
-}
-
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a command's end is to a client: trouble, or an answer and a page of it.

@@ -5,39 +5,80 @@
 use super::ParseError;
 use crate::cli::profile::Thread;
 use crate::cli::profile::sample::Counts;
-use std::io::{BufRead, Read};
+use std::io::{self, Read};
+use std::ops::Range;
 
 /// Longest line: a name of a megabyte is read and cut where it is shown. More is the next line.
-const MOST_LINE: u64 = 16 << 20;
+const MOST_LINE: usize = 16 << 20;
+/// Bytes that are read at once: they stay in a processor's cache until they are taken apart.
+const BLOCK: usize = 128 << 10;
 
-/// Lines as bytes, numbered from 1, without their ends.
+/// Lines as bytes, numbered from 1, without their ends. They are not copied: each lies in the block that was read.
 pub(super) struct Lines<R> {
     input: R,
-    /// Number of the line in `buffer`.
+    block: Vec<u8>,
+    /// Where in the block the line lies.
+    place: Range<usize>,
+    /// Where in the block that begins and ends which no line has yet.
+    rest: Range<usize>,
+    /// Number of the line.
     pub(super) number: u64,
-    /// The line.
-    pub(super) buffer: Vec<u8>,
     /// Whether it had its newline: a cut number looks like a smaller number.
     pub(super) is_whole: bool,
 }
 
-impl<R: BufRead> Lines<R> {
+impl<R: Read> Lines<R> {
     /// Before the first line.
     pub(super) fn new(input: R) -> Lines<R> {
-        Lines { input, number: 0, buffer: Vec::new(), is_whole: true }
+        Lines { input, block: vec![0; BLOCK], place: 0..0, rest: 0..0, number: 0, is_whole: true }
     }
 
-    /// Reads the next line into `buffer`; `false` at the end.
+    /// The line.
+    #[inline]
+    pub(super) fn line(&self) -> &[u8] {
+        self.block.get(self.place.clone()).unwrap_or_default()
+    }
+
+    /// Goes on to the next line; `false` at the end.
     pub(super) fn advance(&mut self) -> Result<bool, ParseError> {
-        self.buffer.clear();
         self.number += 1;
-        let read = self.input.by_ref().take(MOST_LINE).read_until(b'\n', &mut self.buffer);
-        let read = read.map_err(|error| ParseError::Read { line: self.number, error })?;
-        self.is_whole = self.buffer.last() == Some(&b'\n');
-        while matches!(self.buffer.last(), Some(b'\n' | b'\r')) {
-            self.buffer.pop();
+        let mut searched = 0;
+        let length = loop {
+            let rest = self.block.get(self.rest.clone()).unwrap_or_default();
+            let unknown = rest.get(searched..).unwrap_or_default();
+            if let Some(at) = memchr::memchr(b'\n', unknown).map(|at| searched + at).filter(|at| *at < MOST_LINE) {
+                self.is_whole = true;
+                break at + 1;
+            }
+            searched = rest.len();
+            let read = if searched < MOST_LINE { self.read_on() } else { Ok(0) };
+            if read.map_err(|error| ParseError::Read { line: self.number, error })? == 0 {
+                self.is_whole = false;
+                break searched.min(MOST_LINE);
+            }
+        };
+        let start = self.rest.start;
+        self.rest.start += length;
+        self.place = start..self.rest.start;
+        let text = self.line();
+        let end = text.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |last| last + 1);
+        self.place = start..start + end;
+        Ok(length > 0)
+    }
+
+    /// Reads more behind the rest; 0 at the end of the input.
+    fn read_on(&mut self) -> io::Result<usize> {
+        self.block.copy_within(self.rest.clone(), 0);
+        self.rest = 0..self.rest.len();
+        if self.rest.end == self.block.len() {
+            self.block.resize(2 * self.block.len(), 0);
         }
-        Ok(read > 0)
+        loop {
+            match self.input.read(self.block.get_mut(self.rest.end..).unwrap_or_default()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => return read.inspect(|read| self.rest.end += read),
+            }
+        }
     }
 }
 
@@ -200,6 +241,47 @@ mod tests {
                 assert_eq!(eight_digits(letters), read(&letters), "{letters:?}");
             }
         }
+    }
+
+    /// An input that gives a few bytes at a time.
+    struct Drops<'a>(&'a [u8], usize);
+
+    impl Read for Drops<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let (now, later) = self.0.split_at(self.1.min(buffer.len()).min(self.0.len()));
+            buffer[..now.len()].copy_from_slice(now);
+            self.0 = later;
+            Ok(now.len())
+        }
+    }
+
+    fn all_lines(input: impl Read) -> Vec<(u64, Vec<u8>, bool)> {
+        let mut lines = Lines::new(input);
+        let next = || lines.advance().unwrap().then(|| (lines.number, lines.line().to_vec(), lines.is_whole));
+        std::iter::from_fn(next).collect()
+    }
+
+    #[test]
+    fn lines_are_the_same_however_they_arrive() {
+        let long = "x".repeat(3 * BLOCK);
+        for text in ["", "\n", "a", "a\n", "a\r\n\n b\r\r\nlast\r", &format!("a\n{long}\nb\n"), &long] {
+            let ends = |line: &str| line.trim_end_matches(['\r', '\n']).as_bytes().to_vec();
+            let expected: Vec<_> =
+                text.split_inclusive('\n').zip(1..).map(|(line, n)| (n, ends(line), line.ends_with('\n'))).collect();
+            for drop in [1, 7, BLOCK - 1, usize::MAX] {
+                assert_eq!(all_lines(Drops(text.as_bytes(), drop)), expected, "{} in {drop}", text.len());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_for_a_line_is_the_next_one() {
+        let text = "x".repeat(MOST_LINE + 5) + "\ny\n";
+        let lengths = |lines: Vec<(u64, Vec<u8>, bool)>| -> Vec<_> {
+            lines.into_iter().map(|(number, line, is_whole)| (number, line.len(), is_whole)).collect()
+        };
+        let expected = [(1, MOST_LINE, false), (2, 5, true), (3, 1, true)];
+        assert_eq!(lengths(all_lines(text.as_bytes())), expected);
     }
 
     #[test]

@@ -15,6 +15,7 @@
 
 mod error;
 mod line;
+mod seen;
 
 pub(crate) use error::ParseError;
 
@@ -23,12 +24,13 @@ use super::builder::Builder;
 use super::location::LocationId;
 use super::sample::Counts;
 use line::{CountLine, Lines, beginning, counts_of, leading_hex};
-use std::io::BufRead;
+use seen::{Digits, Seen};
+use std::io::Read;
 
 /// Reads one dump.
-pub(crate) fn parse(input: impl BufRead) -> Result<Profile, ParseError> {
+pub(crate) fn parse(input: impl Read) -> Result<Profile, ParseError> {
     let mut lines = Lines::new(input);
-    let mut parser = Parser::default();
+    let mut parser = Parser::new();
     parser.header(&mut lines)?;
     parser.body(&mut lines)?;
     Ok(parser.finish(lines.number))
@@ -46,9 +48,11 @@ enum Section {
     Mappings,
 }
 
-#[derive(Default)]
 struct Parser {
     builder: Builder,
+    seen: Seen,
+    /// Memory for [`Parser::stack`], used again and again.
+    places: Vec<LocationId>,
     section: Section,
     is_flat: bool,
     /// The stack whose lines are being read, and its return addresses' lines so far.
@@ -64,9 +68,14 @@ struct OpenStack {
 }
 
 impl Parser {
-    fn header<R: BufRead>(&mut self, lines: &mut Lines<R>) -> Result<(), ParseError> {
+    fn new() -> Parser {
+        let (builder, seen, places) = (Builder::default(), Seen::new(), Vec::new());
+        Parser { builder, seen, places, section: Section::default(), is_flat: false, open: None }
+    }
+
+    fn header<R: Read>(&mut self, lines: &mut Lines<R>) -> Result<(), ParseError> {
         while lines.advance()? {
-            let text = String::from_utf8_lossy(&lines.buffer);
+            let text = String::from_utf8_lossy(lines.line());
             let text = text.trim();
             if let Some(message) = text.strip_prefix('%') {
                 self.builder.profile.warnings.push(format!(
@@ -93,24 +102,24 @@ impl Parser {
         Err(ParseError::Empty)
     }
 
-    fn body<R: BufRead>(&mut self, lines: &mut Lines<R>) -> Result<(), ParseError> {
+    fn body<R: Read>(&mut self, lines: &mut Lines<R>) -> Result<(), ParseError> {
         while lines.advance()? {
             // A last line without a newline was cut in the middle of being written.
             if !lines.is_whole && self.section != Section::Mappings {
                 self.builder.profile.warnings.push(format!("line {}: cut in the middle, ignored", lines.number));
                 continue;
             }
-            match lines.buffer.trim_ascii_start().strip_prefix(b"@") {
+            match lines.line().trim_ascii_start().strip_prefix(b"@") {
                 Some(addresses) if self.section != Section::Mappings && !self.is_flat => {
                     self.close();
                     self.section = Section::Stacks;
                     self.open_stack(lines.number, addresses);
                 }
-                _ if self.section == Section::Stacks && !self.is_flat => match CountLine::plain(&lines.buffer) {
+                _ if self.section == Section::Stacks && !self.is_flat => match CountLine::plain(lines.line()) {
                     Some(line) => self.count(&line),
-                    None => self.line(lines.number, String::from_utf8_lossy(&lines.buffer).trim()),
+                    None => self.line(lines.number, String::from_utf8_lossy(lines.line()).trim()),
                 },
-                _ => self.line(lines.number, String::from_utf8_lossy(&lines.buffer).trim()),
+                _ => self.line(lines.number, String::from_utf8_lossy(lines.line()).trim()),
             }
         }
         Ok(())
@@ -142,14 +151,22 @@ impl Parser {
     /// The places of a line of addresses. The longest part of a big dump: bytes, not words.
     fn stack(&mut self, addresses: &[u8]) -> Option<Box<[LocationId]>> {
         let mut rest = addresses.trim_ascii_start();
-        self.builder.stack(std::iter::from_fn(|| {
-            if rest.is_empty() {
-                return None;
+        self.places.clear();
+        while !rest.is_empty() {
+            // The leaf's address means another place than a caller's, and is not kept.
+            let digits = Digits::of(rest).filter(|_| !self.places.is_empty());
+            if let Some((place, after)) = digits.and_then(|digits| self.seen.find(digits, rest)) {
+                self.places.push(place);
+                rest = after.trim_ascii_start();
+                continue;
             }
-            let Some((address, after)) = leading_hex(rest) else { return Some(None) };
+            let (address, after) = leading_hex(rest)?;
+            let place = self.builder.location(self.places.len(), address);
+            digits.into_iter().for_each(|digits| self.seen.keep(digits, place));
+            self.places.push(place);
             rest = after.trim_ascii_start();
-            Some(Some(address))
-        }))
+        }
+        Some(self.places.as_slice().into())
     }
 
     fn count_line(&mut self, number: u64, text: &str) {

@@ -5,7 +5,7 @@
 //! As for the rest of the entries. The functions have the types that libc gives them.
 #![allow(unsafe_code)]
 
-use crate::tap::os::libc_names::{LibcFunction, weak_address};
+use crate::tap::os::libc_names::{LibcFunction, is_glibc, weak_address};
 use std::ffi::{c_int, c_long, c_void};
 use std::{mem, ptr};
 
@@ -66,6 +66,8 @@ pub(super) unsafe extern "C" fn key_create(key: *mut libc::pthread_key_t, destru
     let Some(address) = MUSLS.address(glibcs_own!("__pthread_key_create"), c"pthread_key_create") else {
         return libc::EAGAIN;
     };
+    #[cfg(target_arch = "x86_64")]
+    let destructor = if is_glibc() { destructor } else { destructor.map(super::destructors::aligned) };
     // SAFETY: see the head.
     let function = unsafe { mem::transmute::<usize, KeyCreate>(address) };
     // SAFETY: passed on to the caller.

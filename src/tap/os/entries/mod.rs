@@ -14,6 +14,8 @@
 #![allow(unsafe_code)]
 
 mod configuration;
+#[cfg(target_arch = "x86_64")]
+mod destructors;
 mod files;
 pub(super) mod libcs;
 mod locks;
