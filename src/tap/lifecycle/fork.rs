@@ -5,6 +5,8 @@
 //! here. Handlers run in reverse order of registration, so one registered after jemalloc's that takes
 //! stdio's lock first puts the order right. The lock is recursive; glibc exports it since 2.2.5.
 //!
+//! Likewise it waits, with a bound, for a thread that changes the end of the sampled blocks' range.
+//!
 //! musl's fork has the same order, and keeps its lock to itself. There a fork waits for ever if at that moment one
 //! thread is in `fflush(NULL)`, waits there for a stream, and that stream's thread is in `getline` and allocates. So it
 //! does with every malloc that has locks and is not musl's own; an own `fflush` in front of libc's could keep the
@@ -43,9 +45,11 @@ unsafe extern "C" fn prepare() {
     let function = weak_address!("_IO_list_lock");
     // SAFETY: see the head.
     unsafe { call(function) };
+    PROFILER.heap.hold_end();
 }
 
 unsafe extern "C" fn parent() {
+    PROFILER.heap.let_end_go();
     let function = weak_address!("_IO_list_unlock");
     // SAFETY: taken by `prepare`.
     unsafe { call(function) };
@@ -56,6 +60,7 @@ unsafe extern "C" fn child() {
     let function = weak_address!("_IO_list_resetlock");
     // SAFETY: the lock was taken by `prepare` in the parent; the child has one thread.
     unsafe { call(function) };
+    PROFILER.heap.let_end_go_in_child();
     PROFILER.begin_life();
     keeper::forked();
 }
