@@ -5,7 +5,8 @@
 //! here. Handlers run in reverse order of registration, so one registered after jemalloc's that takes
 //! stdio's lock first puts the order right. The lock is recursive; glibc exports it since 2.2.5.
 //!
-//! Likewise it waits, with a bound, for a thread that changes the end of the sampled blocks' range.
+//! Likewise it waits, with a bound, for a thread that changes the end of the sampled blocks' range; what other threads
+//! had of the profiler's is given back in the child.
 //!
 //! musl's fork has the same order, and keeps its lock to itself. There a fork waits for ever if at that moment one
 //! thread is in `fflush(NULL)`, waits there for a stream, and that stream's thread is in `getline` and allocates. So it
@@ -19,7 +20,7 @@
 use crate::tap::keeper;
 use crate::tap::os::handlers;
 use crate::tap::os::libc_names::weak_address;
-use crate::tap::profiler::PROFILER;
+use crate::tap::profiler::{PROFILER, SCRATCH};
 use std::mem;
 
 /// Registers the handlers. Must follow jemalloc's boot.
@@ -61,6 +62,8 @@ unsafe extern "C" fn child() {
     // SAFETY: the lock was taken by `prepare` in the parent; the child has one thread.
     unsafe { call(function) };
     PROFILER.heap.let_end_go_in_child();
+    // SAFETY: the child has one thread.
+    unsafe { SCRATCH.give_back_others() };
     PROFILER.begin_life();
     keeper::forked();
 }
