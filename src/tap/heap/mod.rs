@@ -126,6 +126,21 @@ impl SampledHeap {
         self.arenas.range.restore(bytes);
     }
 
+    /// Before a fork: the range's end stays where it is.
+    pub(crate) fn hold_end(&self) {
+        self.arenas.range.hold_end();
+    }
+
+    /// After a fork, in the parent.
+    pub(crate) fn let_end_go(&self) {
+        self.arenas.range.let_end_go();
+    }
+
+    /// After a fork, in the child.
+    pub(crate) fn let_end_go_in_child(&self) {
+        self.arenas.range.let_end_go_in_child();
+    }
+
     /// Why [`allocate`](Self::allocate) last gave nothing.
     pub(crate) fn last_refusal(&self) -> Refusal {
         self.arenas.range.last_refusal()

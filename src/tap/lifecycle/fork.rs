@@ -5,6 +5,9 @@
 //! here. Handlers run in reverse order of registration, so one registered after jemalloc's that takes
 //! stdio's lock first puts the order right. The lock is recursive; glibc exports it since 2.2.5.
 //!
+//! Likewise it waits, with a bound, for a thread that changes the end of the sampled blocks' range; what other threads
+//! had of the profiler's is given back in the child.
+//!
 //! musl's fork has the same order, and keeps its lock to itself. There a fork waits for ever if at that moment one
 //! thread is in `fflush(NULL)`, waits there for a stream, and that stream's thread is in `getline` and allocates. So it
 //! does with every malloc that has locks and is not musl's own; an own `fflush` in front of libc's could keep the
@@ -17,7 +20,7 @@
 use crate::tap::keeper;
 use crate::tap::os::handlers;
 use crate::tap::os::libc_names::weak_address;
-use crate::tap::profiler::PROFILER;
+use crate::tap::profiler::{PROFILER, SCRATCH};
 use std::mem;
 
 /// Registers the handlers. Must follow jemalloc's boot.
@@ -43,9 +46,11 @@ unsafe extern "C" fn prepare() {
     let function = weak_address!("_IO_list_lock");
     // SAFETY: see the head.
     unsafe { call(function) };
+    PROFILER.heap.hold_end();
 }
 
 unsafe extern "C" fn parent() {
+    PROFILER.heap.let_end_go();
     let function = weak_address!("_IO_list_unlock");
     // SAFETY: taken by `prepare`.
     unsafe { call(function) };
@@ -56,6 +61,9 @@ unsafe extern "C" fn child() {
     let function = weak_address!("_IO_list_resetlock");
     // SAFETY: the lock was taken by `prepare` in the parent; the child has one thread.
     unsafe { call(function) };
+    PROFILER.heap.let_end_go_in_child();
+    // SAFETY: the child has one thread.
+    unsafe { SCRATCH.give_back_others() };
     PROFILER.begin_life();
     keeper::forked();
 }

@@ -18,7 +18,8 @@
 
 use super::boot_memory::BOOT_MEMORY;
 use super::range_end::move_end;
-use super::{clock, map};
+use super::{clock, map, tls};
+use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 /// Bytes of the range where there is room for it.
@@ -48,6 +49,8 @@ const LARGEST_GROWN: usize = 4 << 40;
 /// Tries to become the thread that changes the range's end. Each try lasts as long as another thread's change: some
 /// system calls, a few microseconds.
 const TRIES: u32 = 10_000;
+/// Beside the thread in [`Range::changing`], whose address is even: it keeps the end from changing while it forks.
+const FORKS: usize = 1;
 
 /// Why memory of the range was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +69,9 @@ pub(crate) struct Range {
     base: AtomicUsize,
     end: AtomicUsize,
     next: AtomicUsize,
-    /// A thread is changing the end. In a child of a raw `clone` that may stay so for ever: its range grows no more.
-    changing: AtomicBool,
+    /// The thread that is changing the end, by the address of its block, 0: none. In a child of a raw `clone` it may be
+    /// one of the parent's for ever: that child's range grows no more.
+    changing: AtomicUsize,
     refusal: AtomicU32,
     /// Address space is limited: what is not needed goes back.
     is_limited: AtomicBool,
@@ -80,7 +84,7 @@ impl Range {
             base: AtomicUsize::new(0),
             end: AtomicUsize::new(0),
             next: AtomicUsize::new(0),
-            changing: AtomicBool::new(false),
+            changing: AtomicUsize::new(0),
             refusal: AtomicU32::new(Refusal::None as u32),
             is_limited: AtomicBool::new(false),
         }
@@ -240,19 +244,50 @@ impl Range {
         move_end(&self.end, &LIMIT, end, BOOT_MEMORY.end());
     }
 
+    /// Before a fork: waits until no other thread changes the end, and lets none begin. So the child finds no change
+    /// half made by a thread that it does not have. Nothing is waited for without a bound, as everywhere here.
+    pub(crate) fn hold_end(&self) {
+        let own = own_block();
+        // A handler of a signal may fork, and have interrupted this thread in the middle of a change or of a fork.
+        if self.changing.load(Ordering::Relaxed) & !FORKS != own {
+            self.take_turn(own | FORKS);
+        }
+    }
+
+    /// After a fork, in the parent.
+    pub(crate) fn let_end_go(&self) {
+        // In vain if the wait was, or if a fork in a handler came to an end before.
+        let _ = self.changing.compare_exchange(own_block() | FORKS, 0, Ordering::Release, Ordering::Relaxed);
+    }
+
+    /// After a fork, in the child, on its only thread: what that is in the middle of, it goes on with; no other will.
+    pub(crate) fn let_end_go_in_child(&self) {
+        let holder = self.changing.load(Ordering::Relaxed);
+        if holder != own_block() {
+            self.changing.store(0, Ordering::Release);
+        }
+    }
+
     /// Runs work that changes the end, one thread at a time. `None`: another one does not come to an end.
     fn in_turn<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
-        let free = || self.changing.compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok();
-        let has_turn = (0..TRIES).any(|_| {
-            std::hint::spin_loop();
-            free()
-        });
-        has_turn.then(|| {
+        self.take_turn(own_block()).then(|| {
             let result = work();
-            self.changing.store(false, Ordering::Release);
+            self.changing.store(0, Ordering::Release);
             result
         })
     }
+
+    fn take_turn(&self, holder: usize) -> bool {
+        (0..TRIES).any(|_| {
+            std::hint::spin_loop();
+            self.changing.compare_exchange_weak(0, holder, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        })
+    }
+}
+
+/// What stands for this thread: it stays the same in the child of a fork.
+fn own_block() -> usize {
+    ptr::from_ref(tls::thread()) as usize
 }
 
 /// Whether reserving address space takes time here: the fastest of three small tries.
@@ -338,6 +373,43 @@ mod tests {
         assert_eq!((range.take(16 << 20, 4096), range.last_refusal()), (None, Refusal::Room));
         assert_eq!(range.last_refusal(), Refusal::None);
         assert!(!range.holds(behind as usize));
+    }
+
+    #[test]
+    fn a_fork_child_takes_over_from_the_threads_that_it_has_not() {
+        let range = Range::new();
+        assert!(range.reserve(SMALLEST, 6 << 40));
+        let other = std::thread::spawn(own_block).join().unwrap();
+        // Its change does not come to an end: the fork goes on, and only the child knows that it never will.
+        range.changing.store(other, Ordering::Relaxed);
+        range.hold_end();
+        range.let_end_go();
+        assert_eq!(range.take(2 * SMALLEST, 4096), None);
+        range.let_end_go_in_child();
+        assert!(range.take(2 * SMALLEST, 4096).is_some());
+        // What this very thread was interrupted in goes on, in both.
+        range.in_turn(|| {
+            range.hold_end();
+            range.let_end_go();
+            range.let_end_go_in_child();
+            assert_eq!(range.changing.load(Ordering::Relaxed), own_block());
+        });
+        assert_eq!(range.changing.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn the_end_stays_where_it_is_during_a_fork() {
+        let range = Range::new();
+        assert!(range.reserve(SMALLEST, 2 << 40));
+        range.hold_end();
+        let given_back = || std::thread::scope(|scope| scope.spawn(|| range.give_back(0)).join().unwrap());
+        assert_eq!(given_back(), 0);
+        range.let_end_go();
+        assert_eq!(given_back(), SMALLEST);
+        range.hold_end();
+        range.let_end_go_in_child();
+        range.restore(SMALLEST);
+        assert_eq!(given_back(), SMALLEST);
     }
 
     #[test]

@@ -137,10 +137,11 @@ impl Profiler {
         if self.may_not_sample() {
             return self.store();
         }
-        self.store.get_or_open(|| self.new_store(), || self.life.token())
+        self.store.get_or_open(|is_again| self.new_store(is_again), || self.life.token())
     }
 
-    fn new_store(&self) -> Option<Store> {
+    /// `is_again`: an opening before was given up.
+    fn new_store(&self, is_again: bool) -> Option<Store> {
         let options = &self.settings()?.options;
         let origin = Origin {
             pid: self.pid(),
@@ -151,7 +152,7 @@ impl Profiler {
             pid_namespace: if self.may_not_open() { 0 } else { sys::pid_namespace() },
         };
         let bytes = options.prof_region_bytes;
-        let shared = if self.may_not_open() { None } else { Region::open(bytes, &origin) };
+        let shared = if self.may_not_open() { None } else { Region::open(is_again, bytes, &origin) };
         // Without a claim others could do nothing for this life but read.
         let shared = shared.filter(|region| match region.path() {
             Some(path) if !self.claim(path) => {

@@ -33,3 +33,4 @@ mod store_cell;
 pub(crate) use mapped::Source;
 pub(crate) use profiler::{PROFILER, STOP};
 pub(crate) use request::{Request, Taken, Wait};
+pub(crate) use scratch::SCRATCH;

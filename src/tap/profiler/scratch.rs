@@ -1,16 +1,19 @@
 //! Scratch space for traces and walks: a small fixed pool, because a trace is too big for small stacks and for TLS.
 //!
 //! # Safety
-//! A place is handed out only by the swap of its flag from free to taken, and given back when the loan is dropped; so
-//! it has one user at a time. A sample that a signal handler jumps out of (siglongjmp) keeps its place; when all places
-//! are taken, samples are lost and counted.
+//! A place is handed out only by the exchange of its word from free to taken, and given back when the loan is dropped;
+//! so it has one user at a time. A sample that a signal handler jumps out of (siglongjmp) keeps its place; when all
+//! places are taken, samples are lost and counted. In a fork child the places of threads that it does not have are
+//! given back. The forking thread keeps its own: a signal handler may fork, and the sample that it interrupted goes on.
 #![allow(unsafe_code)]
 
+use crate::tap::os::tls;
 use crate::tap::stack::StackTrace;
 use crate::tap::unwind::{LastWalk, Windows};
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const PLACES: usize = 32;
 
@@ -18,7 +21,8 @@ const PLACES: usize = 32;
 pub(crate) static SCRATCH: ScratchPool = ScratchPool::new();
 
 struct Place {
-    taken: AtomicBool,
+    /// The thread that has it, by the address of its block, which stays the same in the child of a fork; 0: none.
+    taken: AtomicUsize,
     scratch: UnsafeCell<Scratch>,
 }
 
@@ -35,7 +39,7 @@ pub(crate) struct Scratch {
 impl Place {
     const fn new() -> Place {
         let scratch = Scratch { trace: StackTrace::blank(), last_walk: LastWalk::new(), windows: Windows::new() };
-        Place { taken: AtomicBool::new(false), scratch: UnsafeCell::new(scratch) }
+        Place { taken: AtomicUsize::new(0), scratch: UnsafeCell::new(scratch) }
     }
 }
 
@@ -55,10 +59,12 @@ impl ScratchPool {
 
     /// An empty trace of at most `limit` frames. `hint` spreads threads.
     pub(crate) fn borrow(&self, hint: usize, limit: usize) -> Option<Loan<'_>> {
+        let own = own_block();
         let place = (0..PLACES).find_map(|step| {
             let place = self.places.get((hint + step) % PLACES)?;
             // Acquire: the last user's writes to the trace came before.
-            let free = !place.taken.load(Ordering::Relaxed) && !place.taken.swap(true, Ordering::Acquire);
+            let free = place.taken.load(Ordering::Relaxed) == 0
+                && place.taken.compare_exchange(0, own, Ordering::Acquire, Ordering::Relaxed).is_ok();
             free.then_some(place)
         })?;
         let mut loan = Loan { place };
@@ -66,6 +72,29 @@ impl ScratchPool {
         loan.windows.begin();
         Some(loan)
     }
+
+    /// Gives back what other threads had.
+    ///
+    /// # Safety
+    /// In the child of a fork, on its only thread.
+    pub(crate) unsafe fn give_back_others(&self) {
+        let own = own_block();
+        for place in &self.places {
+            let holder = place.taken.load(Ordering::Relaxed);
+            if holder != 0 && holder != own {
+                // SAFETY: whose place it was does not exist in this process.
+                let scratch = unsafe { &mut *place.scratch.get() };
+                // It may have been half written; the rest is begun anew by `borrow`.
+                scratch.last_walk.forget();
+                place.taken.store(0, Ordering::Release);
+            }
+        }
+    }
+}
+
+/// What stands for this thread.
+fn own_block() -> usize {
+    ptr::from_ref(tls::thread()) as usize
 }
 
 /// A place on loan.
@@ -91,7 +120,7 @@ impl DerefMut for Loan<'_> {
 
 impl Drop for Loan<'_> {
     fn drop(&mut self) {
-        self.place.taken.store(false, Ordering::Release);
+        self.place.taken.store(0, Ordering::Release);
     }
 }
 
@@ -106,5 +135,18 @@ mod tests {
         assert!(POOL.borrow(0, 8).is_none());
         drop(loans);
         assert!(POOL.borrow(0, 8).is_some());
+    }
+
+    #[test]
+    fn a_fork_child_keeps_what_its_own_thread_has_and_no_more() {
+        static POOL: ScratchPool = ScratchPool::new();
+        let own = POOL.borrow(5, 8).unwrap();
+        let others = || (1..PLACES).for_each(|hint| std::mem::forget(POOL.borrow(hint, 8).unwrap()));
+        std::thread::spawn(others).join().unwrap();
+        assert!(POOL.borrow(0, 8).is_none());
+        // SAFETY: the other thread has ended, and this test's pool has no other users.
+        unsafe { POOL.give_back_others() };
+        let loans: Vec<_> = (1..PLACES).map(|hint| POOL.borrow(hint, 8).unwrap()).collect();
+        assert!(POOL.borrow(5, 8).is_none() && loans.iter().all(|loan| !ptr::eq(loan.place, own.place)));
     }
 }

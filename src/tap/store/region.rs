@@ -75,8 +75,12 @@ unsafe impl Send for Region {}
 unsafe impl Sync for Region {}
 
 impl Region {
-    /// A new region of at most `bytes` bytes: shared if that is possible, else anonymous.
-    pub(crate) fn open(bytes: usize, origin: &Origin) -> Option<Region> {
+    /// A new region of at most `bytes` bytes: shared if that is possible, else anonymous. `is_again`: an opening for
+    /// this life was given up, and its file, which nobody uses, may be in the way.
+    pub(crate) fn open(is_again: bool, bytes: usize, origin: &Origin) -> Option<Region> {
+        if let Some(left) = is_again.then(|| shared::Path::region(origin.pid, origin.token)).flatten() {
+            shared::remove(&left);
+        }
         Region::shared(bytes, origin).or_else(|| Region::anonymous(bytes, origin))
     }
 

@@ -103,6 +103,11 @@ impl LastWalk {
         LastWalk { frames: [const { Frames::new() }; 2], known: 0, generation: 0 }
     }
 
+    /// Remembers nothing any more.
+    pub(crate) fn forget(&mut self) {
+        self.frames.iter_mut().for_each(|frames| frames.steps = 0);
+    }
+
     /// Adds frames from `at` on to the trace, as far as they are those of the last walk or have plain rules. `at` is
     /// then the first frame that was not added: `walk` goes on there, unless the stack has ended (`true`). It must
     /// not be a point of execution at first.
