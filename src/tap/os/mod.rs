@@ -32,7 +32,6 @@ pub(crate) mod optional;
 pub(crate) mod peek;
 pub(crate) mod processors;
 pub(crate) mod range;
-mod range_end;
 pub(crate) mod schedule;
 pub(crate) mod shared;
 pub(crate) mod signals;

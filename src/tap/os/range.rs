@@ -17,9 +17,7 @@
 #![allow(unsafe_code)]
 
 use super::boot_memory::BOOT_MEMORY;
-use super::range_end::move_end;
 use super::{clock, map, tls};
-use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 /// Bytes of the range where there is room for it.
@@ -44,12 +42,17 @@ const PLACES: [(usize, usize, usize); 2] = crate::wire::liveness::RANGE_PLACES;
 /// directly.
 pub(crate) static LIMIT: AtomicUsize = AtomicUsize::new(usize::MAX);
 
+/// Moves the limit to the end of the range, zero where there is none, or to that of the first call's blocks.
+fn set_limit(end: usize) {
+    LIMIT.store(end.max(BOOT_MEMORY.end()), Ordering::Release);
+}
+
 /// How far it grows: up to where the kernel begins without a limit on stacks, there is nothing else.
 const LARGEST_GROWN: usize = 4 << 40;
 /// Tries to become the thread that changes the range's end. Each try lasts as long as another thread's change: some
 /// system calls, a few microseconds.
 const TRIES: u32 = 10_000;
-/// Beside the thread in [`Range::changing`], whose address is even: it keeps the end from changing while it forks.
+/// Beside the thread in [`Range::changing`]: it keeps the end from changing while it forks.
 const FORKS: usize = 1;
 
 /// Why memory of the range was refused.
@@ -69,7 +72,7 @@ pub(crate) struct Range {
     base: AtomicUsize,
     end: AtomicUsize,
     next: AtomicUsize,
-    /// The thread that is changing the end, by the address of its block, 0: none. In a child of a raw `clone` it may be
+    /// The thread that is changing the end (`ThreadBlock::address`), 0: none. In a child of a raw `clone` it may be
     /// one of the parent's for ever: that child's range grows no more.
     changing: AtomicUsize,
     refusal: AtomicU32,
@@ -109,8 +112,7 @@ impl Range {
     /// From now on `free` tells by the limit: that is the end of the range, zero where there is none, or that of the
     /// first call's blocks.
     pub(crate) fn settle(&self) {
-        let end = self.end.load(Ordering::Acquire);
-        LIMIT.store(end.max(BOOT_MEMORY.end()), Ordering::Release);
+        set_limit(self.end.load(Ordering::Acquire));
     }
 
     /// Whether there is no range.
@@ -240,14 +242,23 @@ impl Range {
         grown.flatten().is_some()
     }
 
+    /// Moves the end, and the limit, which is never below it: else what another thread takes of a new part, and frees
+    /// before this one has come to the limit, would pass for a plain block. One thread at a time.
     fn put_end(&self, end: usize) {
-        move_end(&self.end, &LIMIT, end, BOOT_MEMORY.end());
+        // Release: a thread that sees the end sees the limit that was raised before it.
+        if end > self.end.load(Ordering::Relaxed) {
+            set_limit(end);
+            self.end.store(end, Ordering::Release);
+        } else {
+            self.end.store(end, Ordering::Release);
+            set_limit(end);
+        }
     }
 
     /// Before a fork: waits until no other thread changes the end, and lets none begin. So the child finds no change
     /// half made by a thread that it does not have. Nothing is waited for without a bound, as everywhere here.
     pub(crate) fn hold_end(&self) {
-        let own = own_block();
+        let own = own_address();
         // A handler of a signal may fork, and have interrupted this thread in the middle of a change or of a fork.
         if self.changing.load(Ordering::Relaxed) & !FORKS != own {
             self.take_turn(own | FORKS);
@@ -257,20 +268,20 @@ impl Range {
     /// After a fork, in the parent.
     pub(crate) fn let_end_go(&self) {
         // In vain if the wait was, or if a fork in a handler came to an end before.
-        let _ = self.changing.compare_exchange(own_block() | FORKS, 0, Ordering::Release, Ordering::Relaxed);
+        let _ = self.changing.compare_exchange(own_address() | FORKS, 0, Ordering::Release, Ordering::Relaxed);
     }
 
     /// After a fork, in the child, on its only thread: what that is in the middle of, it goes on with; no other will.
     pub(crate) fn let_end_go_in_child(&self) {
         let holder = self.changing.load(Ordering::Relaxed);
-        if holder != own_block() {
+        if holder != own_address() {
             self.changing.store(0, Ordering::Release);
         }
     }
 
     /// Runs work that changes the end, one thread at a time. `None`: another one does not come to an end.
     fn in_turn<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
-        self.take_turn(own_block()).then(|| {
+        self.take_turn(own_address()).then(|| {
             let result = work();
             self.changing.store(0, Ordering::Release);
             result
@@ -285,9 +296,8 @@ impl Range {
     }
 }
 
-/// What stands for this thread: it stays the same in the child of a fork.
-fn own_block() -> usize {
-    ptr::from_ref(tls::thread()) as usize
+fn own_address() -> usize {
+    tls::thread().address()
 }
 
 /// Whether reserving address space takes time here: the fastest of three small tries.
@@ -379,7 +389,7 @@ mod tests {
     fn a_fork_child_takes_over_from_the_threads_that_it_has_not() {
         let range = Range::new();
         assert!(range.reserve(SMALLEST, 6 << 40));
-        let other = std::thread::spawn(own_block).join().unwrap();
+        let other = std::thread::spawn(own_address).join().unwrap();
         // Its change does not come to an end: the fork goes on, and only the child knows that it never will.
         range.changing.store(other, Ordering::Relaxed);
         range.hold_end();
@@ -392,7 +402,7 @@ mod tests {
             range.hold_end();
             range.let_end_go();
             range.let_end_go_in_child();
-            assert_eq!(range.changing.load(Ordering::Relaxed), own_block());
+            assert_eq!(range.changing.load(Ordering::Relaxed), own_address());
         });
         assert_eq!(range.changing.load(Ordering::Relaxed), 0);
     }

@@ -13,6 +13,7 @@
 
 use std::arch::{asm, global_asm};
 use std::cell::Cell;
+use std::ptr;
 
 global_asm!(
     ".pushsection .tbss.heaptap_thread,\"awT\",@nobits",
@@ -85,6 +86,12 @@ pub(crate) struct ThreadBlock {
 }
 
 impl ThreadBlock {
+    /// What stands for the thread in a word that says who holds something: its block's address, which is even, never 0,
+    /// and stays the same in the child of a fork.
+    pub(crate) fn address(&self) -> usize {
+        ptr::from_ref(self) as usize
+    }
+
     /// Makes the thread's next request due, without a change of its wait: the rest comes after that.
     pub(crate) fn make_due(&self) {
         let left = self.bytes_left.get();

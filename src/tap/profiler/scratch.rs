@@ -12,7 +12,6 @@ use crate::tap::stack::StackTrace;
 use crate::tap::unwind::{LastWalk, Windows};
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
-use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const PLACES: usize = 32;
@@ -21,7 +20,7 @@ const PLACES: usize = 32;
 pub(crate) static SCRATCH: ScratchPool = ScratchPool::new();
 
 struct Place {
-    /// The thread that has it, by the address of its block, which stays the same in the child of a fork; 0: none.
+    /// The thread that has it (`ThreadBlock::address`), 0: none.
     taken: AtomicUsize,
     scratch: UnsafeCell<Scratch>,
 }
@@ -59,7 +58,7 @@ impl ScratchPool {
 
     /// An empty trace of at most `limit` frames. `hint` spreads threads.
     pub(crate) fn borrow(&self, hint: usize, limit: usize) -> Option<Loan<'_>> {
-        let own = own_block();
+        let own = tls::thread().address();
         let place = (0..PLACES).find_map(|step| {
             let place = self.places.get((hint + step) % PLACES)?;
             // Acquire: the last user's writes to the trace came before.
@@ -78,7 +77,7 @@ impl ScratchPool {
     /// # Safety
     /// In the child of a fork, on its only thread.
     pub(crate) unsafe fn give_back_others(&self) {
-        let own = own_block();
+        let own = tls::thread().address();
         for place in &self.places {
             let holder = place.taken.load(Ordering::Relaxed);
             if holder != 0 && holder != own {
@@ -90,11 +89,6 @@ impl ScratchPool {
             }
         }
     }
-}
-
-/// What stands for this thread.
-fn own_block() -> usize {
-    ptr::from_ref(tls::thread()) as usize
 }
 
 /// A place on loan.
@@ -147,6 +141,6 @@ mod tests {
         // SAFETY: the other thread has ended, and this test's pool has no other users.
         unsafe { POOL.give_back_others() };
         let loans: Vec<_> = (1..PLACES).map(|hint| POOL.borrow(hint, 8).unwrap()).collect();
-        assert!(POOL.borrow(5, 8).is_none() && loans.iter().all(|loan| !ptr::eq(loan.place, own.place)));
+        assert!(POOL.borrow(5, 8).is_none() && loans.iter().all(|loan| !std::ptr::eq(loan.place, own.place)));
     }
 }
