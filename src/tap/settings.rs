@@ -88,6 +88,11 @@ impl Settings {
         }
     }
 
+    /// Whether this process may have keepers.
+    pub(crate) fn has_keepers(&self) -> bool {
+        self.options.prof && self.options.prof_keeper
+    }
+
     /// First part of the names of dumps: `prof_prefix`, or what `prof.prefix` was set to.
     pub(crate) fn prefix(&self) -> &'static [u8] {
         let new = NonNull::new(self.new_prefix.load(Ordering::Acquire));

@@ -70,8 +70,7 @@ const LOOK_NS: [u64; 2] = [10_000, 1_000_000];
 
 /// Begins to count the threads that the keeper must not outlive. From the constructor, on the main thread.
 pub(crate) fn register() {
-    let may_start = PROFILER.settings().is_some_and(|settings| settings.options.prof && settings.options.prof_keeper);
-    if may_start {
+    if PROFILER.settings().is_some_and(Settings::has_keepers) {
         PROFILER.threads.begin(tls::thread(), thread_ends);
         exit_word::note();
         PROCESSORS.note();
@@ -100,10 +99,9 @@ pub(crate) fn serve() {
 /// A process that serves, by itself or by what it was forked from, shows that it stays: it forks workers, or begins a
 /// session of its own. A worker, which does neither, comes of age as others do.
 pub(crate) fn stay() {
-    let may_have = |settings: &Settings| settings.options.prof && settings.options.prof_keeper;
     if PROFILER.serves()
         && !is_there()
-        && PROFILER.settings().is_some_and(may_have)
+        && PROFILER.settings().is_some_and(Settings::has_keepers)
         && !PROFILER.may_not_open()
         && sys::process_id() == PROFILER.pid()
         && let Some(visit) = Visit::begin()
@@ -168,8 +166,7 @@ pub(crate) fn trimmed() {
 /// In a child of `fork`: what its parent's keepers were given serves its own, and they can end as its parent's could.
 pub(crate) fn forked() {
     POST.inherit_arena();
-    let may_have = |settings: &Settings| settings.options.prof && settings.options.prof_keeper;
-    if !is_glibc() && PROFILER.settings().is_some_and(may_have) && !PROFILER.may_not_open() {
+    if !is_glibc() && PROFILER.settings().is_some_and(Settings::has_keepers) && !PROFILER.may_not_open() {
         exit_word::renew();
     }
 }

@@ -95,7 +95,7 @@ impl Profiler {
     /// and explains itself as long as both can be done.
     pub(crate) fn settle_here(&'static self) {
         let is_profiling = self.settings().is_some_and(|settings| settings.options.prof) && self.heap.is_ready();
-        if is_profiling && !self.may_not_open() && sys::process_id() == self.pid() && !self.life.is_over() {
+        if is_profiling && !self.may_not_open() && self.is_our_own() {
             self.open_store();
             self.refresh();
         }

@@ -191,8 +191,7 @@ impl Profiler {
     /// Ends this life if the process has given up for good the user whom its files belong to: it must not write to that
     /// user's region any more. The life that follows is empty, as a fork child's. For whatever thread; `true`: it did.
     pub(crate) fn check_user(&self) -> bool {
-        let is_our_own = || !self.life.is_over() && sys::process_id() == self.pid();
-        if self.may_not_open() || !is_our_own() || self.life.belongs_to(sys::user_ids()) {
+        if self.may_not_open() || !self.is_our_own() || self.life.belongs_to(sys::user_ids()) {
             return false;
         }
         let store = self.store();
@@ -208,6 +207,11 @@ impl Profiler {
         true
     }
 
+    /// Whether this life goes on, and is that of the calling process: a child of vfork has our memory and another pid.
+    pub(super) fn is_our_own(&self) -> bool {
+        !self.life.is_over() && sys::process_id() == self.pid()
+    }
+
     /// Whether the process will have given up the user whom its files belong to once it has these user ids.
     pub(crate) fn would_leave(&self, users: [u32; 3]) -> bool {
         !self.life.belongs_to(users)
@@ -217,8 +221,9 @@ impl Profiler {
     /// it was. The process leaves one final dump, at its end; what it held as another user is worth a second one only
     /// if that is more than what a start takes, whatever the options say.
     pub(crate) fn leave_if_little(&self) -> bool {
-        let is_our_own = !self.life.is_over() && sys::process_id() == self.pid();
-        let (Some(store), Some(settings), true) = (self.store(), self.settings(), is_our_own) else { return false };
+        let (Some(store), Some(settings), true) = (self.store(), self.settings(), self.is_our_own()) else {
+            return false;
+        };
         let least = Options::DEFAULT;
         let bytes = settings.options.prof_min_bytes.max(least.prof_min_bytes);
         let seconds = settings.options.prof_min_seconds.max(least.prof_min_seconds);
@@ -233,8 +238,7 @@ impl Profiler {
 
     /// The process executes another program: what this life would leave is removed unless it is worth a dump.
     pub(crate) fn leave_image(&self) {
-        let is_our_own = !self.life.is_over() && sys::process_id() == self.pid();
-        let (Some(store), Some(settings), true) = (self.store(), self.settings(), is_our_own) else { return };
+        let (Some(store), Some(settings), true) = (self.store(), self.settings(), self.is_our_own()) else { return };
         if !self.has_done_enough(settings) {
             store.region().remove_files();
             self.dumper.remove_mirrors(store, settings);
@@ -284,8 +288,7 @@ impl Profiler {
         if self.life.begin_anew() {
             self.was_significant.store(false, Ordering::Relaxed);
             self.is_settled.store(false, Ordering::Relaxed);
-            let has_keepers = |settings: &Settings| settings.options.prof && settings.options.prof_keeper;
-            self.is_young.store(self.settings().is_some_and(has_keepers), Ordering::Relaxed);
+            self.is_young.store(self.settings().is_some_and(Settings::has_keepers), Ordering::Relaxed);
             self.triggers.store(0, Ordering::Relaxed);
             self.threads.begin_anew(tls::thread());
             self.dumper.restart();
