@@ -9,23 +9,14 @@ use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use support::churn::wait_for;
 use support::talker::{Talker, compile};
 use support::{Folder, cli, skip, wait_or_kill};
 
 /// What `forgets` leaks in a round. It asks for 1000 bytes a block; a profile has what malloc gives for them.
 const BLOCKS: u64 = 1000;
 const BYTES: u64 = 1024;
-
-/// Waits, also while other tests have the machine busy, and their processes are sent as well.
-fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(300);
-    while !done() {
-        assert!(Instant::now() < deadline, "{what} did not happen");
-        sleep(Duration::from_millis(100));
-    }
-}
 
 /// The Collector's program, if it is built; says so when it is not.
 fn program() -> Option<PathBuf> {

@@ -150,19 +150,7 @@ fn the_leaking_java_method_is_named_with_its_bytes() {
         let (class_path, library) =
             (build.path().display().to_string(), format!("-Djava.library.path={}", build.path().display()));
         let (_outcome, dump) = run_java(&jvm, &["-cp", &class_path, &library, "Leaks"], "prof_bt_max:512", 3);
-        // zlib's own sizes, and what the program asks for; all of it, since every allocation is sampled.
-        let leaks = [
-            ("Leaks.deflaters", 100 * 268_288),
-            ("Leaks.inflaters", 100 * 7_168),
-            ("Leaks.buffers", 100 * 100_000),
-            ("Leaks.unsafeBlocks", 100 * 100_000),
-            ("Leaks.jniBlocks", 100 * 100_000),
-            ("Leaks.blocksInCallBacks", 100 * 100_000),
-        ];
-        for (method, bytes) in leaks {
-            let found = dump.bytes_below(method);
-            assert!((bytes..bytes * 3 / 2).contains(&found), "{jvm:?}: {found} bytes below {method}, not {bytes}");
-        }
+        dump.assert_leaks_are_named(&format!("{jvm:?}"));
         assert!(dump.bytes_below("java/util/zip/Deflater.init") >= 100 * 268_288);
         dump.assert_complete(0.999);
     }

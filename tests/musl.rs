@@ -172,18 +172,7 @@ fn a_jvm_of_musl_names_the_leaking_methods_with_their_bytes() {
     for (class, keeper, least_share) in [("Leaks", false, 0.0), ("Later", true, 0.5)] {
         let conf = format!("{EVERY_ALLOCATION},{HOWEVER_SHORT},prof_bt_max:512,prof_keeper:{keeper}");
         let (_outcome, dump) = run_java_under(&jvm, &["-cp", &home, &library, class], &conf, 3);
-        let leaks = [
-            ("Leaks.deflaters", 100 * 268_288),
-            ("Leaks.inflaters", 100 * 7_168),
-            ("Leaks.buffers", 100 * 100_000),
-            ("Leaks.unsafeBlocks", 100 * 100_000),
-            ("Leaks.jniBlocks", 100 * 100_000),
-            ("Leaks.blocksInCallBacks", 100 * 100_000),
-        ];
-        for (method, bytes) in leaks {
-            let found = dump.bytes_below(method);
-            assert!((bytes..bytes * 3 / 2).contains(&found), "{class}: {found} bytes below {method}, not {bytes}");
-        }
+        dump.assert_leaks_are_named(class);
         dump.assert_complete(least_share);
     }
 }

@@ -44,6 +44,23 @@ impl JavaDump {
         self.stacks.iter().filter(|(frames, _)| is_below(frames)).map(|(_, (_, bytes))| bytes).sum()
     }
 
+    /// `tests/java/Leaks.java` is the program, and every allocation was sampled. `whose`: what failed.
+    pub(crate) fn assert_leaks_are_named(&self, whose: &str) {
+        // zlib's own sizes, and what the program asks for.
+        let leaks = [
+            ("Leaks.deflaters", 100 * 268_288),
+            ("Leaks.inflaters", 100 * 7_168),
+            ("Leaks.buffers", 100 * 100_000),
+            ("Leaks.unsafeBlocks", 100 * 100_000),
+            ("Leaks.jniBlocks", 100 * 100_000),
+            ("Leaks.blocksInCallBacks", 100 * 100_000),
+        ];
+        for (method, bytes) in leaks {
+            let found = self.bytes_below(method);
+            assert!((bytes..bytes * 3 / 2).contains(&found), "{whose}: {found} bytes below {method}, not {bytes}");
+        }
+    }
+
     /// Stacks that ended like this, of all that were taken.
     pub(crate) fn ended(&self, how: &str) -> u64 {
         self.metadata.get(&format!("stack_end_{how}")).map_or(0, |count| count.parse().expect("a number"))
