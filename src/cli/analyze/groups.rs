@@ -97,16 +97,19 @@ impl Group {
 }
 
 /// All rows, in no order.
-pub(crate) fn groups(series: &Series, Rows { by, depth }: Rows, moments: &Moments) -> Vec<Group> {
-    let kinds = Kinds::of(&series.profile);
+pub(crate) fn groups(
+    series: &Series,
+    Rows { by, depth }: Rows,
+    moments: &Moments,
+    (kinds, owners): (&Kinds, &Owners),
+) -> Vec<Group> {
     if matches!(by, By::Site | By::Stack) {
-        let owners = Owners::of(&series.profile, &kinds);
         let depth = (by == By::Stack).then_some(depth.unwrap_or(usize::MAX));
         let group = |site: Site| {
             let track = site.track(series, moments);
             Group::of_site(site, track)
         };
-        return sites(series, depth, (&kinds, &owners)).into_iter().map(group).collect();
+        return sites(series, depth, (kinds, owners)).into_iter().map(group).collect();
     }
     let shown = |id: usize| kinds.kind(FunctionId(u32::try_from(id).unwrap_or(u32::MAX))) != Kind::Glue;
     let functions_of = series.profile.functions.iter().enumerate();

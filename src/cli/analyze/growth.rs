@@ -177,7 +177,7 @@ impl GrowthRow {
 /// All rows of a kind. Of tens of thousands only the ends of the list are shown anywhere: rows that changed least are
 /// left out.
 fn rows(series: &Series, kind: Rows, judge: &Judge<'_>) -> Vec<Row> {
-    let mut all = groups(series, kind, &judge.moments);
+    let mut all = groups(series, kind, &judge.moments, (&judge.kinds, &judge.owners));
     let tested = all.len();
     // One moment changes nothing; then size is what counts.
     let weight = |group: &Group| match group.track.bytes.as_slice() {

@@ -320,7 +320,7 @@ pub(crate) fn account(profile: &Profile, metadata: &Metadata, metric: Metric, to
 
 /// The biggest rows of a kind, and how many smaller ones there are.
 fn rows(series: &Series, kind: Rows, judge: &Judge<'_>) -> (Vec<Row>, usize) {
-    let mut all = groups(series, kind, &judge.moments);
+    let mut all = groups(series, kind, &judge.moments, (&judge.kinds, &judge.owners));
     let tested = all.len();
     all.sort_by(|a, b| {
         let by_size = b.track.value.bytes.total_cmp(&a.track.value.bytes);

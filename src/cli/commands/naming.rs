@@ -72,7 +72,6 @@ impl Symbols {
     fn options(&self, series: &Series, recorded: &Rc<Recorded>) -> Options {
         // A pack comes from elsewhere: no process of this machine has anything to do with it.
         let running = series.pid().filter(|_| recorded.is_empty() && self.sysroot.is_none());
-        let dump = series.last().map(|dump| dump.path.as_path());
         let owner = series.last().map_or_else(open::reader, |dump| open::owner_of(&dump.path));
         // Somebody's dump says nothing about somebody else's process.
         let is_its = |pid: &u32| Owners::of(open::reader()).has(owner) || process::user(*pid) == Some(owner);
@@ -81,7 +80,7 @@ impl Symbols {
             sysroot: self.sysroot.clone(),
             debug_dirs: self.debug_dir.clone(),
             perf_map: self.perf_map.clone(),
-            perf_maps: series.pid().map_or_else(Vec::new, |pid| perf_map::usual_places(pid, dump, running)),
+            perf_maps: perf_map::usual_places(series, running),
             owners: Owners::of(owner),
             with_lines: self.lines,
             written: series.last().and_then(|dump| dump.time()).and_then(timestamp::to_system),

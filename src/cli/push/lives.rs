@@ -124,9 +124,9 @@ impl Lives {
     }
 
     /// Those that live, by pid: mostly in the order in which they began, and in the same one for the next agent.
-    pub(super) fn all(&mut self) -> Vec<(Key, &mut Life)> {
-        let mut all: Vec<_> = self.lives.iter_mut().map(|(key, life)| (*key, life)).collect();
-        all.sort_by_key(|(_, life)| (life.found.process, life.found.pid));
+    pub(super) fn all(&mut self) -> Vec<&mut Life> {
+        let mut all: Vec<_> = self.lives.values_mut().collect();
+        all.sort_by_key(|life| (life.found.process, life.found.pid));
         all
     }
 

@@ -20,6 +20,7 @@ use crate::cli::attach::discovery::Found;
 use crate::cli::attach::region::Memory;
 use crate::cli::held::held;
 use crate::cli::inert::say;
+use crate::cli::render::exposition::Labels;
 use crate::cli::send::client::Client;
 use crate::cli::send::cursor::{self, Cursor};
 use crate::cli::send::labels;
@@ -30,7 +31,7 @@ use crate::wire::dump_name::DumpKind;
 use anyhow::{Context, Result};
 use dumps::NewDump;
 use lives::{Key, Life, Lives};
-use numbers::{Labels, Numbers};
+use numbers::Numbers;
 use reading::Reading;
 use sender::{Sender, now_ns};
 use server::Board;
@@ -174,7 +175,7 @@ impl Agent {
         let mut lives = std::mem::take(&mut self.lives);
         let memory = if self.board.is_some() { Memory::Looked } else { Memory::Sum };
         let count = u32::try_from(lives.len()).unwrap_or(u32::MAX);
-        for (_, life) in lives.all() {
+        for life in lives.all() {
             match Reading::of_life(&life.found, life.file(), memory, &self.known) {
                 Ok(reading) if reading.is_worth || self.settings.all => {
                     let (labels, number) = self.labels_of(&life.told, life.key(), &reading);

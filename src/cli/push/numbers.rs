@@ -5,10 +5,8 @@
 //! time, and none is new with each start, as with a pid.
 
 use super::lives::Key;
+use crate::cli::render::exposition::Labels;
 use std::collections::BTreeMap;
-
-/// Names and values, as an engine gets them.
-pub(super) type Labels = Vec<(String, String)>;
 
 /// Who has which number, by labels.
 #[derive(Debug, Default)]

@@ -100,8 +100,7 @@ impl Reading {
 }
 
 fn options(series: &Series, running: Option<u32>, owners: Owners, known: &Rc<Known>) -> Options {
-    let dump = series.last().map(|dump| dump.path.as_path());
-    let perf_maps = series.pid().map_or_else(Vec::new, |pid| perf_map::usual_places(pid, dump, running));
+    let perf_maps = perf_map::usual_places(series, running);
     let written = series.last().and_then(|dump| dump.time()).and_then(timestamp::to_system);
     Options { owners, running, perf_maps, written, known: Some(Rc::clone(known)), ..Options::default() }
 }

@@ -7,7 +7,7 @@ use crate::cli::inert::clean;
 const MOST_LETTERS: usize = 200;
 
 /// Name and value.
-type Labels = Vec<(String, String)>;
+pub(crate) type Labels = Vec<(String, String)>;
 
 /// Whether a figure goes up and down, or only up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,22 +26,14 @@ pub(super) fn ask(file: &File, addresses: &[u64], with_lines: bool) -> Vec<Optio
         return vec![None; addresses.len()];
     };
     let mut known: FxHashMap<Cow<'_, str>, (Function, u32)> = FxHashMap::default();
-    let mut of_symbol = |name| known.entry(name).or_insert_with_key(|name| function(&demangled(name), None)).clone();
+    let mut of_symbol =
+        |name| known.entry(name).or_insert_with_key(|name| function(&names::demangled(name), None)).clone();
     let frames = |answer| match answer {
         Symbolized::Sym(sym) if with_lines => Some(functions(&sym)),
         Symbolized::Sym(sym) => Some(vec![of_symbol(sym.name)]),
         Symbolized::Unknown(_) => None,
     };
     answers.into_iter().map(frames).collect()
-}
-
-/// The name as it stands in the source, if it is a mangled one of Rust or C++.
-fn demangled(name: &str) -> Cow<'_, str> {
-    if let Ok(name) = rustc_demangle::try_demangle(name) {
-        return format!("{name:#}").into();
-    }
-    let demangled = cpp_demangle::Symbol::new(name).ok().and_then(|symbol| symbol.demangle().ok());
-    demangled.map_or(Cow::Borrowed(name), Cow::Owned)
 }
 
 /// The functions at one address, innermost first. blazesym lists inlined calls from the outside in,

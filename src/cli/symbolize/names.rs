@@ -1,7 +1,18 @@
-//! Makes a demangled name short: without parameters, return type and compiler suffixes.
+//! Demangles a name, and makes a demangled one short: without parameters, return type and compiler suffixes.
 //!
 //! `void* os::malloc(unsigned long, MEMFLAGS) [clone .isra.0]` becomes `os::malloc`. Works on
 //! any text; what has no parameter list (C, Rust, Java) stays as it is.
+
+use std::borrow::Cow;
+
+/// The name as it stands in the source, if it is a mangled one of Rust or C++.
+pub(super) fn demangled(name: &str) -> Cow<'_, str> {
+    if let Ok(rust) = rustc_demangle::try_demangle(name) {
+        return format!("{rust:#}").into();
+    }
+    let cpp = cpp_demangle::Symbol::new(name).ok().and_then(|symbol| symbol.demangle().ok());
+    cpp.map_or(Cow::Borrowed(name), Cow::Owned)
+}
 
 /// The name without what only a compiler needs.
 pub(super) fn short(name: &str) -> &str {

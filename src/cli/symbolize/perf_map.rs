@@ -11,6 +11,7 @@ use super::names;
 use super::options::Options;
 use crate::cli::open;
 use crate::cli::profile::location::{Function, Origin};
+use crate::cli::profile::series::Series;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -21,11 +22,12 @@ use std::time::SystemTime;
 const MOST_BYTES: u64 = 256 << 20;
 
 /// Where the file of a process is looked for, unless the user names it, in this order: beside the dump, where it may
-/// have been copied to; in the process's own root; here. `pid`: as the process saw itself. `running`: as it is seen
-/// here, if it lives.
-pub(crate) fn usual_places(pid: u32, dump: Option<&Path>, running: Option<u32>) -> Vec<PathBuf> {
+/// have been copied to; in the process's own root; here. `running`: its pid as it is seen here, if it lives.
+pub(crate) fn usual_places(series: &Series, running: Option<u32>) -> Vec<PathBuf> {
+    // As the process saw itself.
+    let Some(pid) = series.pid() else { return Vec::new() };
     let name = format!("perf-{pid}.map");
-    let beside = dump.and_then(Path::parent).map(|folder| folder.join(&name));
+    let beside = series.last().and_then(|dump| Some(dump.path.parent()?.join(&name)));
     let inside = running.map(|running| PathBuf::from(format!("/proc/{running}/root/tmp/{name}")));
     // The same number in a container is another process here.
     let here = running.filter(|running| *running == pid).map(|_| Path::new("/tmp").join(&name));

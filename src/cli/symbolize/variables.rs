@@ -4,6 +4,7 @@
 
 use super::mapped_file::MappedFile;
 use super::module_file::ModuleFile;
+use super::names;
 use super::options::Options;
 use crate::cli::profile::mapping::Mapping;
 use crate::wire::elf::{self, Header, SECTION_BYTES, SHT_SYMTAB};
@@ -101,11 +102,7 @@ impl Symbols {
 fn demangled(name: &str) -> String {
     let (short, number) = name.rsplit_once('.').unwrap_or((name, ""));
     let name = if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) { short } else { name };
-    if let Ok(rust) = rustc_demangle::try_demangle(name) {
-        return format!("{rust:#}");
-    }
-    let cpp = name.starts_with("_Z").then(|| cpp_demangle::Symbol::new(name).ok()?.demangle().ok()).flatten();
-    cpp.map_or_else(|| name.to_owned(), |name| name.replace("[abi:cxx11]", ""))
+    names::demangled(name).replace("[abi:cxx11]", "")
 }
 
 /// The symbols of data of a file.
