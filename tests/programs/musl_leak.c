@@ -9,7 +9,8 @@
 
 enum { BLOCKS = 1000, BYTES = 4096, SMALLEST = 16384 };
 
-void *volatile kept;
+/* Volatile, so that no compiler leaves calls out; of each thread, so that none frees another's block. */
+_Thread_local void *volatile kept;
 
 __attribute__((noinline)) void *keep(size_t bytes)
 {
@@ -44,12 +45,13 @@ int main(int count, char **words)
     pthread_attr_t smallest;
     pthread_attr_init(&smallest);
     pthread_attr_setstacksize(&smallest, SMALLEST);
+    /* First alone: while a thread opens the live profile, no others are sampled. */
+    leak(0);
     for (int i = 0; i < 3; i++)
         if (pthread_create(&threads[i], i ? 0 : &smallest, i ? leak : small, 0))
             return 1;
     for (int i = 0; i < 3; i++)
         pthread_join(threads[i], 0);
-    leak(0);
     kept = &threads;
     pid_t child = fork();
     if (child == 0) {
