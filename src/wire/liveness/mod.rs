@@ -69,13 +69,16 @@ pub(crate) fn region_in(maps: &str) -> Option<&str> {
 }
 
 /// Whether this is the `stat` of a process that started before an instant of CLOCK_MONOTONIC: not of one that got the
-/// pid later. A zombie is dead, although its parent has not asked for its status yet.
+/// pid later. A zombie is dead, although its parent has not asked for its status yet, and so is what gave up its
+/// memory on the way to become one.
 pub(crate) fn is_running_since_before(stat: &str, monotonic_ns: u64) -> bool {
-    // Fields 3 and 22, the latter in ticks of 10 ms since boot; the name before them may hold blanks.
+    // Fields 3, 22 and 23: state, start in ticks of 10 ms since boot, bytes of address space. The name before them may
+    // hold blanks.
     let mut fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_ascii_whitespace();
     let is_dead = matches!(fields.next(), None | Some("Z" | "X" | "x"));
     let ticks: Option<u64> = fields.nth(18).and_then(|ticks| ticks.parse().ok());
-    !is_dead && ticks.is_some_and(|ticks| ticks.saturating_mul(10_000_000) <= monotonic_ns)
+    let has_memory = fields.next().is_some_and(|bytes| bytes != "0");
+    !is_dead && has_memory && ticks.is_some_and(|ticks| ticks.saturating_mul(10_000_000) <= monotonic_ns)
 }
 
 #[cfg(test)]
@@ -118,9 +121,11 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore = "asks the kernel what Miri does not know")]
     fn a_pid_that_was_given_again_is_another_process() {
-        let stat = |state: &str, ticks: u64| format!("7 (a b) c) {state} {}{ticks} 0", "1 ".repeat(18));
+        let stat = |state: &str, ticks: u64| format!("7 (a b) c) {state} {}{ticks} 4096 0", "1 ".repeat(18));
         assert!(is_running_since_before(&stat("S", 5), 50_000_000));
         assert!(!is_running_since_before(&stat("S", 6), 50_000_000));
         assert!(!is_running_since_before(&stat("Z", 1), 50_000_000) && !is_running_since_before("", u64::MAX));
+        let without_memory = stat("R", 5).replace(" 4096 ", " 0 ");
+        assert!(!is_running_since_before(&without_memory, 50_000_000), "it is about to be a zombie");
     }
 }
