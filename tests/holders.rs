@@ -103,15 +103,22 @@ fn place<'a>(answer: &'a Value, function: &str) -> &'a Value {
     place_through(answer, function, "")
 }
 
-/// The same of what a function allocates through another one whose name contains `through`.
+/// The same of what a function allocates through another one whose name contains `through`, not of what the JVM needs
+/// to run that: memory to load a class lies where another block lay, and words that were left over there hold it.
 fn place_through<'a>(answer: &'a Value, function: &str, through: &str) -> &'a Value {
     let places = answer["places"].as_array().unwrap();
     let is_its = |place: &&Value| {
         let frames: Vec<&str> = place["frames"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-        frames.contains(&function) && frames.iter().any(|frame| frame.contains(through))
+        let own = frames.iter().position(|frame| frame.contains(through)).map(|first| &frames[..first]);
+        frames.contains(&function) && own.is_some_and(|own| !own.iter().any(|frame| is_the_jvms_work(frame)))
     };
     let its = places.iter().filter(is_its).max_by_key(|place| place["bytes"].as_f64().unwrap() as u64);
     its.unwrap_or_else(|| panic!("no place of {function}: {answer:#}"))
+}
+
+/// Whether this is where compiled or interpreted Java code asks the JVM for more than to run it: for a class, say.
+fn is_the_jvms_work(frame: &str) -> bool {
+    ["InterpreterRuntime::", "SharedRuntime::", "Runtime1::", "JavaCalls::"].iter().any(|part| frame.starts_with(part))
 }
 
 /// Verdict, and the holder with most votes.
