@@ -235,6 +235,18 @@ impl Form {
     }
 }
 
+/// How many freed blocks one of a thread's caches holds, by its head, which points to the last one's address in a block
+/// of jemalloc's own, and the word two words behind that (`cache_bin.h`). `None`: these are no cache's words.
+///
+/// Words of a cache outlive it, on the stack of a thread that ended or wants none any more; their block may be the
+/// program's by then. But a cache is emptied before it goes: one that holds nothing says nothing of where it points.
+pub(super) fn cached(head: u64, around: u64) -> Option<u16> {
+    let [_, full, empty, most] = [0, 16, 32, 48].map(|shift| (around >> shift) as u16);
+    let (room, used) = (empty.wrapping_sub(full), empty.wrapping_sub(head as u16));
+    let is_one = most > 0 && u32::from(room) == u32::from(most) * 8 && used <= room;
+    is_one.then_some(used / 8)
+}
+
 /// Bytes of a size class by its number (`sc.h`: steps of 16 bytes up to 128, then four to a doubling).
 fn size_of_class(number: u64) -> Option<u64> {
     match number {
@@ -257,6 +269,18 @@ mod tests {
         let sizes: Vec<u64> = (0..14).filter_map(size_of_class).collect();
         assert_eq!(sizes, [8, 16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320]);
         assert_eq!((size_of_class(36), size_of_class(37), size_of_class(232)), (Some(16_384), Some(20_480), None));
+    }
+
+    #[test]
+    fn a_cache_is_known_by_its_bounds_and_an_empty_one_by_its_head() {
+        // As they were found: of a living thread; of one that had given its cache up, in whose place lay a block.
+        assert_eq!(cached(0x7fbd_1580_04c0, 0x00c8_0648_0008_04c0), Some(49));
+        assert_eq!(cached(0x7fbd_117f_1648, 0x00c8_1648_1008_1648), Some(0));
+        // Across the end of what the short numbers count.
+        assert_eq!(cached(0x7fbd_1580_fff0, 0x00c8_0008_f9c8_fff0), Some(3));
+        for around in [0, 0x7fbd_1580_0000, 0x00c8_0648_0010_04c0, u64::MAX] {
+            assert_eq!(cached(0x7fbd_1580_04c0, around), None, "{around:x}");
+        }
     }
 
     #[test]

@@ -370,8 +370,7 @@ impl Search<'_> {
         match kind {
             Kind::Libc if self.is_chunk(value) => Place::Own,
             Kind::Module | Kind::Libc => Place::Root(Root::Global(at)),
-            _ if self.is_cache(at, value) => Place::Cache,
-            _ => Place::Root(Root::Mapping(start)),
+            _ => self.cache(at, value).unwrap_or(Place::Root(Root::Mapping(start))),
         }
     }
 
@@ -397,21 +396,17 @@ impl Search<'_> {
         let Some(stack) = here.filter(live).max_by_key(|stack| stack.pointer) else {
             return Some(Place::Doubt(Doubt::DeadStack));
         };
-        Some(match () {
-            () if self.is_cache(at, value) => Place::Cache,
-            () if stack.is_keepers => Place::Own,
-            () => Place::Root(Root::Stack(stack.tid)),
-        })
+        let held = if stack.is_keepers { Place::Own } else { Place::Root(Root::Stack(stack.tid)) };
+        Some(self.cache(at, value).unwrap_or(held))
     }
 
-    /// Whether a word is the head of one of jemalloc's caches of freed blocks (`cache_bin.h`): a thread's own.
-    fn is_cache(&self, at: u64, value: u64) -> bool {
-        let Some(word) = self.memory.word(at + 16).filter(|_| self.knows_blocks && at.is_multiple_of(8)) else {
-            return false;
-        };
-        let [_, full, empty, most] = [0, 16, 32, 48].map(|shift| (word >> shift) as u16);
-        let room = empty.wrapping_sub(full);
-        most > 0 && u32::from(room) == u32::from(most) * 8 && empty.wrapping_sub(value as u16) <= room
+    /// Whose a word is that is the head of one of jemalloc's caches of freed blocks.
+    fn cache(&self, at: u64, value: u64) -> Option<Place> {
+        let around = self.memory.word(at + 16).filter(|_| self.knows_blocks && at.is_multiple_of(8))?;
+        match jemalloc::cached(value, around)? {
+            0 => Some(Place::Own),
+            _ => Some(Place::Cache),
+        }
     }
 
     /// The stacks of the threads, as far as they are told.
