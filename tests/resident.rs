@@ -58,7 +58,9 @@ fn class(account: &serde_json::Value, name: &str) -> u64 {
 /// `[0x00007f8217000000 - 0x00007f821b000000] reserved 65536KB for Metaspace from`: ranges by what they are for.
 fn regions(tracked: &str) -> BTreeMap<String, Vec<(u64, u64)>> {
     let mut regions: BTreeMap<String, Vec<(u64, u64)>> = BTreeMap::new();
-    for line in tracked.lines().filter(|line| line.starts_with("[0x")) {
+    // What ZGC calls allocated are offsets in its heap, not addresses: other memory may lie at those.
+    let is_memory = |line: &&str| line.starts_with("[0x") && !line.contains("] allocated ");
+    for line in tracked.lines().filter(is_memory) {
         let Some((range, rest)) = line[1..].split_once(']') else { continue };
         let Some((_, tag)) = rest.split_once(" for ") else { continue };
         let mut ends = range.split(" - ").map(|end| u64::from_str_radix(end.trim_start_matches("0x"), 16).unwrap());
