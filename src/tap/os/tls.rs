@@ -65,20 +65,28 @@ pub(crate) struct ThreadBlock {
     pub(crate) record: Cell<u32>,
     /// Life of the process that `tid` and `record` belong to (a fork child is another life).
     pub(crate) life: Cell<u32>,
+    /// Bytes of the last piece of a wait, and the clock's tick then (see `youth`).
+    pub(crate) piece: Cell<u32>,
+    pub(crate) piece_tick: Cell<u64>,
     /// Its name as `thread.prof.name` set it, null: none.
     pub(crate) name: Cell<*const std::ffi::c_char>,
     /// Whether the thread's allocations are not sampled.
     pub(crate) muted: Cell<bool>,
     /// Whether the thread has a descriptor table of its own: the keeper.
     pub(crate) has_own_descriptors: Cell<bool>,
-    /// Where work on a spare stack is left when there is no memory for it, 0: nowhere (`spare_stack`).
-    pub(crate) way_out: Cell<usize>,
     /// Whether the tap's own allocations on this thread must not go to jemalloc (`own_memory`).
     pub(crate) avoids_jemalloc: Cell<bool>,
+    /// Number by which threads are spread over what there are a few of: counters, arenas, free slots. Threads that
+    /// begin to allocate one after another have numbers one after another, which their ids need not.
+    pub(crate) shard: Cell<u32>,
+    /// Where work on a spare stack is left when there is no memory for it, 0: nowhere (`spare_stack`).
+    pub(crate) way_out: Cell<usize>,
     /// Visits to the profiler up to the next one whose time is measured; 0: not drawn yet (see `Stopwatch`).
     pub(crate) unmeasured: Cell<u32>,
     /// Number of the process in which the thread is known to be still to end, 0: none (see `KnownThreads`).
     pub(crate) known_in: Cell<u32>,
+    /// Bytes that the thread has allocated since it last looked at what the process holds (see `youth`).
+    pub(crate) unseen_bytes: Cell<u32>,
     /// Sampling period that the last wait was drawn with, bytes.
     pub(crate) period: Cell<u64>,
     /// Bytes of the wait that come after `bytes_left`: a young process looks at itself more often than it samples.
@@ -90,6 +98,12 @@ impl ThreadBlock {
     /// and stays the same in the child of a fork.
     pub(crate) fn address(&self) -> usize {
         ptr::from_ref(self) as usize
+    }
+
+    /// The thread's number among those that share.
+    #[inline(always)]
+    pub(crate) fn hint(&self) -> usize {
+        self.shard.get() as usize
     }
 
     /// Makes the thread's next request due, without a change of its wait: the rest comes after that.

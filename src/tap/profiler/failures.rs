@@ -69,7 +69,7 @@ impl Profiler {
         let at = places.find(claim)?;
         let request = Request { bytes, alignment: 1, zeroed: false, entry, caller: None };
         let scratch = self.capture(&visit, store, &request);
-        let hint = visit.thread().tid.get() as usize;
+        let hint = visit.thread().hint();
         let stack = scratch.as_ref().and_then(|scratch| store.keep_stack(&scratch.trace, supply_of(wish), hint));
         let failure = Failure {
             at_ns: clock::monotonic_ns(),

@@ -266,6 +266,7 @@ impl Profiler {
         if thread.life.get() != life && !self.may_not_sample() {
             thread.life.set(life);
             thread.tid.set(sys::thread_id());
+            thread.shard.set(self.next_shard.fetch_add(1, Ordering::Relaxed));
             thread.record.set(0);
             self.threads.join(thread);
             if thread.random.get() == 0 {

@@ -202,7 +202,7 @@ impl Profiler {
         if !EARLY.has_any() {
             return;
         }
-        let Some(mut scratch) = SCRATCH.borrow(thread.tid.get() as usize, EARLY_FRAMES) else { return };
+        let Some(mut scratch) = SCRATCH.borrow(thread.hint(), EARLY_FRAMES) else { return };
         EARLY.take(&mut scratch.trace, |record, supply, trace| {
             if let Some(record) = store.with_stack(*record, trace, supply, thread) {
                 store.tell(&Event::Map { record, joins: false }, sys::thread_id(), false);

@@ -28,9 +28,11 @@ mod sampling;
 mod scratch;
 mod stopwatch;
 mod store_cell;
+mod youth;
 
 #[cfg_attr(test, allow(unused_imports, reason = "the exports, which use it, are not part of unit tests"))]
 pub(crate) use mapped::Source;
 pub(crate) use profiler::{PROFILER, STOP};
 pub(crate) use request::{Request, Taken, Wait};
 pub(crate) use scratch::SCRATCH;
+pub(crate) use youth::is_look_due;

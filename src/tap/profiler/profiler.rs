@@ -64,6 +64,8 @@ pub(crate) struct Profiler {
     pub(super) lg_interval: AtomicU32,
     /// The program's threads that are known to be still to end; the keeper ends before the last of them.
     pub(crate) threads: KnownThreads,
+    /// Threads that began to allocate so far, in all lives: the next one's number (`ThreadBlock::shard`).
+    pub(super) next_shard: AtomicU32,
     /// The work that the keeper is asked for, as bits; its futex.
     pub(crate) triggers: AtomicU32,
 }
@@ -94,6 +96,7 @@ impl Profiler {
             next_maximum: AtomicU64::new(1),
             lg_interval: AtomicU32::new(u64::BITS),
             threads: KnownThreads::new(),
+            next_shard: AtomicU32::new(0),
             triggers: AtomicU32::new(0),
         }
     }

@@ -29,67 +29,13 @@ impl Profiler {
         self.put_wait(thread, wait);
     }
 
-    /// So many bytes are left of a thread's wait. In a process without a keeper they come in pieces, so that it is
-    /// noticed when the process is old enough for one, whether or not it samples anything.
-    fn put_wait(&self, thread: &ThreadBlock, left: u64) {
-        let piece = if self.is_young.load(Ordering::Relaxed) { left.min(self.piece()) } else { left };
-        thread.bytes_beyond.set(left - piece);
-        thread.bytes_left.set(piece);
-    }
-
-    /// Bytes until a young process looks at itself again: a page, which is nothing to a program that allocates, and the
-    /// very next ones in a program that has begun to idle.
-    #[cold]
-    fn piece(&self) -> u64 {
-        const BYTES: u64 = 4096;
-        const IDLE_NS: u64 = 20_000_000;
-        /// What is noted again and again by all threads would go to and fro between processors.
-        const STEP_NS: u64 = 1_000_000;
-        let now = clock::tick_ns();
-        let since = now.saturating_sub(self.looked_ns.load(Ordering::Relaxed));
-        if since > STEP_NS {
-            self.looked_ns.store(now, Ordering::Relaxed);
-        }
-        if since > IDLE_NS { 1 } else { BYTES }
-    }
-
-    /// The end of a piece is no end of the wait: the thread goes on with all that is left of it. `true`: it was one.
-    #[inline]
-    pub(crate) fn join_pieces(&self, thread: &ThreadBlock) -> bool {
-        let beyond = thread.bytes_beyond.replace(0);
-        if beyond != 0 {
-            // Counted below zero as the exports count: what a request took of the next piece is taken off.
-            thread.bytes_left.set(thread.bytes_left.get().wrapping_add(beyond));
-        }
-        beyond != 0
-    }
-
-    /// After the end of a piece: whether the wait is over with it. Otherwise its next piece begins.
-    #[cold]
-    pub(crate) fn is_wait_over(&'static self, thread: &ThreadBlock) -> bool {
-        self.make_wanted_store();
-        let left = thread.bytes_left.get().cast_signed();
-        if left > 0 {
-            self.put_wait(thread, left.cast_unsigned());
-        }
-        left <= 0
-    }
-
-    /// Whether this process is old enough for a keeper and has had none: told once, with the end of a piece.
-    #[cold]
-    pub(crate) fn comes_of_age(&self, age_ns: u64) -> bool {
-        self.is_young.load(Ordering::Relaxed)
-            && self.uptime_ns() >= age_ns
-            && self.is_young.swap(false, Ordering::Relaxed)
-    }
-
     /// Samples a request that is due: a block in the range, with its record. `wait`: the wait that ended with the
     /// request.
     pub(crate) fn sample(&'static self, visit: &Visit, request: &Request, shape: &Shape, wait: Wait) -> Taken {
         let thread = visit.thread();
         let Some(store) = self.admit(thread) else { return Taken::default() };
         let watch = Stopwatch::start(thread);
-        let Some(block) = self.heap.allocate(shape, thread.tid.get() as usize) else { return Taken::lost() };
+        let Some(block) = self.heap.allocate(shape, thread.hint()) else { return Taken::lost() };
         let interval_over = self.count(store, wait, thread);
         self.record(visit, store, request, shape.size, &block, wait.period);
         let is_check_due = watch.is_check_due();
@@ -118,7 +64,7 @@ impl Profiler {
         // Before jemalloc can give the place to another thread. Where there is no room the block is about to move out.
         self.tell_free(record, block.start());
         // SAFETY: passed on to the caller.
-        let Some(resized) = (unsafe { self.heap.resize(block, shape, thread.tid.get() as usize) }) else {
+        let Some(resized) = (unsafe { self.heap.resize(block, shape, thread.hint()) }) else {
             return Taken { is_lost: admitted.is_some(), ..Taken::default() };
         };
         self.take_back(visit, record, block.start());
@@ -194,7 +140,7 @@ impl Profiler {
     /// The stack of a request. `None`: no place to put it.
     #[inline(always)]
     pub(super) fn capture(&self, visit: &Visit, store: &Store, request: &Request) -> Option<Loan<'static>> {
-        let hint = visit.thread().tid.get() as usize;
+        let hint = visit.thread().hint();
         let (limit, java) =
             self.settings().map_or((0, false), |settings| (settings.options.prof_bt_max, settings.options.prof_java));
         let mut scratch = SCRATCH.borrow(hint, limit)?;
@@ -209,7 +155,7 @@ impl Profiler {
     #[cold]
     pub(super) fn capture_early(&self, visit: &Visit, request: &Request) -> Option<Loan<'static>> {
         let limit = self.settings().map_or(0, |settings| settings.options.prof_bt_max);
-        let mut scratch = SCRATCH.borrow(visit.thread().tid.get() as usize, limit)?;
+        let mut scratch = SCRATCH.borrow(visit.thread().hint(), limit)?;
         Capture { java: None }.take(visit, request, &mut scratch);
         Some(scratch)
     }

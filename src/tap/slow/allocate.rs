@@ -66,7 +66,7 @@ pub(super) fn sample(request: &Request) -> Result<Block, Option<CountedRequest>>
         lifecycle::credentials::changed();
     }
     if taken.block.is_some() {
-        notice(taken.interval_over, taken.is_check_due);
+        notice(taken.interval_over, taken.is_check_due, wait);
     }
     counted.is_lost = taken.is_lost;
     taken.block.ok_or(Some(counted))

@@ -4,7 +4,7 @@ use super::wait;
 use crate::tap::heap::Size;
 use crate::tap::keeper;
 use crate::tap::os::tls::{self, ThreadBlock};
-use crate::tap::profiler::{PROFILER, Request, Wait};
+use crate::tap::profiler::{PROFILER, Request, Wait, is_look_due};
 use crate::tap::visit::Visit;
 
 /// A request that is being served, and the thread's wait before the request was counted.
@@ -12,7 +12,7 @@ pub(super) struct CountedRequest {
     /// Bytes of the wait as it was drawn.
     drawn: u64,
     /// The wait's period, and the bytes used of it, the request included.
-    wait: Wait,
+    pub(super) wait: Wait,
     /// A piece of the wait was over, and perhaps no more than that.
     at_piece: bool,
     /// The wait ended with the request, and the next one was drawn.
@@ -74,15 +74,16 @@ impl CountedRequest {
         } else if self.is_lost
             && let Some(visit) = Visit::begin()
         {
-            notice(PROFILER.lose(&visit, request, self.wait), true);
+            notice(PROFILER.lose(&visit, request, self.wait), true, self.wait);
         }
     }
 }
 
-/// Tells the keeper of a sample: an interval that is over, a check that is due.
+/// Tells the keeper of a sample: an interval that is over, a check that is due. Where there is no keeper, a thread looks
+/// now and then whether the process is worth one.
 #[inline(always)]
-pub(super) fn notice(interval_over: bool, is_check_due: bool) {
-    if interval_over || is_check_due || !keeper::is_there() {
+pub(super) fn notice(interval_over: bool, is_check_due: bool, wait: Wait) {
+    if interval_over || is_check_due || !keeper::is_there() && is_look_due(tls::thread(), wait.used) {
         keeper::notice(interval_over, PROFILER.is_new_maximum());
     }
 }

@@ -57,7 +57,7 @@ unsafe fn free_sampled(start: NonNull<c_void>) {
         Some(block) => {
             PROFILER.retire(&visit, block.record().load(Ordering::Relaxed), start);
             // SAFETY: passed on to the caller.
-            unsafe { PROFILER.heap.free(block, thread.tid.get() as usize) };
+            unsafe { PROFILER.heap.free(block, thread.hint()) };
         }
         // The program wrote over the header, or frees the block twice: its memory is not found, and stays.
         None => PROFILER.retire_unnamed(&visit, start),

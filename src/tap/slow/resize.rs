@@ -128,7 +128,7 @@ unsafe fn resize_there(start: NonNull<c_void>, request: &Request, due: bool) -> 
 fn settle_resize(taken: Taken, mut counted: CountedRequest) -> Result<Block, CountedRequest> {
     counted.is_lost = taken.is_lost;
     if taken.block.is_some() && counted.is_over {
-        notice(taken.interval_over, taken.is_check_due);
+        notice(taken.interval_over, taken.is_check_due, counted.wait);
     }
     taken.block.ok_or(counted)
 }

@@ -96,7 +96,7 @@ impl Store {
 
     /// Records a sample; its slot, or `None` when a table is full (counted).
     pub(crate) fn insert(&self, sampled: &Sampled, trace: &StackTrace, thread: &ThreadBlock) -> Option<u32> {
-        let hint = thread.tid.get() as usize;
+        let hint = thread.hint();
         let thread_record = self.thread_record(thread);
         let Some(stack) = self.stacks.intern(&self.region, trace, Supply::Malloc, hint) else {
             self.count_lost(Counter::LostStacks, sampled.weight_bytes, None, thread);
@@ -126,7 +126,7 @@ impl Store {
 
     /// Counts a lost sample, what it stands for, and where it came from, if that is known.
     pub(crate) fn count_lost(&self, why: Counter, weight_bytes: u64, trace: Option<&StackTrace>, thread: &ThreadBlock) {
-        let hint = thread.tid.get() as usize;
+        let hint = thread.hint();
         self.region.count_apart(hint, why, 1);
         self.region.count_apart(hint, Counter::UnfollowedBytes, weight_bytes);
         if let Some(stack) = trace.and_then(|trace| self.stacks.intern(&self.region, trace, Supply::Malloc, hint))
@@ -172,7 +172,7 @@ impl Store {
         thread: &ThreadBlock,
     ) -> Option<MappingRecord> {
         let thread_record = self.thread_record(thread);
-        let stack = self.stacks.intern(&self.region, trace, supply, thread.tid.get() as usize);
+        let stack = self.stacks.intern(&self.region, trace, supply, thread.hint());
         if stack.is_none() {
             self.region.count(Counter::LostMappings, 1);
         }
@@ -208,7 +208,7 @@ impl Store {
     /// Takes the sample of a block back. `false`: there is no live sample of that address there.
     pub(crate) fn retire(&self, slot: u32, address: u64, now_ns: u64, thread: &ThreadBlock) -> bool {
         let Some(record) = self.take_back(slot, Some(address)) else { return false };
-        self.count_death(&record, now_ns, thread.tid.get() as usize);
+        self.count_death(&record, now_ns, thread.hint());
         self.stacks.release(&self.region, record.stack);
         self.samples.give(&self.region, slot as usize, slot);
         true
@@ -305,7 +305,7 @@ impl Store {
     /// Each set of counters looks at all of them whenever its share of an interval is full: exact with one thread,
     /// up to an interval late with many.
     pub(crate) fn count_allocated(&self, bytes: u64, lg_interval: u32, thread: &ThreadBlock) -> bool {
-        let after = self.region.count_apart(thread.tid.get() as usize, Counter::AllocatedBytes, bytes);
+        let after = self.region.count_apart(thread.hint(), Counter::AllocatedBytes, bytes);
         let before = after.wrapping_sub(bytes);
         let lg_share = lg_interval.saturating_sub(counters::SHARDS.ilog2());
         if lg_interval >= u64::BITS || before >> lg_share == after >> lg_share {

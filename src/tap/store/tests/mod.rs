@@ -194,9 +194,9 @@ fn snapshots_during_churn_never_mix_stacks() {
 fn an_interval_is_over_once_whichever_threads_fill_it() {
     let store = store(MIN_BYTES);
     let thread = tls::thread();
-    let fill = |tids: u32, rounds: u32| {
-        let turns = (0..rounds).flat_map(|_| 0..tids).map(|tid| {
-            thread.tid.set(tid);
+    let fill = |shards: u32, rounds: u32| {
+        let turns = (0..rounds).flat_map(|_| 0..shards).map(|shard| {
+            thread.shard.set(shard);
             store.count_allocated(100, 14, thread)
         });
         turns.filter(|&is_over| is_over).count()
@@ -206,6 +206,6 @@ fn an_interval_is_over_once_whichever_threads_fill_it() {
     // 32,800 bytes so far; eight times 32,800 more are 16 intervals and a rest.
     assert_eq!(fill(8, 328), 16);
     assert_eq!(store.region().counter(Counter::AllocatedBytes), 9 * 32_800);
-    thread.tid.set(0);
+    thread.shard.set(0);
     assert!(!store.count_allocated(u64::from(u32::MAX), u64::BITS, thread));
 }
