@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// CPU time that a judgement is based on, and the least time between two looks.
 const WINDOW_NS: u64 = 1_000_000_000;
 /// Visits to the profiler that a judgement is based on: some thirty of them were measured.
-const LEAST_VISITS: u64 = 4096;
+const LEAST_VISITS: u64 = 8192;
 /// Most that the period grows by at a time.
 const MOST_AT_ONCE: u64 = 16;
 /// Nothing larger is useful: one sample per TiB.

@@ -1,11 +1,12 @@
-//! Measures what the profiler costs application threads: one visit in 127, which stands for all.
+//! Measures what the profiler costs application threads: one visit in 255, which stands for all.
 //!
 //! Processor time, not the wall's: on a busy machine a thread is often interrupted, and what others did
 //! meanwhile is not our cost. A look at that clock is a system call, as dear as a whole hot sample: what it costs is
-//! measured, too, and few visits are. A visit may be one of a kind (it opens the region, reads a library's tables):
-//! what is beyond [`USUAL_NS`] stands for itself alone, or one such visit would pass for a hundred. An odd number,
-//! because a loop that samples and frees in turn would else have only one of the two measured. Which visit of a new
-//! thread is the first one to be measured is drawn: a program of many short threads is measured like any other.
+//! measured, too, and few visits are, of a hundred pairs of sample and free less than one. A visit may be one of a kind
+//! (it opens the region, reads a library's tables): what is beyond [`USUAL_NS`] stands for itself alone, or one such
+//! visit would pass for hundreds. An odd number, because a loop that samples and frees in turn would else have only one
+//! of the two measured. Which visit of a new thread is the first one to be measured is drawn: a program of many short
+//! threads is measured like any other.
 
 use crate::tap::os::clock;
 use crate::tap::os::tls::ThreadBlock;
@@ -13,7 +14,7 @@ use crate::tap::store::Store;
 use crate::wire::live::counters::Counter;
 
 /// Visits that one measured visit stands for.
-const ONE_IN: u32 = 127;
+const ONE_IN: u32 = 255;
 /// Longer than a visit takes that is repeated, even on a deep stack and with cold caches.
 const USUAL_NS: u64 = 50_000;
 
@@ -81,6 +82,6 @@ mod tests {
 
     #[test]
     fn what_is_one_of_a_kind_stands_for_itself() {
-        assert_eq!([0, 1000, 50_000, 51_000].map(all_like), [0, 127_000, 6_350_000, 6_351_000]);
+        assert_eq!([0, 1000, 50_000, 51_000].map(all_like), [0, 255_000, 12_750_000, 12_751_000]);
     }
 }

@@ -4,6 +4,7 @@
 //! count, then pairs (function start, entry), both as signed 32-bit offsets from the header.
 //! Objects whose table is absent or encoded otherwise are refused: every linker since 2004 writes it.
 
+use super::pivots::Pivots;
 use super::reader::{OMIT, Segment};
 use super::refusal::Refusal;
 use super::windows::Windows;
@@ -43,6 +44,24 @@ impl Pairs {
         Ok(Pairs { start: reader.address(), count })
     }
 
+    /// The same, read through the kernel, if it was not seen before.
+    fn through(windows: &mut Windows, header: usize, pivots: Option<Pivots>) -> Result<Pairs, Refusal> {
+        /// A place that no pair has.
+        const COUNT: usize = usize::MAX;
+        /// Where the pairs begin behind nearly every header: its fields have four bytes each.
+        const USUAL: usize = 12;
+        if let Some(count) = pivots.and_then(|pivots| pivots.get(COUNT)) {
+            return Ok(Pairs { start: header.wrapping_add(USUAL), count: count as usize });
+        }
+        let pairs = Pairs::of(windows.search(header)?, header)?;
+        if let (Some(pivots), Ok(count)) = (pivots, i32::try_from(pairs.count))
+            && pairs.start.wrapping_sub(header) == USUAL
+        {
+            pivots.put(COUNT, count);
+        }
+        Ok(pairs)
+    }
+
     /// The pairs from `from` on that lie in `segment`.
     fn within<'a>(&self, segment: Segment<'a>, from: usize) -> Option<&'a [[u8; 8]]> {
         let left = self.count.checked_sub(from)?;
@@ -54,10 +73,11 @@ impl Pairs {
 /// Bytes of a pair.
 const PAIR: usize = 8;
 
-/// Address of the only entry that can cover `pc`, in tables that are read through the kernel. As many steps as a search
-/// in windows of 512 pairs takes.
+/// Address of the only entry that can cover `pc`, in tables that are read through the kernel. The first steps go by
+/// what earlier searches have seen; then it takes as many as a search in windows of 512 pairs.
 pub(super) fn entry_through(windows: &mut Windows, header: usize, pc: usize) -> Result<usize, Refusal> {
-    let pairs = Pairs::of(windows.search(header)?, header)?;
+    let pivots = windows.pivots(header);
+    let pairs = Pairs::through(windows, header, pivots)?;
     let target = target(header, pc)?;
     // The pair that is looked for is the last whose function starts at or before the pc.
     let (mut low, mut high) = (0, pairs.count);
@@ -67,19 +87,28 @@ pub(super) fn entry_through(windows: &mut Windows, header: usize, pc: usize) -> 
             break;
         }
         let middle = low + (high - low) / 2;
-        // A window begins somewhat below, if that is still of interest.
-        let from = middle.saturating_sub(WINDOW_PAIRS / 2).max(low);
+        let seen_before = pivots.filter(|_| high - low > WINDOW_PAIRS / 2).and_then(|pivots| pivots.get(middle));
+        if let Some(number) = seen_before {
+            *(if number <= target { &mut low } else { &mut high }) = middle;
+            continue;
+        }
+        // A window begins somewhat below, if that is still of interest. What an older one has left reaches it.
+        let from = middle.saturating_sub(WINDOW_PAIRS / 2 - 8).max(low);
         let segment = windows.search(pairs.start.wrapping_add(from.wrapping_mul(PAIR)))?;
         let seen = pairs.within(segment, from).filter(|seen| !seen.is_empty()).ok_or(Refusal::Truncated)?;
+        if let (Some(pivots), Some(pair)) = (pivots, seen.get(middle - from)) {
+            pivots.put(middle, first(pair));
+        }
         let after = seen.partition_point(|pair| first(pair) <= target);
         let seen_all = from + seen.len() >= high;
         match after.checked_sub(1).and_then(|index| seen.get(index)) {
             Some(pair) if after < seen.len() || seen_all => {
                 return Ok(header.wrapping_add_signed(second(pair) as isize));
             }
-            Some(_) => low = from + seen.len() - 1,
+            // Not what the window showed beyond it: every search has the same middles.
+            Some(_) => low = middle.min(from + seen.len() - 1),
             None if from == low => return Err(Refusal::NoEntry),
-            None => high = from,
+            None => high = middle,
         }
     }
     Err(Refusal::NoEntry)
@@ -153,13 +182,19 @@ mod tests {
     #[test]
     fn a_search_through_windows_finds_what_a_plain_one_finds() {
         let starts: Vec<i32> = (0..5000).map(|number| number * 24 - 60_000).collect();
-        for count in [0, 1, 2, 511, 512, 513, 1024, 3000, 5000] {
+        let counts = [0, 1, 2, 255, 256, 257, 511, 512, 513, 1024, 3000, 5000];
+        for (number, (count, remembers)) in
+            counts.into_iter().flat_map(|count| [(count, false), (count, true)]).enumerate()
+        {
             let bytes = header(&starts[..count]);
             let base = bytes.as_ptr() as usize;
             let tables = Tables { segment: Segment { bytes: &bytes, address: base }, header: base };
             let mut windows = Box::new(Windows::new());
-            for offset in (-60_100..61_000).step_by(997) {
+            for offset in (-60_100..61_000).step_by(97) {
                 windows.begin();
+                if remembers {
+                    windows.remember(1 << 32 | number as u64);
+                }
                 let pc = base.wrapping_add_signed(offset);
                 match entry_through(&mut windows, base, pc) {
                     Err(Refusal::Unchecked) => return,
@@ -167,6 +202,25 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_second_search_looks_once() {
+        let starts: Vec<i32> = (0..60_000).map(|number| number * 24 - 600_000).collect();
+        let bytes = header(&starts);
+        let base = bytes.as_ptr() as usize;
+        let looks = |pc: usize, generation: u64| {
+            let mut windows = Box::new(Windows::new());
+            windows.remember(generation);
+            entry_through(&mut windows, base, pc).map(|_| windows.copies())
+        };
+        let first = looks(base, 1 << 33);
+        if first == Err(Refusal::Unchecked) {
+            return;
+        }
+        assert!(first.is_ok_and(|looks| looks > 5), "{first:?}");
+        assert_eq!([looks(base, 1 << 33), looks(base + 24, 1 << 33)], [Ok(1); 2]);
+        assert_eq!(looks(base, 1 << 34), first, "another generation has seen nothing");
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod object;
 mod objects;
 mod own_object;
 mod pair;
+mod pivots;
 mod program;
 mod reader;
 mod refusal;

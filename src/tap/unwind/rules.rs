@@ -52,6 +52,7 @@ impl Rules {
     fn find(self, pc: LookupAddress, windows: &mut Windows) -> Option<Rule> {
         let object = objects::find(pc)?;
         let plain = || object.with_tables(|tables| cfi::rule_for(tables, pc, &arch::CPU));
+        windows.remember(self.generation);
         let rule = if object.is_permanent {
             plain()
         } else {

@@ -2,11 +2,13 @@
 //!
 //! Two kinds of memory: stacks that are not the thread's own (coroutines, signal stacks: their neighbours come and go),
 //! and unwind tables of objects that can be unloaded, or that a guess has led to. Both are copied a window at a time
-//! (`os::checked`), so that a stack costs one system call a page and a new pc of such an object four to eight. Windows
-//! are forgotten between walks: stacks change. What could not be copied is not there.
+//! (`os::checked`), so that a stack costs one system call a page, and a new pc of such an object two or three where
+//! others were looked up before (`pivots`). Windows are forgotten between walks: stacks change. What could not be
+//! copied is not there.
 //!
 //! 29 KiB, in the scratch space of a sample, never on the program's stack. No allocation, no lock, no errno.
 
+use super::pivots::Pivots;
 use super::reader::Segment;
 use crate::tap::os::checked::{self, Copied};
 use crate::tap::os::faults;
@@ -60,6 +62,8 @@ pub(crate) struct Windows {
     last: usize,
     copies: u32,
     is_guessing: bool,
+    /// The generation of rules that pivots of tables are kept in; `None`: none are.
+    generation: Option<u64>,
 }
 
 impl Windows {
@@ -73,13 +77,30 @@ impl Windows {
             last: 0,
             copies: 0,
             is_guessing: false,
+            generation: None,
         }
     }
 
     /// Forgets the walk before.
     pub(crate) fn begin(&mut self) {
         self.stack.iter_mut().for_each(|window| window.len = 0);
-        (self.copies, self.is_guessing) = (0, false);
+        (self.copies, self.is_guessing, self.generation) = (0, false, None);
+    }
+
+    /// Searches of tables go by what others have seen in this generation of rules, and keep what they see.
+    pub(super) fn remember(&mut self, generation: u64) {
+        self.generation = Some(generation);
+    }
+
+    /// What was seen of a table.
+    pub(super) fn pivots(&self, table: usize) -> Option<Pivots> {
+        self.generation.map(|generation| Pivots::of(table, generation))
+    }
+
+    /// System calls of this walk.
+    #[cfg(test)]
+    pub(super) fn copies(&self) -> u32 {
+        self.copies
     }
 
     /// From here on the walk rests on a guess: what it leads to need not be there.
