@@ -79,8 +79,8 @@ impl CountedRequest {
     }
 }
 
-/// Tells the keeper of a sample: an interval that is over, a check that is due. Where there is no keeper, a thread looks
-/// now and then whether the process is worth one.
+/// Tells the keeper of a sample: an interval that is over, a check that is due. Where there is no keeper, a thread
+/// looks now and then whether the process is worth one.
 #[inline(always)]
 pub(super) fn notice(interval_over: bool, is_check_due: bool, wait: Wait) {
     if interval_over || is_check_due || !keeper::is_there() && is_look_due(tls::thread(), wait.used) {
