@@ -6,6 +6,8 @@ mod cfi;
 mod eh_frame_hdr;
 #[path = "../../src/tap/unwind/expression.rs"]
 mod expression;
+#[path = "../../src/tap/unwind/pivots.rs"]
+mod pivots;
 #[path = "../../src/tap/unwind/program.rs"]
 mod program;
 #[path = "../../src/tap/unwind/reader.rs"]
@@ -42,6 +44,8 @@ pub(crate) fn rule(tables: &[u8], header: usize, offset: usize) {
     let mut windows = Box::new(Windows::new());
     windows.begin();
     // What lies behind the tables is the fuzzer's memory: only there may the two see different things.
+    // Of one generation all the time: what is remembered is of other tables, as if one had come to lie in their place.
+    windows.remember(1);
     let _ = cfi::rule_through(&mut windows, header, pc, &arch::CPU);
     let Ok(rule) = rule.or_else(|_| Err::<rule::Rule, Refusal>(Refusal::NoEntry)) else { return };
     let words: [usize; 64] = std::array::from_fn(|n| tables.get(n).map_or(n, |byte| usize::from(*byte) << (n % 57)));
