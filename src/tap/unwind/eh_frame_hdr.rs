@@ -50,8 +50,8 @@ impl Pairs {
         const COUNT: usize = usize::MAX;
         /// Where the pairs begin behind nearly every header: its fields have four bytes each.
         const USUAL: usize = 12;
-        if let Some(count) = pivots.and_then(|pivots| pivots.get(COUNT)) {
-            return Ok(Pairs { start: header.wrapping_add(USUAL), count: count as usize });
+        if let Some(count) = pivots.and_then(|pivots| usize::try_from(pivots.get(COUNT)?).ok()) {
+            return Ok(Pairs { start: header.wrapping_add(USUAL), count });
         }
         let pairs = Pairs::of(windows.search(header)?, header)?;
         if let (Some(pivots), Ok(count)) = (pivots, i32::try_from(pairs.count))
