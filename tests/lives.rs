@@ -275,6 +275,12 @@ fn ps_lists_lives_by_size_with_what_they_run() {
     assert!(shop["token"].as_str().unwrap().len() == 16 && shop["started"].as_str().unwrap().ends_with('Z'), "{shop}");
     assert!(row(&churn.pid()).is_some());
     assert!(rows().is_sorted_by_key(|row| std::cmp::Reverse(row["live_bytes"].as_u64())), "the biggest comes first");
+    // As a process leaves it that is killed while it makes its region.
+    let unfinished = churn.regions()[0].with_file_name("4194305.00000000000000ab.region");
+    fs::write(&unfinished, [0; 4096]).unwrap();
+    let (_, told) = heaptap(&["ps", "--all"]);
+    fs::remove_file(&unfinished).unwrap();
+    assert!(!told.contains("00000000000000ab"), "{told}");
 }
 
 /// In a container: as root without SYS_PTRACE, and as the server's user with another group.

@@ -12,7 +12,7 @@ use crate::cli::profile::{Profile, builder};
 use crate::wire::heap_v2::{self, Contents, Surroundings};
 use crate::wire::live::copy;
 use crate::wire::live::counters::Counter;
-use crate::wire::live::layout::{Layout, MAGIC};
+use crate::wire::live::layout::{Layout, LayoutError, MAGIC};
 use crate::wire::live::snapshot::Snapshot;
 use crate::wire::live::words::Copies;
 use crate::wire::liveness::Liveness;
@@ -20,7 +20,7 @@ use crate::wire::maps_line::MapsLine;
 use crate::wire::{proc_status, time};
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::SystemTime;
@@ -43,6 +43,13 @@ pub(crate) fn is_region(path: &Path) -> bool {
 pub(crate) fn snapshot(found: &Found) -> Result<Snapshot> {
     let file = openat::open(&found.path, false).with_context(|| format!("reading {}", found.path.display()))?;
     snapshot_of(&file, found, Memory::Looked)
+}
+
+/// Whether a region could not be read because it is not finished: its process is making it, or was killed meanwhile.
+pub(crate) fn is_unfinished(error: &anyhow::Error) -> bool {
+    // The copy of a region says by an error of input what is wrong with it.
+    let of_copy = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref()?.downcast_ref());
+    of_copy.or(error.downcast_ref()) == Some(&LayoutError::Unfinished)
 }
 
 /// Whether the kernel is asked where a living process's memory is: it walks all its pages for that.

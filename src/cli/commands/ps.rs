@@ -99,8 +99,8 @@ fn list(folders: &[PathBuf], all: bool) -> Listed {
         }
         match region::snapshot(&found) {
             Ok(snapshot) => processes.push(row(&found, &snapshot, &names)),
-            // It has just ended.
-            Err(_) if !found.path.exists() => {}
+            // It has just ended, or has hardly begun.
+            Err(error) if !found.path.exists() || region::is_unfinished(&error) => {}
             Err(error) => say(&format!("{error:#}")),
         }
     }

@@ -282,8 +282,10 @@ impl Layout {
 
     /// Reads and checks the layout of a region that may be damaged or hostile.
     pub(crate) fn read(words: &(impl Words + ?Sized)) -> Result<Layout, LayoutError> {
-        if words.word(Head::Magic as usize) != MAGIC {
-            return Err(LayoutError::NotARegion);
+        match words.word(Head::Magic as usize) {
+            MAGIC => {}
+            0 => return Err(LayoutError::Unfinished),
+            _ => return Err(LayoutError::NotARegion),
         }
         let version = words.word(Head::Version as usize);
         if version != VERSION {
@@ -310,8 +312,10 @@ impl Layout {
 /// Why a file is not a region that this version can read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LayoutError {
-    /// The first word is not [`MAGIC`]: another kind of file, or a region that was never finished.
+    /// The first word is not [`MAGIC`]: another kind of file.
     NotARegion,
+    /// It is 0: the process is making the region, or was killed meanwhile. Nothing was recorded.
+    Unfinished,
     /// Written by another version of heaptap.
     Version(u64),
     /// A section does not lie inside the file, or does not have the record size it must have.
@@ -326,6 +330,7 @@ impl std::fmt::Display for LayoutError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             LayoutError::NotARegion => f.write_str("not a heaptap region (wrong first word)"),
+            LayoutError::Unfinished => f.write_str("not finished: its process is making it, or was killed meanwhile"),
             LayoutError::Version(found) => {
                 write!(f, "region of layout version {found}, this heaptap reads {VERSION}: use the matching heaptap")
             }
