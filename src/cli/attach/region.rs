@@ -47,9 +47,9 @@ pub(crate) fn snapshot(found: &Found) -> Result<Snapshot> {
 
 /// Whether a region could not be read because it is not finished: its process is making it, or was killed meanwhile.
 pub(crate) fn is_unfinished(error: &anyhow::Error) -> bool {
-    // The copy of a region says by an error of input what is wrong with it.
+    // The copy of a region, which comes first, says by an error of input what is wrong with it.
     let of_copy = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref()?.downcast_ref());
-    of_copy.or(error.downcast_ref()) == Some(&LayoutError::Unfinished)
+    of_copy == Some(&LayoutError::Unfinished)
 }
 
 /// Whether the kernel is asked where a living process's memory is: it walks all its pages for that.

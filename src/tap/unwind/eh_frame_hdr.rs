@@ -89,7 +89,11 @@ pub(super) fn entry_through(windows: &mut Windows, header: usize, pc: usize) -> 
         let middle = low + (high - low) / 2;
         let seen_before = pivots.filter(|_| high - low > WINDOW_PAIRS / 2).and_then(|pivots| pivots.get(middle));
         if let Some(number) = seen_before {
-            *(if number <= target { &mut low } else { &mut high }) = middle;
+            if number <= target {
+                low = middle;
+            } else {
+                high = middle;
+            }
             continue;
         }
         // A window begins somewhat below, if that is still of interest. What an older one has left reaches it.

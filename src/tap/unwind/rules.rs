@@ -52,10 +52,10 @@ impl Rules {
     fn find(self, pc: LookupAddress, windows: &mut Windows) -> Option<Rule> {
         let object = objects::find(pc)?;
         let plain = || object.with_tables(|tables| cfi::rule_for(tables, pc, &arch::CPU));
-        windows.remember(self.generation);
         let rule = if object.is_permanent {
             plain()
         } else {
+            windows.remember(self.generation);
             match object.tables.map(|place| cfi::rule_through(windows, place.header, pc, &arch::CPU)) {
                 // Not to be remembered: what lies there may be another object at once.
                 Some(Err(Refusal::Gone)) => return Some(Rule::NONE),
