@@ -38,8 +38,10 @@ pub(crate) fn is_starting() -> bool {
     STATE.load(Ordering::Relaxed) == State::Starting as u32
 }
 
+/// As [`ensure_started`], for who expects that nobody has begun: who only looks before it writes has the page made
+/// twice.
 #[cold]
-fn start() {
+pub(super) fn start() {
     let (new, starting) = (State::New as u32, State::Starting as u32);
     match STATE.compare_exchange(new, starting, Ordering::Acquire, Ordering::Acquire) {
         Ok(_) => {

@@ -14,6 +14,7 @@
 
 use crate::tap::backend::{keep, next};
 use crate::tap::guard::Guard;
+use crate::tap::os::libc_names::weak_address;
 use crate::tap::profiler::PROFILER;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
@@ -40,7 +41,9 @@ pub(super) fn silence() {
             next::mallctl(c"prof.active".as_ptr(), ptr::null_mut(), ptr::null_mut(), new, size);
         }
     }
-    if !writes() {
+    // Asked of the loader's own work: a look-up that fails has it make up a sentence, which costs a short process a
+    // dozen page faults.
+    if !writes() || weak_address!("malloc_message") == 0 {
         return;
     }
     // Of what this allocates nothing is the program's.

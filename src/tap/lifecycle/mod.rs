@@ -24,7 +24,7 @@ pub(crate) use first_call::{ensure_started, is_starting};
 /// libc: handlers for the end of the process and for fork.
 #[cfg(not(test))]
 extern "C" fn constructor() {
-    ensure_started();
+    first_call::start();
     // jemalloc registers its fork handlers when it boots; ours must be registered after them.
     super::backend::boot();
     crate::tap::os::find_libcs();

@@ -13,44 +13,77 @@
 use super::sys;
 use crate::wire::cgroup;
 use std::ffi::c_long;
+use std::mem::MaybeUninit;
 
 /// Where the controllers of both versions are mounted; `false`: version 1.
-const MOUNTS: [(bool, &[u8]); 3] =
-    [(true, b"/sys/fs/cgroup"), (false, b"/sys/fs/cgroup/cpu"), (false, b"/sys/fs/cgroup/cpu,cpuacct")];
+const MOUNTS: [Mount; 3] =
+    [Mount(true, b"/sys/fs/cgroup"), Mount(false, b"/sys/fs/cgroup/cpu"), Mount(false, b"/sys/fs/cgroup/cpu,cpuacct")];
 /// A deeper group is looked at from its end.
 const MOST_LEVELS: usize = 16;
+/// Links to a folder that has none in it, as the kernel counts those of control groups.
+const ALONE: u64 = 2;
 
 /// Processors that the quotas of the process's group and of those above it leave, rounded up, if those are fewer than
 /// it may run on.
 pub(crate) fn by_quota() -> Option<u32> {
-    sys::keep_errno(|| {
-        let mut buffer = [0; 1024];
-        let groups = read(&Path::of(&[b"/proc/self/cgroup"]), &mut buffer)?;
-        let quotas = MOUNTS.iter().filter_map(|&(unified, mount)| {
-            smallest(mount, cgroup::group(groups, (!unified).then_some(b"cpu"))?, unified)
-        });
-        quotas.min().filter(|&quota| may_run_on().is_some_and(|all| quota < all))
-    })
+    sys::keep_errno(|| quota(&MOUNTS, b"/proc/self/cgroup").filter(|&quota| may_run_on().is_some_and(|all| quota < all)))
 }
 
-/// The smallest quota from a group up to the root of its mount. In a container the group's path may be the host's, of
-/// which only the root is there: the container's own group.
-fn smallest(mount: &[u8], group: &[u8], unified: bool) -> Option<u32> {
-    let ends = group.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-    let levels = std::iter::once(group.len()).chain(ends.rev()).take(MOST_LEVELS);
-    let mut last = usize::MAX;
-    // The group may be the root itself: no level is read twice.
-    let levels = levels.chain(std::iter::once(0)).filter(|&end| std::mem::replace(&mut last, end) != end);
-    let quotas = levels.filter_map(|end| {
-        let group = group.get(..end)?;
+/// The smallest quota of the groups that the process is in; `groups`: the file that names them.
+///
+/// The kernel makes that file for each process when it is first opened, which takes longer than all else here. Where
+/// the controller's root has no group below it, as in most containers, every process is in the root.
+fn quota(mounts: &[Mount], groups: &[u8]) -> Option<u32> {
+    let mut roots = mounts.iter().filter_map(|mount| Some((mount, mount.quota(b"")?)));
+    if let Some((_, quota)) = roots.find(|(mount, _)| mount.links() == Some(ALONE)) {
+        return quota;
+    }
+    let mut buffer = [0; 1024];
+    let groups = read(&Path::of(&[groups]), &mut buffer)?;
+    let of = |mount: &Mount| mount.smallest(cgroup::group(groups, (!mount.0).then_some(b"cpu"))?);
+    mounts.iter().filter_map(of).min()
+}
+
+/// Where the controller of processors may be mounted: whether by version 2, and the folder.
+struct Mount(bool, &'static [u8]);
+
+impl Mount {
+    /// The smallest quota from a group up to the root. In a container the group's path may be the host's, of which only
+    /// the root is there: the container's own group.
+    fn smallest(&self, group: &[u8]) -> Option<u32> {
+        let ends = group.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        let levels = std::iter::once(group.len()).chain(ends.rev()).take(MOST_LEVELS);
+        let mut last = usize::MAX;
+        // The group may be the root itself: no level is read twice.
+        let levels = levels.chain(std::iter::once(0)).filter(|&end| std::mem::replace(&mut last, end) != end);
+        levels.filter_map(|end| self.quota(group.get(..end)?)?).min()
+    }
+
+    /// The quota of one group, which may have none; `None`: the controller knows no such group.
+    fn quota(&self, group: &[u8]) -> Option<Option<u32>> {
+        let &Mount(unified, folder) = self;
         let mut buffer = [0; 64];
         if unified {
-            return of_unified(read(&Path::of(&[mount, group, b"/cpu.max"]), &mut buffer)?);
+            return Some(of_unified(read(&Path::of(&[folder, group, b"/cpu.max"]), &mut buffer)?));
         }
-        let quota = number(read(&Path::of(&[mount, group, b"/cpu.cfs_quota_us"]), &mut buffer)?)?;
-        processors(quota, number(read(&Path::of(&[mount, group, b"/cpu.cfs_period_us"]), &mut buffer)?)?)
-    });
-    quotas.min()
+        let Some(quota) = number(read(&Path::of(&[folder, group, b"/cpu.cfs_quota_us"]), &mut buffer)?) else {
+            return Some(None);
+        };
+        let period = read(&Path::of(&[folder, group, b"/cpu.cfs_period_us"]), &mut buffer).and_then(number);
+        Some(period.and_then(|period| processors(quota, period)))
+    }
+
+    /// How many links there are to the root's folder.
+    fn links(&self) -> Option<u64> {
+        let mut status = MaybeUninit::<libc::stat>::zeroed();
+        let path = Path::of(&[self.1]);
+        // SAFETY: a NUL-terminated path, and room for what the kernel tells of it.
+        let result = unsafe {
+            libc::syscall(libc::SYS_newfstatat, libc::AT_FDCWD, path.bytes.as_ptr(), status.as_mut_ptr(), 0)
+        };
+        // SAFETY: of integers, which were zero.
+        (result == 0).then(|| unsafe { status.assume_init() }.st_nlink.into())
+    }
 }
 
 /// The quota in `cpu.max`: `max 100000`, or `150000 100000`.
@@ -117,6 +150,35 @@ mod tests {
         let found = ["max 100000\n", "200000 100000\n", "150000 100000", "1000 100000", "0 0", "", "7"];
         assert_eq!(found.map(|text| of_unified(text.as_bytes())), [None, Some(2), Some(2), Some(1), None, None, None]);
         assert_eq!((number(b"-1\n"), number(b" 200000\n")), (None, Some(200_000)));
+    }
+
+    #[test]
+    fn where_the_root_is_the_only_group_its_quota_counts_and_else_the_smallest_of_the_processs_own() {
+        let folder = std::env::temp_dir().join(format!("heaptap-processors-{}", std::process::id()));
+        let (own, groups) = (folder.join("cpu/a/b"), folder.join("groups"));
+        let write = |path: &std::path::Path, text: &str| std::fs::write(path, text).unwrap();
+        std::fs::create_dir_all(folder.join("cpu")).unwrap();
+        write(&folder.join("cpu/cpu.cfs_quota_us"), "300000\n");
+        write(&folder.join("cpu/cpu.cfs_period_us"), "100000\n");
+        let leak = |path: &std::path::Path| path.to_str().unwrap().to_owned().leak().as_bytes();
+        let mounts = [Mount(true, leak(&folder)), Mount(false, leak(&folder.join("cpu")))];
+        let found = |groups| quota(&mounts, groups);
+        // Nobody tells in which group it is, and nobody need.
+        assert_eq!(found(b"/nowhere"), Some(3));
+
+        std::fs::create_dir_all(&own).unwrap();
+        write(&own.join("cpu.cfs_quota_us"), "200000");
+        write(&own.join("cpu.cfs_period_us"), "100000");
+        write(&groups, "2:cpuacct,cpu:/a/b\n1:memory:/c\n");
+        assert_eq!((found(leak(&groups)), found(b"/nowhere")), (Some(2), None));
+        // A process of another group: the root's.
+        write(&groups, "2:cpuacct,cpu:/c\n");
+        assert_eq!(found(leak(&groups)), Some(3));
+        // Version 2, where the root has a quota only in a container.
+        write(&folder.join("cpu.max"), "100000 100000\n");
+        write(&groups, "0::/\n");
+        assert_eq!(found(leak(&groups)), Some(1));
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
