@@ -96,10 +96,20 @@ impl StackTrace {
     }
 
     /// Adds outer frames as long as there is room; how many were added.
-    #[inline]
     pub(crate) fn push_all(&mut self, pcs: impl Iterator<Item = u64>) -> usize {
+        self.push_while(pcs, Some)
+    }
+
+    /// Adds outer frames as long as there is room and `pc_of` knows them; how many were added.
+    #[inline]
+    pub(crate) fn push_while<T>(&mut self, frames: impl Iterator<Item = T>, pc_of: impl Fn(T) -> Option<u64>) -> usize {
         let room = self.pcs.get_mut(self.depth..self.limit).unwrap_or(&mut []);
-        let added = room.iter_mut().zip(pcs).map(|(frame, pc)| *frame = pc).count();
+        let mut added = 0;
+        for (place, frame) in room.iter_mut().zip(frames) {
+            let Some(pc) = pc_of(frame) else { break };
+            *place = pc;
+            added += 1;
+        }
         self.depth += added;
         added
     }

@@ -94,9 +94,9 @@ mod tests {
             (0..n % 100).for_each(|pc| assert!(trace.push(4096 + pc)));
             let sampled =
                 Sampled { address: 64 * n, usable: 112, requested: 100, birth_ns: n, weight_bytes: 1000, period: 1024 };
-            let slot = store.insert(&sampled, &trace, tls::thread()).unwrap();
+            let slot = store.insert(&sampled, &trace, tls::thread(), None).unwrap();
             if n % 2 == 0 {
-                assert!(store.retire(slot, 64 * n, n, tls::thread()));
+                assert!(store.retire(slot, 64 * n, n, None));
             }
         }
         store.region().set_text(b"1-2 r-xp 0 00:00 0 /a\n\nexe: /bin/x\nprefix: /tmp/jeprof\n");

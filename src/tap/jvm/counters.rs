@@ -9,7 +9,7 @@ use crate::wire::stack_end::StackEnd;
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     ends: [AtomicU64; StackEnd::ALL.len()],
-    /// Runs of Java frames.
+    /// Runs of Java frames, about.
     pub(super) walks: Counter,
     /// Methods, or points in them, whose names were read.
     pub(super) named: Counter,
@@ -32,6 +32,12 @@ impl Counter {
 
     pub(super) fn add(&self, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// The same for what each sample counts: of two threads that add at once one may add in vain. A locked addition to a
+    /// line that all threads share would cost more than a frame.
+    pub(super) fn add_about(&self, count: u64) {
+        self.0.store(self.get().wrapping_add(count), Ordering::Relaxed);
     }
 
     pub(super) fn get(&self) -> u64 {

@@ -163,7 +163,7 @@ impl Hotspot {
         if !machine.code.contains(at.pc.address()) {
             return Walked::NotJava;
         }
-        self.counters.walks.add(1);
+        self.counters.walks.add_about(1);
         let mut walk = Walk::new(machine, &self.counters, names, stack_of(bounds), trace);
         let end = match walk.trusting(!is_guess).run(at) {
             Ok(outer) => return Walked::Native(Outer(outer)),

@@ -256,12 +256,12 @@ mod tests {
         for second in 0..1000u32 {
             let address = u64::from(second) * 64 + 64;
             // One grows, one is never touched again, one comes and goes.
-            live.push((address, store.insert(&sampled(address), &trace([1]), thread).unwrap()));
+            live.push((address, store.insert(&sampled(address), &trace([1]), thread, None).unwrap()));
             if second == 0 {
-                store.insert(&sampled(8), &trace([2]), thread).unwrap();
+                store.insert(&sampled(8), &trace([2]), thread, None).unwrap();
             }
-            let short = store.insert(&sampled(16), &trace([3]), thread).unwrap();
-            assert!(store.retire(short, 16, 0, thread));
+            let short = store.insert(&sampled(16), &trace([3]), thread, None).unwrap();
+            assert!(store.retire(short, 16, 0, None));
             truth.push([u64::from(second) + 1, 1, u64::from(second) + 1].map(|count| count * 1000));
             if let Some(due) = history.due(second) {
                 let moment = Moment { tick: due.tick, has_rows: due.has_rows, ..Moment::default() };
@@ -295,8 +295,8 @@ mod tests {
         for second in 0..40u32 {
             for n in 0..capacity / 4 {
                 let key = u64::from(second) * capacity + n + 1;
-                let slot = store.insert(&sampled(key * 64), &trace([key]), thread).unwrap();
-                store.retire(slot, key * 64, 0, thread);
+                let slot = store.insert(&sampled(key * 64), &trace([key]), thread, None).unwrap();
+                store.retire(slot, key * 64, 0, None);
             }
             let due = history.due(second).unwrap_or(Due { tick: second, has_rows: false });
             history.write(&store, Moment { tick: due.tick, has_rows: due.has_rows, ..Moment::default() });
@@ -318,7 +318,7 @@ mod tests {
         let thread = tls::thread();
         let mut history = History::new();
         let mut turn = |second| {
-            store.insert(&sampled(64 + u64::from(second)), &trace([7]), thread).unwrap();
+            store.insert(&sampled(64 + u64::from(second)), &trace([7]), thread, None).unwrap();
             history.write(&store, Moment { tick: second, has_rows: true, ..Moment::default() });
         };
         turn(0);
@@ -345,12 +345,12 @@ mod tests {
                 for second in 0..600u32 {
                     for n in 0..20u64 {
                         let address = (u64::from(second) * 20 + n + 1) * 64;
-                        let slot = store.insert(&sampled(address), &trace([n + 1]), tls::thread()).unwrap();
+                        let slot = store.insert(&sampled(address), &trace([n + 1]), tls::thread(), None).unwrap();
                         held.push_back((slot, address));
                         if held.len() > 300
                             && let Some((slot, address)) = held.pop_front()
                         {
-                            assert!(store.retire(slot, address, 0, tls::thread()));
+                            assert!(store.retire(slot, address, 0, None));
                         }
                     }
                     if let Some(due) = history.due(second) {

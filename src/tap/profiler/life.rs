@@ -207,6 +207,17 @@ impl Profiler {
         true
     }
 
+    /// Whether a sample of this thread is to look for that: it takes three system calls, so once in a tick of the clock
+    /// is enough, and only the main thread's users are the process's.
+    pub(crate) fn is_user_look_due(&self, thread: &ThreadBlock) -> bool {
+        let now = clock::tick_ns();
+        let is_due = thread.tid.get() == self.pid() && self.asked_user_ns.load(Ordering::Relaxed) != now;
+        if is_due {
+            self.asked_user_ns.store(now, Ordering::Relaxed);
+        }
+        is_due
+    }
+
     /// Whether this life goes on, and is that of the calling process: a child of vfork has our memory and another pid.
     pub(super) fn is_our_own(&self) -> bool {
         !self.life.is_over() && sys::process_id() == self.pid()

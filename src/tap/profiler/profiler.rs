@@ -46,6 +46,8 @@ pub(crate) struct Profiler {
     pub(super) is_settled: AtomicBool,
     /// When it last looked whether it has, nanoseconds.
     pub(super) looked_ns: AtomicU64,
+    /// When a sample last looked whether the process has become another user, nanoseconds.
+    pub(super) asked_user_ns: AtomicU64,
     /// It was found to be worth a file.
     pub(super) was_significant: AtomicBool,
     /// Mappings are followed, or were at some time.
@@ -87,6 +89,7 @@ impl Profiler {
             serves: AtomicBool::new(false),
             is_settled: AtomicBool::new(false),
             looked_ns: AtomicU64::new(0),
+            asked_user_ns: AtomicU64::new(0),
             was_significant: AtomicBool::new(false),
             watches_mappings: AtomicBool::new(false),
             unstored_bytes: AtomicU64::new(0),

@@ -8,10 +8,13 @@
 //! lock, no allocation: a thread that is ending may come here.
 
 use super::profiler::Profiler;
+use super::scratch::{Pass, SCRATCH};
 use super::stopwatch::Stopwatch;
 use crate::tap::hash;
 use crate::tap::heap::NO_RECORD;
 use crate::tap::os::clock;
+use crate::tap::os::tls::ThreadBlock;
+use crate::tap::store::Store;
 use crate::tap::visit::Visit;
 use crate::wire::live::counters::Counter;
 use std::ffi::c_void;
@@ -36,7 +39,7 @@ impl Profiler {
         let slot = record as u32;
         let watch = Stopwatch::start(thread);
         if record == self.name_of(slot, address) {
-            if !store.retire(slot, address, clock::tick_ns(), thread) {
+            if !take_back(store, slot, address, thread) {
                 store.region().count(Counter::HeaderLost, 1);
             }
             return self.end_visit(watch, store);
@@ -44,7 +47,7 @@ impl Profiler {
         if record >> 48 == check(address) {
             // Sampled by another life of the process, before a fork; or before a reset, which may have come between
             // the record and the header. There is no other block at this address, so no other record is hit.
-            store.retire(slot, address, clock::tick_ns(), thread);
+            take_back(store, slot, address, thread);
             return self.end_visit(watch, store);
         }
         self.take_back_unnamed(visit, start);
@@ -64,7 +67,7 @@ impl Profiler {
         let store = self.store()?;
         let address = start.as_ptr() as u64;
         store.region().count(Counter::HeaderDamaged, 1);
-        let found = store.find(address).filter(|&slot| store.retire(slot, address, clock::tick_ns(), visit.thread()));
+        let found = store.find(address).filter(|&slot| take_back(store, slot, address, visit.thread()));
         if found.is_none() {
             store.region().count(Counter::HeaderLost, 1);
         }
@@ -83,6 +86,12 @@ impl Profiler {
         let life = u64::from(self.life.mark());
         check(address) << 48 | life << 32 | u64::from(slot)
     }
+}
+
+/// Takes a record back, if it is that of a block at this address.
+fn take_back(store: &Store, slot: u32, address: u64, thread: &ThreadBlock) -> bool {
+    let pass = SCRATCH.pass(thread.hint());
+    store.retire(slot, address, clock::tick_ns(), pass.as_ref().map(Pass::lane))
 }
 
 /// Fifteen bits that the name of a record must share with its block's address.

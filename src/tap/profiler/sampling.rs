@@ -12,7 +12,7 @@ use crate::tap::os::clock;
 use crate::tap::os::range::Refusal;
 use crate::tap::os::tls::ThreadBlock;
 use crate::tap::sampler::{self, Sampler};
-use crate::tap::store::{Sampled, Store};
+use crate::tap::store::{Lane, Sampled, Store};
 use crate::tap::visit::Visit;
 use crate::wire::live::counters::Counter;
 use std::sync::atomic::Ordering;
@@ -36,8 +36,7 @@ impl Profiler {
         let Some(store) = self.admit(thread) else { return Taken::default() };
         let watch = Stopwatch::start(thread);
         let Some(block) = self.heap.allocate(shape, thread.hint()) else { return Taken::lost() };
-        let interval_over = self.count(store, wait, thread);
-        self.record(visit, store, request, shape.size, &block, wait.period);
+        let interval_over = self.record(visit, store, request, shape.size, &block, wait);
         let is_check_due = watch.is_check_due();
         self.end_visit(watch, store);
         Taken { block: Some(block), interval_over, is_check_due, is_lost: false }
@@ -104,8 +103,7 @@ impl Profiler {
     fn renew(&self, visit: &Visit, store: &Store, request: &Request, size: Size, block: &Block, wait: Wait) -> Taken {
         let thread = visit.thread();
         let watch = Stopwatch::start(thread);
-        let interval_over = self.count(store, wait, thread);
-        self.record(visit, store, request, size, block, wait.period);
+        let interval_over = self.record(visit, store, request, size, block, wait);
         let is_check_due = watch.is_check_due();
         self.end_visit(watch, store);
         Taken { block: Some(*block), interval_over, is_check_due, is_lost: false }
@@ -134,7 +132,7 @@ impl Profiler {
         let weight_bytes = weight_of(usable, request.bytes, wait.period);
         let scratch = self.capture(visit, store, request);
         store.count_lost(why, weight_bytes, scratch.as_ref().map(|scratch| &scratch.trace), visit.thread());
-        self.count(store, wait, visit.thread())
+        self.count(store, wait, scratch.as_ref().map(Loan::lane))
     }
 
     /// The stack of a request. `None`: no place to put it.
@@ -147,7 +145,7 @@ impl Profiler {
         // To look for a machine is to open a file.
         let java = java && (self.hotspot.is_known() || !self.may_not_open());
         Capture { java: java.then_some((&self.hotspot, store)) }.take(visit, request, &mut scratch);
-        store.region().count_end(hint, scratch.trace.end());
+        store.region().count_end(Some(scratch.lane()), scratch.trace.end());
         Some(scratch)
     }
 
@@ -162,19 +160,30 @@ impl Profiler {
 
     /// Counts what a thread allocated in a wait that is over; only once the request that ended it has been served.
     /// Whether an interval between dumps is over.
-    fn count(&self, store: &Store, wait: Wait, thread: &ThreadBlock) -> bool {
-        store.count_allocated(wait.used, self.lg_interval.load(Ordering::Relaxed), thread)
+    #[inline]
+    fn count(&self, store: &Store, wait: Wait, lane: Option<Lane>) -> bool {
+        store.count_allocated(wait.used, self.lg_interval.load(Ordering::Relaxed), lane)
     }
 
-    /// Publishes the record of a block, and notes in the block which it is. Apart, so that what it keeps on the stack
-    /// is not there while jemalloc allocates.
+    /// Publishes the record of a block, and notes in the block which it is. Whether an interval between dumps is over.
+    /// Apart, so that what it keeps on the stack is not there while jemalloc allocates.
     #[inline(never)]
-    fn record(&self, visit: &Visit, store: &Store, request: &Request, size: Size, block: &Block, period: u64) {
-        let (requested, usable) = (size.bytes(), block.usable());
+    fn record(
+        &self,
+        visit: &Visit,
+        store: &Store,
+        request: &Request,
+        size: Size,
+        block: &Block,
+        wait: Wait,
+    ) -> bool {
+        let (requested, usable, period) = (size.bytes(), block.usable(), wait.period);
         let weight_bytes = weight_of(usable, requested, period);
         let Some(scratch) = self.capture(visit, store, request) else {
-            return store.count_lost(Counter::LostNested, weight_bytes, None, visit.thread());
+            store.count_lost(Counter::LostNested, weight_bytes, None, visit.thread());
+            return self.count(store, wait, None);
         };
+        let lane = Some(scratch.lane());
         let address = block.start().as_ptr() as u64;
         let sampled = Sampled {
             address,
@@ -184,10 +193,11 @@ impl Profiler {
             weight_bytes,
             period,
         };
-        if let Some(slot) = store.insert(&sampled, &scratch.trace, visit.thread()) {
+        if let Some(slot) = store.insert(&sampled, &scratch.trace, visit.thread(), lane) {
             block.record().store(self.name_of(slot, address), Ordering::Relaxed);
             self.tell_alloc(address, sampled.requested, period);
         }
+        self.count(store, wait, lane)
     }
 
     #[inline]

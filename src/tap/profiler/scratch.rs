@@ -1,4 +1,5 @@
-//! Scratch space for traces and walks: a small fixed pool, because a trace is too big for small stacks and for TLS.
+//! Scratch space for traces and walks: a small fixed pool, because a trace is too big for small stacks and for TLS. With
+//! each place goes the store's lane of the same number.
 //!
 //! # Safety
 //! A place is handed out only by the exchange of its word from free to taken, and given back when the loan is dropped;
@@ -9,12 +10,14 @@
 
 use crate::tap::os::tls;
 use crate::tap::stack::StackTrace;
+use crate::tap::store::Lane;
 use crate::tap::unwind::{LastWalk, Windows};
+use crate::wire::live::counters::LANES;
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const PLACES: usize = 32;
+const PLACES: usize = LANES;
 
 /// The pool. A static of its own, all zeros at first: 1.5 MiB, neither in the file nor in memory until used.
 pub(crate) static SCRATCH: ScratchPool = ScratchPool::new();
@@ -58,18 +61,25 @@ impl ScratchPool {
 
     /// An empty trace of at most `limit` frames. `hint` spreads threads.
     pub(crate) fn borrow(&self, hint: usize, limit: usize) -> Option<Loan<'_>> {
-        let own = tls::thread().address();
-        let place = (0..PLACES).find_map(|step| {
-            let place = self.places.get((hint + step) % PLACES)?;
-            // Acquire: the last user's writes to the trace came before.
-            let free = place.taken.load(Ordering::Relaxed) == 0
-                && place.taken.compare_exchange(0, own, Ordering::Acquire, Ordering::Relaxed).is_ok();
-            free.then_some(place)
-        })?;
-        let mut loan = Loan { place };
+        let mut loan = Loan { pass: self.pass(hint)? };
         loan.trace.reset(limit);
         loan.windows.begin();
         Some(loan)
+    }
+
+    /// A place of which only the lane is wanted.
+    #[inline]
+    pub(crate) fn pass(&self, hint: usize) -> Option<Pass<'_>> {
+        let own = tls::thread().address();
+        (0..PLACES).find_map(|step| {
+            let number = (hint + step) % PLACES;
+            let place = self.places.get(number)?;
+            // Acquire: what the last user wrote came before.
+            let free = place.taken.load(Ordering::Relaxed) == 0
+                && place.taken.compare_exchange(0, own, Ordering::Acquire, Ordering::Relaxed).is_ok();
+            // Made only then: one that is dropped gives the place back.
+            free.then(|| Pass { place, lane: Lane::held(number) })
+        })
     }
 
     /// Gives back what other threads had.
@@ -91,9 +101,36 @@ impl ScratchPool {
     }
 }
 
-/// A place on loan.
-pub(crate) struct Loan<'a> {
+/// A place on loan, as far as its lane goes.
+pub(crate) struct Pass<'a> {
     place: &'a Place,
+    lane: Lane,
+}
+
+impl Pass<'_> {
+    /// The lane of the store that goes with the place.
+    pub(crate) fn lane(&self) -> Lane {
+        self.lane
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        // Release: the next user sees what this one wrote.
+        self.place.taken.store(0, Ordering::Release);
+    }
+}
+
+/// A place on loan, with its scratch space.
+pub(crate) struct Loan<'a> {
+    pass: Pass<'a>,
+}
+
+impl Loan<'_> {
+    /// The lane of the store that goes with the place.
+    pub(crate) fn lane(&self) -> Lane {
+        self.pass.lane
+    }
 }
 
 impl Deref for Loan<'_> {
@@ -101,32 +138,29 @@ impl Deref for Loan<'_> {
 
     fn deref(&self) -> &Scratch {
         // SAFETY: this loan is the place's only user.
-        unsafe { &*self.place.scratch.get() }
+        unsafe { &*self.pass.place.scratch.get() }
     }
 }
 
 impl DerefMut for Loan<'_> {
     fn deref_mut(&mut self) -> &mut Scratch {
         // SAFETY: this loan is the place's only user.
-        unsafe { &mut *self.place.scratch.get() }
-    }
-}
-
-impl Drop for Loan<'_> {
-    fn drop(&mut self) {
-        self.place.taken.store(0, Ordering::Release);
+        unsafe { &mut *self.pass.place.scratch.get() }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     #[test]
     fn the_pool_lends_each_place_once() {
         static POOL: ScratchPool = ScratchPool::new();
         let loans: Vec<_> = (0..PLACES).map(|hint| POOL.borrow(hint * 3, 8).unwrap()).collect();
-        assert!(POOL.borrow(0, 8).is_none());
+        assert!(POOL.borrow(0, 8).is_none() && POOL.pass(0).is_none());
+        let lanes: HashSet<_> = loans.iter().map(|loan| loan.lane().index()).collect();
+        assert_eq!(lanes.len(), PLACES);
         drop(loans);
         assert!(POOL.borrow(0, 8).is_some());
     }
@@ -141,6 +175,6 @@ mod tests {
         // SAFETY: the other thread has ended, and this test's pool has no other users.
         unsafe { POOL.give_back_others() };
         let loans: Vec<_> = (1..PLACES).map(|hint| POOL.borrow(hint, 8).unwrap()).collect();
-        assert!(POOL.borrow(5, 8).is_none() && loans.iter().all(|loan| !std::ptr::eq(loan.place, own.place)));
+        assert!(POOL.borrow(5, 8).is_none() && loans.iter().all(|loan| !std::ptr::eq(loan.pass.place, own.pass.place)));
     }
 }

@@ -62,7 +62,7 @@ pub(super) fn sample(request: &Request) -> Result<Block, Option<CountedRequest>>
     }
     let wait = counted.end_wait(thread);
     let taken = PROFILER.sample(&visit, request, &shape, wait);
-    if taken.is_check_due {
+    if taken.is_check_due && PROFILER.is_user_look_due(thread) {
         lifecycle::credentials::changed();
     }
     if taken.block.is_some() {

@@ -305,7 +305,7 @@ mod tests {
         let mut trace = StackTrace::new(64);
         assert_eq!(trace.push_all(held.iter().copied()), held.len());
         let sample = Sampled { address: 64, usable: 64, requested: 64, birth_ns: 5, weight_bytes: 64, period: 1024 };
-        let slot = store.insert(&sample, &trace, tls::thread()).unwrap();
+        let slot = store.insert(&sample, &trace, tls::thread(), None).unwrap();
         let mut owners = HashMap::new();
         let mut seconds = 100;
         for round in 1..=40 {
@@ -322,7 +322,7 @@ mod tests {
             assert_eq!(name_in(&snapshot, asked), Some(expected), "what was just asked for was forgotten");
         }
         assert!(owners.len() as u32 > 9 * capacity(&store));
-        assert!(store.retire(slot, 64, 9, tls::thread()));
+        assert!(store.retire(slot, 64, 9, None));
         // Methods that are not held any more go, too.
         let filled = (50 * quarter..).find(|&n| intern(&store, n).is_none());
         assert!(filled.is_some());

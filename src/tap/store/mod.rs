@@ -8,6 +8,7 @@ mod chunks;
 mod entries;
 mod event_queue;
 mod index;
+mod lane;
 mod mappings;
 mod methods;
 mod publication;
@@ -17,6 +18,7 @@ mod rows;
 mod slots;
 mod stacks;
 
+pub(crate) use lane::Lane;
 pub(crate) use mappings::{Event, Span};
 pub(crate) use methods::UNNAMED;
 pub(crate) use region::{Origin, Region};
@@ -31,6 +33,7 @@ use crate::wire::live::records::{self, SampleRecord, ThreadRecord};
 use crate::wire::live::supply::Supply;
 use crate::wire::live::totals::Totals;
 use crate::wire::stack_end::StackEnd;
+use lane::SpareSlots;
 use mappings::Mappings;
 use methods::Methods;
 use slots::SlotPool;
@@ -60,6 +63,8 @@ pub(crate) struct Sampled {
 pub(crate) struct Store {
     region: Region,
     samples: SlotPool,
+    /// Slots of samples that lanes keep.
+    spares: SpareSlots,
     threads: SlotPool,
     stacks: Stacks,
     methods: Methods,
@@ -73,6 +78,7 @@ impl Store {
     pub(crate) fn new(region: Region, keep_all_stacks: bool) -> Option<Store> {
         let store = Store {
             samples: SlotPool::new(SectionId::Samples, 0),
+            spares: SpareSlots::new(),
             threads: SlotPool::new(SectionId::Threads, OTHER_THREADS + 1),
             stacks: Stacks::new(&region, keep_all_stacks)?,
             methods: Methods::new(&region)?,
@@ -95,14 +101,20 @@ impl Store {
     }
 
     /// Records a sample; its slot, or `None` when a table is full (counted).
-    pub(crate) fn insert(&self, sampled: &Sampled, trace: &StackTrace, thread: &ThreadBlock) -> Option<u32> {
+    pub(crate) fn insert(
+        &self,
+        sampled: &Sampled,
+        trace: &StackTrace,
+        thread: &ThreadBlock,
+        lane: Option<Lane>,
+    ) -> Option<u32> {
         let hint = thread.hint();
         let thread_record = self.thread_record(thread);
         let Some(stack) = self.stacks.intern(&self.region, trace, Supply::Malloc, hint) else {
             self.count_lost(Counter::LostStacks, sampled.weight_bytes, None, thread);
             return None;
         };
-        let place = self.samples.take(&self.region, hint);
+        let place = self.spares.take(lane).or_else(|| self.samples.take(&self.region, hint));
         let at = place.and_then(|slot| self.region.section(SectionId::Samples).record(slot));
         let (Some(slot), Some(at)) = (place, at) else {
             self.count_lost(Counter::LostSamples, sampled.weight_bytes, Some(trace), thread);
@@ -120,15 +132,15 @@ impl Store {
             period: sampled.period,
         };
         self.region.publish(at, &record.pack());
-        self.count_birth(&record, hint);
+        self.count_birth(&record, lane);
         Some(slot)
     }
 
     /// Counts a lost sample, what it stands for, and where it came from, if that is known.
     pub(crate) fn count_lost(&self, why: Counter, weight_bytes: u64, trace: Option<&StackTrace>, thread: &ThreadBlock) {
         let hint = thread.hint();
-        self.region.count_apart(hint, why, 1);
-        self.region.count_apart(hint, Counter::UnfollowedBytes, weight_bytes);
+        self.region.count(why, 1);
+        self.region.count(Counter::UnfollowedBytes, weight_bytes);
         if let Some(stack) = trace.and_then(|trace| self.stacks.intern(&self.region, trace, Supply::Malloc, hint))
             && !self.stacks.count_lost(&self.region, stack, weight_bytes)
         {
@@ -206,11 +218,13 @@ impl Store {
     }
 
     /// Takes the sample of a block back. `false`: there is no live sample of that address there.
-    pub(crate) fn retire(&self, slot: u32, address: u64, now_ns: u64, thread: &ThreadBlock) -> bool {
+    pub(crate) fn retire(&self, slot: u32, address: u64, now_ns: u64, lane: Option<Lane>) -> bool {
         let Some(record) = self.take_back(slot, Some(address)) else { return false };
-        self.count_death(&record, now_ns, thread.hint());
+        self.count_death(&record, now_ns, lane);
         self.stacks.release(&self.region, record.stack);
-        self.samples.give(&self.region, slot as usize, slot);
+        if !self.spares.put(lane, slot) {
+            self.samples.give(&self.region, slot as usize, slot);
+        }
         true
     }
 
@@ -230,8 +244,8 @@ impl Store {
     pub(crate) fn clear(&self) {
         for slot in 0..self.samples.used() {
             if let Some(record) = self.take_back(slot, None) {
-                self.region.count_apart(slot as usize, Counter::LiveBytes, record.weight_bytes.wrapping_neg());
-                self.region.count_apart(slot as usize, Counter::LiveObjects, record.scaled_objects().wrapping_neg());
+                self.region.count(Counter::LiveBytes, record.weight_bytes.wrapping_neg());
+                self.region.count(Counter::LiveObjects, record.scaled_objects().wrapping_neg());
                 self.stacks.release(&self.region, record.stack);
                 self.samples.give(&self.region, slot as usize, slot);
             }
@@ -304,10 +318,10 @@ impl Store {
     ///
     /// Each set of counters looks at all of them whenever its share of an interval is full: exact with one thread,
     /// up to an interval late with many.
-    pub(crate) fn count_allocated(&self, bytes: u64, lg_interval: u32, thread: &ThreadBlock) -> bool {
-        let after = self.region.count_apart(thread.hint(), Counter::AllocatedBytes, bytes);
+    pub(crate) fn count_allocated(&self, bytes: u64, lg_interval: u32, lane: Option<Lane>) -> bool {
+        let after = self.region.count_in(lane, Counter::AllocatedBytes, bytes);
         let before = after.wrapping_sub(bytes);
-        let lg_share = lg_interval.saturating_sub(counters::SHARDS.ilog2());
+        let lg_share = lg_interval.saturating_sub(counters::SETS.ilog2());
         if lg_interval >= u64::BITS || before >> lg_share == after >> lg_share {
             return false;
         }
@@ -316,11 +330,11 @@ impl Store {
         self.intervals.fetch_max(intervals, Ordering::Relaxed) < intervals
     }
 
-    fn count_birth(&self, record: &SampleRecord, hint: usize) {
-        self.region.count_apart(hint, Counter::Samples, 1);
-        self.region.count_apart(hint, Counter::LiveBytes, record.weight_bytes);
+    fn count_birth(&self, record: &SampleRecord, lane: Option<Lane>) {
+        self.region.count_in(lane, Counter::Samples, 1);
+        self.region.count_in(lane, Counter::LiveBytes, record.weight_bytes);
         let scaled_objects = record.scaled_objects();
-        self.region.count_apart(hint, Counter::LiveObjects, scaled_objects);
+        self.region.count_in(lane, Counter::LiveObjects, scaled_objects);
         let Some(at) = self.region.section(SectionId::Stacks).record(record.stack) else { return };
         let Some([samples, objects, bytes]) = self.region.record(at + records::STACK_SAMPLES) else { return };
         samples.fetch_add(1, Ordering::Relaxed);
@@ -328,11 +342,11 @@ impl Store {
         bytes.fetch_add(record.weight_bytes, Ordering::Relaxed);
     }
 
-    fn count_death(&self, record: &SampleRecord, now_ns: u64, hint: usize) {
-        self.region.count_apart(hint, Counter::Retired, 1);
-        self.region.count_apart(hint, Counter::LiveBytes, record.weight_bytes.wrapping_neg());
+    fn count_death(&self, record: &SampleRecord, now_ns: u64, lane: Option<Lane>) {
+        self.region.count_in(lane, Counter::Retired, 1);
+        self.region.count_in(lane, Counter::LiveBytes, record.weight_bytes.wrapping_neg());
         let scaled_objects = record.scaled_objects();
-        self.region.count_apart(hint, Counter::LiveObjects, scaled_objects.wrapping_neg());
+        self.region.count_in(lane, Counter::LiveObjects, scaled_objects.wrapping_neg());
         let Some(at) = self.region.section(SectionId::Stacks).record(record.stack) else { return };
         let Some([objects, bytes]) = self.region.record(at + records::STACK_FREED) else { return };
         objects.fetch_add(scaled_objects, Ordering::Relaxed);

@@ -11,6 +11,7 @@
 //! numbers below what a [`SlotPool`](super::slots::SlotPool) has handed out, which backs them before.
 #![allow(unsafe_code)]
 
+use super::lane::Lane;
 use super::publication;
 use crate::tap::os::{clock, map, shared};
 use crate::wire::identity::Identity;
@@ -372,31 +373,42 @@ impl Region {
 
     /// Adds to a counter (wrapping; subtract by adding the two's complement). What rarely happens.
     pub(crate) fn count(&self, counter: Counter, amount: u64) {
-        self.count_apart(0, counter, amount);
+        self.count_in(None, counter, amount);
     }
 
-    /// The same for what happens with each sample; `hint` spreads threads. What this set of counters has then.
+    /// The same for what happens with each sample, in the set of a lane, if the caller has one. What this set has then.
     #[inline]
-    pub(crate) fn count_apart(&self, hint: usize, counter: Counter, amount: u64) -> u64 {
-        self.counter_word(hint, counter as usize).fetch_add(amount, Ordering::Relaxed).wrapping_add(amount)
+    pub(crate) fn count_in(&self, lane: Option<Lane>, counter: Counter, amount: u64) -> u64 {
+        self.add_in(lane, counter as usize, amount)
     }
 
     /// A counter's value. All sets may be touched, as those who count do.
     pub(crate) fn counter(&self, counter: Counter) -> u64 {
-        let words = (0..counters::SHARDS).map(|shard| self.counter_word(shard, counter as usize));
+        let words = (0..counters::SETS).map(|set| self.counter_word(set, counter as usize));
         counters::sum(words.map(|word| word.load(Ordering::Acquire)))
     }
 
     /// Counts one stack that ended this way.
     #[inline]
-    pub(crate) fn count_end(&self, hint: usize, end: StackEnd) {
-        self.counter_word(hint, counters::stack_end_index(end)).fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn count_end(&self, lane: Option<Lane>, end: StackEnd) {
+        self.add_in(lane, counters::stack_end_index(end), 1);
     }
 
     #[inline]
-    fn counter_word(&self, hint: usize, index: usize) -> &AtomicU64 {
-        let shard = hint % counters::SHARDS * counters::SHARD_WORDS;
-        self.at(self.section(SectionId::Counters).start + shard + index)
+    fn add_in(&self, lane: Option<Lane>, index: usize, amount: u64) -> u64 {
+        let Some(lane) = lane else {
+            return self.counter_word(0, index).fetch_add(amount, Ordering::Relaxed).wrapping_add(amount);
+        };
+        // Nobody else writes it meanwhile.
+        let word = self.counter_word(1 + lane.index(), index);
+        let sum = word.load(Ordering::Relaxed).wrapping_add(amount);
+        word.store(sum, Ordering::Relaxed);
+        sum
+    }
+
+    #[inline]
+    fn counter_word(&self, set: usize, index: usize) -> &AtomicU64 {
+        self.at(self.section(SectionId::Counters).start + set * counters::SET_WORDS + index)
     }
 
     /// Writes a record so that a reader sees it whole or not at all. `at` is its state word, and the
@@ -431,9 +443,12 @@ impl Region {
         publication::live_word(self.at(at))
     }
 
-    /// Sets the counter at an index of the sets of counters back to zero.
+    /// Sets the counter at an index of the sets of counters back to zero: what it has so far is taken off in the set
+    /// that is everybody's, since the others have their writers.
     pub(crate) fn clear_counter(&self, index: usize) {
-        (0..counters::SHARDS).for_each(|shard| self.counter_word(shard, index).store(0, Ordering::Relaxed));
+        let sum = (0..counters::SETS).map(|set| self.counter_word(set, index).load(Ordering::Relaxed));
+        let sum = sum.fold(0, u64::wrapping_add);
+        self.counter_word(0, index).fetch_sub(sum, Ordering::Relaxed);
     }
 
     /// Whether the record at `at` is live.

@@ -220,8 +220,8 @@ impl Stacks {
         if records::supply_of(shape) == Supply::Malloc {
             // The history's totals go on holding it.
             let ever = |word: usize| region.at(at + STACK_SAMPLES + word).load(Ordering::Relaxed);
-            region.count_apart(stack as usize, Counter::RecycledObjects, ever(1));
-            region.count_apart(stack as usize, Counter::RecycledBytes, ever(2));
+            region.count(Counter::RecycledObjects, ever(1));
+            region.count(Counter::RecycledBytes, ever(2));
         }
         region.withdraw(at);
         self.frames.free(region, first_chunk, stack as usize);
@@ -229,19 +229,21 @@ impl Stacks {
     }
 }
 
-/// A 64-bit hash of the frames and the reason they end. Each pair of frames is multiplied with each other under
-/// keys of its place; the products do not wait for one another.
+/// A 64-bit hash of the frames and the reason they end. Each pair of frames is multiplied with each other under keys of
+/// its place; the products do not wait for one another. They are summed whole: folded one by one, the compiler makes
+/// vectors of them, and half as many instructions again.
 fn hash(trace: &StackTrace) -> u64 {
     const STEP: u64 = 0xd1b5_4a32_d192_ed03;
     let mut key = ODD;
-    let mut sum = 0u64;
+    let mut sum = 0u128;
     let mut pairs = trace.pcs().chunks_exact(2);
     for pair in &mut pairs {
         if let [first, second] = pair {
-            sum = sum.wrapping_add(fold(first ^ key, second ^ key.rotate_left(23)));
+            sum = sum.wrapping_add(u128::from(first ^ key) * u128::from(second ^ key.rotate_left(23)));
             key = key.wrapping_add(STEP);
         }
     }
+    let sum = (sum >> 64) as u64 ^ sum as u64;
     let last = pairs.remainder().first().copied().unwrap_or(0);
     let shape = (trace.pcs().len() as u64) << 8 | trace.end() as u64;
     fold(fold(sum ^ last, STEP) ^ shape, ODD)

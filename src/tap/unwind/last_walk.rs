@@ -173,9 +173,10 @@ impl LastWalk {
 /// Adds frames whose steps still lead where they led; how many did. `at` becomes the first one that was not added.
 #[inline(always)]
 fn again(steps: &[Seen], at: &mut Registers, trace: &mut StackTrace) -> usize {
-    let leads = |pair: &[Seen]| matches!(pair, [step, caller] if step.leads_to(&caller.at));
-    let same = steps.windows(2).take_while(|pair| leads(pair)).count();
-    let added = trace.push_all(steps.iter().take(same).map(|step| step.at.pc.in_trace(false)));
+    let added = trace.push_while(steps.windows(2), |pair| match pair {
+        [step, caller] if step.leads_to(&caller.at) => Some(step.at.pc.in_trace(false)),
+        _ => None,
+    });
     if let Some(next) = steps.get(added) {
         *at = next.at;
     }

@@ -1,14 +1,17 @@
 //! The tap's counters of itself: words in the region's first section.
 //!
-//! There are [`SHARDS`] sets of all counters, and a counter's value is the sum (wrapping) over them: threads count in
-//! different sets, or the cache line of one set would go to and fro between processors with every sample.
+//! There are [`SETS`] sets of all counters, and a counter's value is the sum (wrapping) over them. The first set is
+//! everybody's; each of the others has one writer at a time, which counts without a locked instruction, and the cache
+//! line of one set does not go to and fro between processors with every sample.
 
 use crate::wire::stack_end::StackEnd;
 
+/// Sets that have one writer at a time.
+pub(crate) const LANES: usize = 31;
 /// Sets of counters.
-pub(crate) const SHARDS: usize = 8;
+pub(crate) const SETS: usize = 1 + LANES;
 /// Words of a set.
-pub(crate) const SHARD_WORDS: usize = 64;
+pub(crate) const SET_WORDS: usize = 64;
 
 /// A counter. Sums since the region was made, unless it says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +121,7 @@ pub(crate) const NAMED: [(Counter, &str); 20] = [
 ];
 
 /// Words of all sets together; what else the section has is not used.
-pub(crate) const WORDS: usize = SHARDS * SHARD_WORDS;
+pub(crate) const WORDS: usize = SETS * SET_WORDS;
 
 /// A counter's value: the sum over its sets.
 ///

@@ -7,7 +7,7 @@ use crate::wire::java_pc;
 /// First word of a region: "HEAPTAP\1" read as a little-endian number.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"HEAPTAP\x01");
 /// Version of everything in this folder; readers refuse another one.
-pub(crate) const VERSION: u64 = 7;
+pub(crate) const VERSION: u64 = 8;
 /// Words of the header; the first section starts behind it.
 pub(crate) const HEADER_WORDS: usize = 512;
 /// Bytes of a region unless `prof_region_bytes` says otherwise.
@@ -151,6 +151,14 @@ impl SectionId {
         }
     }
 
+    /// Words that it has in the smallest region, too.
+    const fn least_words(self) -> usize {
+        match self {
+            SectionId::Counters => counters::WORDS,
+            _ => 1,
+        }
+    }
+
     /// Share of the region, in 1/256, that this section gets.
     const fn share(self) -> usize {
         match self {
@@ -213,7 +221,7 @@ impl Layout {
         let mut sections = [Section::default(); SectionId::ALL.len()];
         let mut start = HEADER_WORDS.next_multiple_of(page_words);
         for (section, id) in sections.iter_mut().zip(SectionId::ALL) {
-            let words = ((parts * id.share() / 256).max(1) * WORDS).next_multiple_of(page_words);
+            let words = (parts * id.share() / 256 * WORDS).max(id.least_words()).next_multiple_of(page_words);
             let record_words = id.record_words();
             *section = Section { start, capacity: (words / record_words).min(id.most_records()), record_words };
             start += words;
@@ -248,7 +256,7 @@ impl Layout {
     /// short.
     pub(crate) fn counter(&self, words: &(impl Words + ?Sized), index: usize) -> u64 {
         let section = self.section(SectionId::Counters);
-        let places = (0..counters::SHARDS).map(|shard| shard * counters::SHARD_WORDS + index);
+        let places = (0..counters::SETS).map(|set| set * counters::SET_WORDS + index);
         let places = places.take_while(|&at| at < section.capacity);
         counters::sum(places.map(|at| words.word(section.start + at)))
     }

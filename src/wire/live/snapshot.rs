@@ -232,7 +232,7 @@ impl<W: Words + ?Sized> Reader<'_, W> {
         self.snapshot.block_tree = head(Head::BlockTree);
         self.snapshot.text = Text::read(self.words, &self.layout);
         let sum = |index| self.layout.counter(self.words, index);
-        self.snapshot.counters = (0..counters::SHARD_WORDS).map(sum).collect();
+        self.snapshot.counters = (0..counters::SET_WORDS).map(sum).collect();
     }
 
     fn failures(&mut self) {

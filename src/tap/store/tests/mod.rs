@@ -10,6 +10,7 @@ use crate::wire::java_pc;
 use crate::wire::live::layout::MIN_BYTES;
 use crate::wire::live::snapshot::Snapshot;
 use crate::wire::live::words::Words;
+use std::collections::HashSet;
 
 fn live(snapshot: &Snapshot) -> Vec<(u64, Vec<u64>)> {
     let frames = |stack: u32| snapshot.frames(&snapshot.stacks[&stack]).to_vec();
@@ -42,20 +43,20 @@ fn threads_that_meet_the_same_methods_agree_on_their_numbers() {
 fn a_snapshot_holds_what_is_live_with_its_stacks() {
     let store = store(MIN_BYTES);
     let deep: Vec<u64> = (1..=100).collect();
-    let first = store.insert(&sampled(64), &trace([1, 2, 3]), tls::thread()).unwrap();
-    store.insert(&sampled(128), &trace(deep.clone()), tls::thread()).unwrap();
-    store.insert(&sampled(192), &trace([1, 2, 3]), tls::thread()).unwrap();
+    let first = store.insert(&sampled(64), &trace([1, 2, 3]), tls::thread(), None).unwrap();
+    store.insert(&sampled(128), &trace(deep.clone()), tls::thread(), None).unwrap();
+    store.insert(&sampled(192), &trace([1, 2, 3]), tls::thread(), None).unwrap();
     assert!(
-        !store.retire(first, 65, 0, tls::thread())
-            && store.retire(first, 64, 1 << 20, tls::thread())
-            && !store.retire(first, 64, 0, tls::thread())
+        !store.retire(first, 65, 0, None)
+            && store.retire(first, 64, 1 << 20, None)
+            && !store.retire(first, 64, 0, None)
     );
     let snapshot = Snapshot::take(store.region()).unwrap();
     assert_eq!(live(&snapshot), [(128, deep), (192, vec![1, 2, 3])]);
     assert_eq!((snapshot.stacks.len(), snapshot.torn), (2, 0));
     let counts = [Counter::Samples, Counter::Retired, Counter::LiveBytes].map(|c| snapshot.counter(c));
     assert_eq!(counts, [3, 1, 2000]);
-    assert_eq!(store.find(192).map(|slot| store.retire(slot, 192, 0, tls::thread())), Some(true));
+    assert_eq!(store.find(192).map(|slot| store.retire(slot, 192, 0, None)), Some(true));
 }
 
 #[test]
@@ -86,11 +87,11 @@ fn full_tables_lose_samples_and_recycle_dead_stacks() {
     let store = store(MIN_BYTES);
     let stacks = store.region().section(SectionId::Stacks).capacity as u64;
     for round in 0..stacks * 3 {
-        let slot = store.insert(&sampled(64), &trace([round + 1]), tls::thread()).expect("recycled");
-        assert!(store.retire(slot, 64, 0, tls::thread()));
+        let slot = store.insert(&sampled(64), &trace([round + 1]), tls::thread(), None).expect("recycled");
+        assert!(store.retire(slot, 64, 0, None));
     }
     let mut kept = 0;
-    while store.insert(&sampled(64 + kept), &trace([u64::MAX - kept]), tls::thread()).is_some() {
+    while store.insert(&sampled(64 + kept), &trace([u64::MAX - kept]), tls::thread(), None).is_some() {
         kept += 1;
     }
     assert_eq!(kept, stacks);
@@ -102,7 +103,7 @@ fn full_tables_lose_samples_and_recycle_dead_stacks() {
 fn lost_samples_keep_their_stack_and_weight_until_a_reset() {
     let store = store(MIN_BYTES);
     let thread = tls::thread();
-    store.insert(&sampled(64), &trace([9]), thread).unwrap();
+    store.insert(&sampled(64), &trace([9]), thread, None).unwrap();
     (0..3).for_each(|_| store.count_lost(Counter::LostRange, 700, Some(&trace([1, 2])), thread));
     store.count_lost(Counter::LostNested, 50, None, thread);
     let snapshot = Snapshot::take(store.region()).unwrap();
@@ -127,16 +128,16 @@ fn resets_during_churn_leave_nothing_behind() {
                 let mut held = std::collections::VecDeque::new();
                 for round in 0..20_000u64 {
                     let key = (worker << 32) | round;
-                    held.push_back((key, store.insert(&sampled(key), &trace([key, key + 1]), tls::thread())));
+                    held.push_back((key, store.insert(&sampled(key), &trace([key, key + 1]), tls::thread(), None)));
                     if held.len() > 100
                         && let Some((key, Some(slot))) = held.pop_front()
                     {
-                        store.retire(slot, key, 0, tls::thread());
+                        store.retire(slot, key, 0, None);
                     }
                 }
                 // A table that is full while another thread sweeps it costs a sample.
                 let held = held.into_iter().filter_map(|(key, slot)| Some((key, slot?)));
-                held.for_each(|(key, slot)| _ = store.retire(slot, key, 0, tls::thread()));
+                held.for_each(|(key, slot)| _ = store.retire(slot, key, 0, None));
                 done.store(true, Ordering::Relaxed);
             });
         }
@@ -151,7 +152,7 @@ fn resets_during_churn_leave_nothing_behind() {
     assert_eq!(store.region().counter(Counter::LiveBytes), 0);
     // Every record can be had again.
     let stacks = store.region().section(SectionId::Stacks).capacity as u64;
-    let kept = (0..).take_while(|&n| store.insert(&sampled(64 + n), &trace([n + 1]), tls::thread()).is_some());
+    let kept = (0..).take_while(|&n| store.insert(&sampled(64 + n), &trace([n + 1]), tls::thread(), None).is_some());
     assert_eq!(kept.count() as u64, stacks);
 }
 
@@ -160,22 +161,25 @@ fn words_without_memory_read_as_nothing() {
     let store = store(MIN_BYTES);
     let region = store.region();
     (0..Words::len(region)).for_each(|at| _ = Words::word(region, at));
-    assert!(!store.retire(u32::MAX, 64, 0, tls::thread()) && !store.retire(4000, 64, 0, tls::thread()));
+    assert!(!store.retire(u32::MAX, 64, 0, None) && !store.retire(4000, 64, 0, None));
 }
 
 #[test]
 fn snapshots_during_churn_never_mix_stacks() {
     let store = store(MIN_BYTES);
-    let done = std::sync::atomic::AtomicBool::new(false);
+    let (done, inserted) = (std::sync::atomic::AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for worker in 1..=3u64 {
-            let (store, done) = (&store, &done);
+            let (store, done, inserted) = (&store, &done, &inserted);
+            // The third has none.
+            let lane = (worker < 3).then(|| Lane::held(worker as usize));
             scope.spawn(move || {
                 for round in 0..30_000u64 {
                     let key = (worker << 32) | (round % 3000);
-                    let slot = store.insert(&sampled(key), &trace([key, key + 1, key + 2]), tls::thread());
+                    let slot = store.insert(&sampled(key), &trace([key, key + 1, key + 2]), tls::thread(), lane);
                     if let Some(slot) = slot {
-                        assert!(store.retire(slot, key, 0, tls::thread()));
+                        assert!(store.retire(slot, key, 0, lane));
+                        inserted.fetch_add(1, Ordering::Relaxed);
                     }
                 }
                 done.store(true, Ordering::Relaxed);
@@ -187,25 +191,39 @@ fn snapshots_during_churn_never_mix_stacks() {
             }
         }
     });
-    assert_eq!(store.region().counter(Counter::LiveBytes), 0);
+    let counts = [Counter::LiveBytes, Counter::Samples, Counter::Retired].map(|c| store.region().counter(c));
+    assert_eq!(counts, [0, inserted.load(Ordering::Relaxed), inserted.load(Ordering::Relaxed)]);
+}
+
+#[test]
+fn a_reset_takes_off_what_each_lane_has_counted() {
+    let store = store(MIN_BYTES);
+    let lanes = || (0..5).map(Lane::held).map(Some).chain([None]);
+    let sample = |key: u64, lane| store.insert(&sampled(key), &trace([key]), tls::thread(), lane).unwrap();
+    let counts = || [Counter::Samples, Counter::Retired, Counter::LiveBytes].map(|c| store.region().counter(c));
+    let slots: Vec<_> = (1..).zip(lanes()).map(|(key, lane)| (key, sample(key, lane))).collect();
+    // Each is freed by another one than it was allocated by.
+    for ((key, slot), lane) in slots.iter().zip(lanes().skip(1)) {
+        assert!(store.retire(*slot, *key, 0, lane));
+    }
+    assert_eq!(counts(), [6, 5, 1000]);
+    store.clear();
+    assert_eq!(counts(), [0, 0, 0]);
+    let slots: HashSet<_> = (9..).zip(lanes()).map(|(key, lane)| sample(key, lane)).collect();
+    assert_eq!((slots.len(), counts()), (6, [6, 0, 6000]));
 }
 
 #[test]
 fn an_interval_is_over_once_whichever_threads_fill_it() {
     let store = store(MIN_BYTES);
-    let thread = tls::thread();
-    let fill = |shards: u32, rounds: u32| {
-        let turns = (0..rounds).flat_map(|_| 0..shards).map(|shard| {
-            thread.shard.set(shard);
-            store.count_allocated(100, 14, thread)
-        });
-        turns.filter(|&is_over| is_over).count()
+    let fill = |lanes: usize, rounds: u32| {
+        let turns = (0..rounds).flat_map(|_| 0..lanes).map(|lane| Some(Lane::held(lane)));
+        turns.filter(|&lane| store.count_allocated(100, 14, lane)).count()
     };
     assert_eq!(fill(1, 163), 0);
     assert_eq!((fill(1, 1), fill(1, 163), fill(1, 1)), (1, 0, 1));
     // 32,800 bytes so far; eight times 32,800 more are 16 intervals and a rest.
     assert_eq!(fill(8, 328), 16);
     assert_eq!(store.region().counter(Counter::AllocatedBytes), 9 * 32_800);
-    thread.shard.set(0);
-    assert!(!store.count_allocated(u64::from(u32::MAX), u64::BITS, thread));
+    assert!(!store.count_allocated(u64::from(u32::MAX), u64::BITS, None));
 }
