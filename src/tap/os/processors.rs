@@ -21,12 +21,15 @@ const MOUNTS: [Mount; 3] =
 /// A deeper group is looked at from its end.
 const MOST_LEVELS: usize = 16;
 /// Links to a folder that has none in it, as the kernel counts those of control groups.
-const ALONE: u64 = 2;
+const ALONE: libc::nlink_t = 2;
 
 /// Processors that the quotas of the process's group and of those above it leave, rounded up, if those are fewer than
 /// it may run on.
 pub(crate) fn by_quota() -> Option<u32> {
-    sys::keep_errno(|| quota(&MOUNTS, b"/proc/self/cgroup").filter(|&quota| may_run_on().is_some_and(|all| quota < all)))
+    sys::keep_errno(|| {
+        let quota = quota(&MOUNTS, b"/proc/self/cgroup")?;
+        may_run_on().filter(|&all| quota < all).and(Some(quota))
+    })
 }
 
 /// The smallest quota of the groups that the process is in; `groups`: the file that names them.
@@ -74,15 +77,14 @@ impl Mount {
     }
 
     /// How many links there are to the root's folder.
-    fn links(&self) -> Option<u64> {
+    fn links(&self) -> Option<libc::nlink_t> {
         let mut status = MaybeUninit::<libc::stat>::zeroed();
         let path = Path::of(&[self.1]);
         // SAFETY: a NUL-terminated path, and room for what the kernel tells of it.
-        let result = unsafe {
-            libc::syscall(libc::SYS_newfstatat, libc::AT_FDCWD, path.bytes.as_ptr(), status.as_mut_ptr(), 0)
-        };
+        let result =
+            unsafe { libc::syscall(libc::SYS_newfstatat, libc::AT_FDCWD, path.bytes.as_ptr(), status.as_mut_ptr(), 0) };
         // SAFETY: of integers, which were zero.
-        (result == 0).then(|| unsafe { status.assume_init() }.st_nlink.into())
+        (result == 0).then(|| unsafe { status.assume_init() }.st_nlink)
     }
 }
 

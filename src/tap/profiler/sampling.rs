@@ -168,15 +168,7 @@ impl Profiler {
     /// Publishes the record of a block, and notes in the block which it is. Whether an interval between dumps is over.
     /// Apart, so that what it keeps on the stack is not there while jemalloc allocates.
     #[inline(never)]
-    fn record(
-        &self,
-        visit: &Visit,
-        store: &Store,
-        request: &Request,
-        size: Size,
-        block: &Block,
-        wait: Wait,
-    ) -> bool {
+    fn record(&self, visit: &Visit, store: &Store, request: &Request, size: Size, block: &Block, wait: Wait) -> bool {
         let (requested, usable, period) = (size.bytes(), block.usable(), wait.period);
         let weight_bytes = weight_of(usable, requested, period);
         let Some(scratch) = self.capture(visit, store, request) else {

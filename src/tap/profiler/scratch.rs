@@ -1,5 +1,5 @@
-//! Scratch space for traces and walks: a small fixed pool, because a trace is too big for small stacks and for TLS. With
-//! each place goes the store's lane of the same number.
+//! Scratch space for traces and walks: a small fixed pool, because a trace is too big for small stacks and for TLS.
+//! With each place goes the store's lane of the same number.
 //!
 //! # Safety
 //! A place is handed out only by the exchange of its word from free to taken, and given back when the loan is dropped;
