@@ -34,8 +34,8 @@ impl Counter {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// The same for what each sample counts: of two threads that add at once one may add in vain. A locked addition to a
-    /// line that all threads share would cost more than a frame.
+    /// The same for what each sample counts: of two threads that add at once one may add in vain. A locked addition
+    /// to a line that all threads share would cost more than a frame.
     pub(super) fn add_about(&self, count: u64) {
         self.0.store(self.get().wrapping_add(count), Ordering::Relaxed);
     }
