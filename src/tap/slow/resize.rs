@@ -124,7 +124,9 @@ unsafe fn resize_there(start: NonNull<c_void>, request: &Request, due: bool) -> 
     settle_resize(taken, counted)
 }
 
-/// Tells the keeper of a resize that was sampled, and notes one that found no room.
+/// Tells the keeper of a resize that was sampled, and notes one that found no room. Inlined: what it takes and returns
+/// would go through memory, which takes half as long again as the resize.
+#[inline(always)]
 fn settle_resize(taken: Taken, mut counted: CountedRequest) -> Result<Block, CountedRequest> {
     counted.is_lost = taken.is_lost;
     if taken.block.is_some() && counted.is_over {
