@@ -143,3 +143,19 @@ fn memory_of_idle_arenas_is_given_back() {
     let conf = format!("{CONF},dirty_decay_ms:500,muzzy_decay_ms:0,narenas:8");
     assert_eq!(subject.run_tapped(&conf).stdout, "8 arenas\ngiven back\n");
 }
+
+#[test]
+fn arenas_of_sampled_blocks_keep_pages_for_a_second_unless_the_user_says_otherwise() {
+    let folder = Folder::new("ground-kept");
+    let subject = Subject::new(compile(&folder, "kept_pages"));
+    let run = |conf: &str| {
+        let text = subject.run_tapped(&format!("prof:true,lg_prof_sample:0,prof_final:false{conf}")).stdout;
+        let mut kept: Vec<i64> = text.lines().map(|line| line.parse().unwrap()).collect();
+        kept.dedup();
+        kept
+    };
+    // The program's own, those of sampled blocks, and that of large ones, where jemalloc's own may stand beside.
+    assert_eq!(run("")[..3], [10_000, 1_000, 0]);
+    assert_eq!(run(",dirty_decay_ms:7000")[..2], [7_000, 0]);
+    assert_eq!(run(",dirty_decay_ms:-1")[..2], [-1, 0]);
+}

@@ -208,9 +208,10 @@ impl Arenas {
         let made = made.ok().filter(|&index| self.take_over(index)).map_or(State::Refused, State::Made);
         if let Some(index) = made.index() {
             if keeps_nothing {
-                keep_for(index, 0);
+                keep_for(index, b".dirty_decay_ms\0", 0);
+                keep_for(index, b".muzzy_decay_ms\0", 0);
             } else if is_usual_decay() {
-                keep_for(index, KEPT_MS);
+                keep_for(index, b".dirty_decay_ms\0", KEPT_MS);
             }
         }
         arena.settle(made);
@@ -234,14 +235,12 @@ fn is_usual_decay() -> bool {
     kept.is_ok_and(|ms| ms == USUAL_MS)
 }
 
-/// Lets an arena give back what has been free in it for so long.
-fn keep_for(arena: u32, ms: isize) {
-    for (kind, ms) in [(b".dirty_decay_ms\0", ms), (b".muzzy_decay_ms\0", 0)] {
-        let mut name = ControlName::new();
-        name.push(b"arena.").number(u64::from(arena)).push(kind);
-        // SAFETY: these controls take an `ssize_t`.
-        let _ = unsafe { raw::write(name.as_bytes(), ms) };
-    }
+/// Lets an arena keep unused pages for so long; `kind`: which pages, as a control of jemalloc's.
+fn keep_for(arena: u32, kind: &[u8], ms: isize) {
+    let mut name = ControlName::new();
+    name.push(b"arena.").number(u64::from(arena)).push(kind);
+    // SAFETY: these controls take an `ssize_t`.
+    let _ = unsafe { raw::write(name.as_bytes(), ms) };
 }
 
 unsafe extern "C" fn extent_alloc(

@@ -38,8 +38,8 @@ pub(crate) fn is_starting() -> bool {
     STATE.load(Ordering::Relaxed) == State::Starting as u32
 }
 
-/// As [`ensure_started`], for who expects that nobody has begun: who only looks before it writes has the page made
-/// twice.
+/// As [`ensure_started`], for the constructor, before which few programs allocate: a look before the exchange would be
+/// one page fault more.
 #[cold]
 pub(super) fn start() {
     let (new, starting) = (State::New as u32, State::Starting as u32);
