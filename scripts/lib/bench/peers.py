@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bench import jemalloc
+from bench import jemalloc, libdatadog
 from trial import commands, folders, maven
 from trial.steps import Trouble
 
-ASYNC_PROFILER = "tools.profiler:async-profiler:4.5:jar"
+ASYNC_PROFILER_VERSION = "4.6"
+ASYNC_PROFILER = f"tools.profiler:async-profiler:{ASYNC_PROFILER_VERSION}:jar"
 
 #: Where the settings are compared that say little about whole programs.
 STRESS = ("pair", "working set", "deep")
@@ -34,16 +35,18 @@ class Peer:
     slow: bool = False
     #: Run in these workloads only; empty: in all.
     only: tuple[str, ...] = ()
+    #: Another library, preloaded behind it.
+    behind: Path | None = None
 
     def environment(self) -> dict[str, str]:
         """Variables for a program under this peer."""
-        preload = {"LD_PRELOAD": str(self.library)} if self.library else {}
-        return commands.clean_environment() | preload | self.variables
+        preload = ":".join(str(library) for library in (self.library, self.behind) if library)
+        return commands.clean_environment() | ({"LD_PRELOAD": preload} if preload else {}) | self.variables
 
 
 def all_peers(tap: Path) -> list[Peer]:
     """All of them; the floor is the first."""
-    return [floor(), *heaptap(tap), *jemalloc_profiles(), glibc(), *tcmalloc(), heaptrack(), async_profiler()]
+    return [floor(), *heaptap(tap), *jemalloc_profiles(), glibc(), *tcmalloc(), heaptrack(), datadog(), async_profiler()]
 
 
 def floor() -> Peer:
@@ -116,17 +119,25 @@ def heaptrack_library() -> Path:
     raise Trouble("not installed (package heaptrack)")
 
 
+def datadog() -> Peer:
+    """Over the floor's malloc, with nobody who listens: what is left is what each allocation costs."""
+    found = attempt("libdatadog", libdatadog.build)
+    about = f"libdd-profiling-heap-gotter {libdatadog.VERSION}, 128 KiB, nobody listening, over jemalloc"
+    return Peer("libdatadog 17", about,
+                found.library, behind=jemalloc.build("plain"), skipped=found.skipped, only=STRESS)
+
+
 def async_profiler() -> Peer:
     """For the JVM only: over the floor's malloc, as one would run it."""
     found = attempt("async-profiler", async_profiler_library)
     options = (f"-agentpath:{found.library}=start,nativemem={1 << 17},collapsed,file=/dev/null",)
-    return Peer("async-profiler 17", "async-profiler 4.5 nativemem=128k, over jemalloc", jemalloc.build("plain"),
+    return Peer("async-profiler 17", f"async-profiler {ASYNC_PROFILER_VERSION} nativemem=128k, over jemalloc", jemalloc.build("plain"),
                 java_options=options, skipped=found.skipped, only=("java",))
 
 
 def async_profiler_library() -> Path:
     """Taken out of the jar, once."""
-    kept = folders.cache() / "async-profiler-4.5" / "libasyncProfiler.so"
+    kept = folders.cache() / f"async-profiler-{ASYNC_PROFILER_VERSION}" / "libasyncProfiler.so"
     if not kept.exists():
         jar = maven.fetch(ASYNC_PROFILER)
         machine = {"x86_64": "linux-x64", "aarch64": "linux-arm64"}.get(platform.machine(), platform.machine())
