@@ -22,9 +22,9 @@ const ARENAS: usize = 4;
 /// (`oversize_threshold`). There a block that grows step by step finds room behind it: in the others the dirty rest of
 /// its last move, smaller than a step, lies in between, and it moves every 2 MiB.
 const OVERSIZE: usize = 8 << 20;
-/// How long jemalloc keeps unused pages where nobody says otherwise (`dirty_decay_ms`), and how long they are kept here.
-/// A program's own arenas take them up again; these see one allocation in hundreds, and kept 5 MiB of Elasticsearch's
-/// for nobody.
+/// How long jemalloc keeps unused pages where nobody says otherwise (`dirty_decay_ms`), and how long they are kept
+/// here. A program's own arenas take them up again; these see one allocation in hundreds, and kept 5 MiB of
+/// Elasticsearch's for nobody.
 const USUAL_MS: isize = 10_000;
 const KEPT_MS: isize = 1_000;
 
