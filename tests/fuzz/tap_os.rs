@@ -4,8 +4,20 @@
 pub(crate) mod checked;
 #[path = "../../src/tap/os/faults.rs"]
 pub(crate) mod faults;
+#[path = "../../src/tap/os/recent_pages.rs"]
+pub(crate) mod recent_pages;
 #[path = "../../src/tap/os/optional.rs"]
 pub(crate) mod optional;
+
+/// A clock that ticks whenever it is looked at.
+pub(crate) mod clock {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    pub(crate) fn tick_ns() -> u64 {
+        static NOW: AtomicU64 = AtomicU64::new(0);
+        NOW.fetch_add(1 << 20, Ordering::Relaxed)
+    }
+}
 
 /// Thread and errno, as the standard library knows them.
 pub(crate) mod sys {

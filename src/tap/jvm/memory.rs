@@ -15,6 +15,7 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::AtomicU64;
 
+use crate::tap::os::recent_pages::{Mark, RECENT_PAGES};
 use crate::tap::os::{checked, faults};
 use crate::tap::unwind;
 
@@ -162,12 +163,19 @@ const MOST_BYTES: usize = 1 << 31;
 pub(super) struct Pages {
     /// Direct-mapped, each page by its number.
     readable: [Cell<usize>; 16],
+    /// What other walks have just found counts as well, and this walk's mark once it was taken.
+    shared: Option<Cell<Option<Mark>>>,
 }
 
 impl Pages {
     /// None is known.
     pub(super) const fn new() -> Pages {
-        Pages { readable: [const { Cell::new(0) }; 16] }
+        Pages { readable: [const { Cell::new(0) }; 16], shared: None }
+    }
+
+    /// The same for a walk of the running stack: what another one has just found readable is believed.
+    pub(super) const fn of_walk() -> Pages {
+        Pages { shared: Some(Cell::new(None)), ..Pages::new() }
     }
 
     /// The bytes `start .. start + len`, if all of them can be read. Costs a tenth of a microsecond for a page that was
@@ -190,9 +198,21 @@ impl Pages {
         if known.get() == page {
             return true;
         }
-        let is_readable = unwind::is_readable(page * PAGE);
+        let mark = self.shared.as_ref().map(|mark| {
+            let taken = mark.get().unwrap_or_else(|| RECENT_PAGES.mark());
+            mark.set(Some(taken));
+            taken
+        });
+        let is_recent = mark.is_some_and(|mark| RECENT_PAGES.knows(page, mark));
+        let is_readable = is_recent || unwind::is_readable(page * PAGE);
         if is_readable {
             known.set(page);
+        }
+        if let Some(mark) = mark
+            && is_readable
+            && !is_recent
+        {
+            RECENT_PAGES.note(page, mark);
         }
         is_readable
     }

@@ -71,7 +71,7 @@ impl<'a, N: JavaFrames> Walk<'a, N> {
             counters,
             names,
             stack,
-            pages: Pages::new(),
+            pages: Pages::of_walk(),
             trace,
             generation,
             pushed: 0,

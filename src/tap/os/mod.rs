@@ -32,6 +32,7 @@ pub(crate) mod optional;
 pub(crate) mod peek;
 pub(crate) mod processors;
 pub(crate) mod range;
+pub(crate) mod recent_pages;
 pub(crate) mod schedule;
 pub(crate) mod shared;
 pub(crate) mod signals;

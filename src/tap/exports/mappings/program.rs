@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 use crate::tap::lifecycle::mapping_calls::{MAPPING_CALLS, Mmap, Mremap, Munmap};
+use crate::tap::os::recent_pages::RECENT_PAGES;
 use crate::tap::os::{map, sys};
 use crate::tap::profiler::{PROFILER, Source};
 use crate::tap::store::Span;
@@ -26,11 +27,17 @@ pub(super) unsafe extern "C" fn map_memory(
     fd: c_int,
     offset: i64,
 ) -> *mut c_void {
-    let call = || match MAPPING_CALLS.mmap.load(Ordering::Acquire) {
-        // SAFETY: passed on to the caller.
-        0 => unsafe { map::raw_mmap(address, bytes, protection, flags, fd, offset) },
-        // SAFETY: the function of that name.
-        real => unsafe { std::mem::transmute::<usize, Mmap>(real)(address, bytes, protection, flags, fd, offset) },
+    let call = || {
+        let result = match MAPPING_CALLS.mmap.load(Ordering::Acquire) {
+            // SAFETY: passed on to the caller.
+            0 => unsafe { map::raw_mmap(address, bytes, protection, flags, fd, offset) },
+            // SAFETY: the function of that name.
+            real => unsafe { std::mem::transmute::<usize, Mmap>(real)(address, bytes, protection, flags, fd, offset) },
+        };
+        if flags & libc::MAP_FIXED != 0 {
+            RECENT_PAGES.forget();
+        }
+        result
     };
     if !PROFILER.watches_mappings() {
         return call();
@@ -63,12 +70,14 @@ pub(super) unsafe extern "C" fn unmap_memory(address: *mut c_void, bytes: usize)
     if PROFILER.watches_mappings() && (address as usize).is_multiple_of(map::page_size()) && bytes > 0 {
         PROFILER.unmap(span(address, bytes));
     }
-    match MAPPING_CALLS.munmap.load(Ordering::Acquire) {
+    let result = match MAPPING_CALLS.munmap.load(Ordering::Acquire) {
         // SAFETY: passed on to the caller.
         0 => unsafe { map::raw_munmap(address, bytes) },
         // SAFETY: the function of that name.
         real => unsafe { std::mem::transmute::<usize, Munmap>(real)(address, bytes) },
-    }
+    };
+    RECENT_PAGES.forget();
+    result
 }
 
 /// mremap(2) of the program. Variadic in C: five arguments in registers.
@@ -79,11 +88,17 @@ pub(super) unsafe extern "C" fn remap_memory(
     flags: c_int,
     new_address: *mut c_void,
 ) -> *mut c_void {
-    let call = || match MAPPING_CALLS.mremap.load(Ordering::Acquire) {
-        // SAFETY: passed on to the caller.
-        0 => unsafe { map::raw_mremap(address, bytes, new_bytes, flags, new_address) },
-        // SAFETY: the function of that name.
-        real => unsafe { std::mem::transmute::<usize, Mremap>(real)(address, bytes, new_bytes, flags, new_address) },
+    let call = || {
+        let result = match MAPPING_CALLS.mremap.load(Ordering::Acquire) {
+            // SAFETY: passed on to the caller.
+            0 => unsafe { map::raw_mremap(address, bytes, new_bytes, flags, new_address) },
+            // SAFETY: the function of that name.
+            real => unsafe {
+                std::mem::transmute::<usize, Mremap>(real)(address, bytes, new_bytes, flags, new_address)
+            },
+        };
+        RECENT_PAGES.forget();
+        result
     };
     if !PROFILER.watches_mappings() {
         return call();
