@@ -18,7 +18,7 @@ ASYNC_PROFILER = f"tools.profiler:async-profiler:{ASYNC_PROFILER_VERSION}:jar"
 STRESS = ("pair", "working set", "deep")
 
 #: Settings of every run of heaptap: no files, as in the other profilers' runs, and no limit to what sampling costs:
-#: with the usual one of 2 % the stress workloads would be sampled less.
+#: with the usual one of 1 % the stress workloads would be sampled less.
 QUIET = "prof:true,prof_final:false,prof_max_overhead:0"
 
 

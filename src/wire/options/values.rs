@@ -107,7 +107,7 @@ impl Options<'_> {
         prof_fork: true,
         prof_min_seconds: 10,
         prof_min_bytes: 64 << 20,
-        prof_max_overhead: 2,
+        prof_max_overhead: 1,
         prof_allocator: Allocator::Own,
         prof_java: true,
         prof_deepbind: false,
