@@ -198,21 +198,17 @@ impl Pages {
         if known.get() == page {
             return true;
         }
-        let mark = self.shared.as_ref().map(|mark| {
-            let taken = mark.get().unwrap_or_else(|| RECENT_PAGES.mark());
-            mark.set(Some(taken));
-            taken
-        });
-        let is_recent = mark.is_some_and(|mark| RECENT_PAGES.knows(page, mark));
-        let is_readable = is_recent || unwind::is_readable(page * PAGE);
+        let ask = || unwind::is_readable(page * PAGE);
+        let is_readable = match &self.shared {
+            None => ask(),
+            Some(mark) => {
+                let taken = mark.get().unwrap_or_else(|| RECENT_PAGES.mark());
+                mark.set(Some(taken));
+                RECENT_PAGES.is_readable(page, taken, ask)
+            }
+        };
         if is_readable {
             known.set(page);
-        }
-        if let Some(mark) = mark
-            && is_readable
-            && !is_recent
-        {
-            RECENT_PAGES.note(page, mark);
         }
         is_readable
     }

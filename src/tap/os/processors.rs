@@ -32,13 +32,13 @@ pub(crate) fn by_quota() -> Option<u32> {
     })
 }
 
-/// The smallest quota of the groups that the process is in; `groups`: the file that names them.
+/// The smallest quota of the control groups that the process is in; `groups`: path of `/proc/self/cgroup`.
 ///
 /// The kernel makes that file for each process when it is first opened, which takes longer than all else here. Where
 /// the controller's root has no group below it, as in most containers, every process is in the root.
 fn quota(mounts: &[Mount], groups: &[u8]) -> Option<u32> {
-    let mut roots = mounts.iter().filter_map(|mount| Some((mount, mount.quota(b"")?)));
-    if let Some((_, quota)) = roots.find(|(mount, _)| mount.links() == Some(ALONE)) {
+    let mut roots = mounts.iter().filter(|mount| mount.links() == Some(ALONE));
+    if let Some(quota) = roots.find_map(|root| root.quota(b"")) {
         return quota;
     }
     let mut buffer = [0; 1024];
@@ -51,8 +51,8 @@ fn quota(mounts: &[Mount], groups: &[u8]) -> Option<u32> {
 struct Mount(bool, &'static [u8]);
 
 impl Mount {
-    /// The smallest quota from a group up to the root. In a container the group's path may be the host's, of which only
-    /// the root is there: the container's own group.
+    /// The smallest quota of a control group and of those above it. Inside a container `/proc/self/cgroup` may give
+    /// the path on the host; the container's mount then has only the root, which is the container's own group.
     fn smallest(&self, group: &[u8]) -> Option<u32> {
         let ends = group.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
         let levels = std::iter::once(group.len()).chain(ends.rev()).take(MOST_LEVELS);

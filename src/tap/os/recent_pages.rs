@@ -48,17 +48,19 @@ impl RecentPages {
         Mark((tick_ns >> LG_TICK_NS).wrapping_add(unmaps.wrapping_mul(STEP)) & ((1 << MARK_BITS) - 1))
     }
 
-    /// Whether the kernel found this page readable under this mark.
+    /// Whether a page is readable: as the kernel found under this mark, or as `ask` finds now.
     #[inline]
-    pub(crate) fn knows(&self, page: usize, mark: Mark) -> bool {
-        self.known.get(page % PLACES).is_some_and(|known| known.load(Ordering::Relaxed) == word(page, mark))
-    }
-
-    /// The kernel found this page readable after the mark was taken.
-    pub(crate) fn note(&self, page: usize, mark: Mark) {
-        if let Some(known) = self.known.get(page % PLACES) {
-            known.store(word(page, mark), Ordering::Relaxed);
+    pub(crate) fn is_readable(&self, page: usize, mark: Mark, ask: impl FnOnce() -> bool) -> bool {
+        let Some(known) = self.known.get(page % PLACES) else { return false };
+        let word = word(page, mark);
+        if known.load(Ordering::Relaxed) == word {
+            return true;
         }
+        let is_readable = ask();
+        if is_readable {
+            known.store(word, Ordering::Relaxed);
+        }
+        is_readable
     }
 
     /// Something was unmapped.
@@ -80,17 +82,19 @@ mod tests {
     #[test]
     fn an_answer_counts_until_the_next_tick_or_unmap() {
         static PAGES: RecentPages = RecentPages::new();
-        let tick = 7_000_000_000;
+        let (tick, page) = (7_000_000_000, 0x7_f123_4567);
+        let knows = |page, mark| PAGES.is_readable(page, mark, || false);
+        let note = |page, mark| assert!(PAGES.is_readable(page, mark, || true));
         let mark = PAGES.mark_at(tick);
-        assert!(!PAGES.knows(0x7_f123_4567, mark));
-        PAGES.note(0x7_f123_4567, mark);
-        assert!(PAGES.knows(0x7_f123_4567, PAGES.mark_at(tick)) && !PAGES.knows(0x7_f123_4567 + PLACES, mark));
-        assert!(!PAGES.knows(0x7_f123_4567, PAGES.mark_at(tick + 1_000_000)));
+        assert!(!knows(page, mark));
+        note(page, mark);
+        assert!(knows(page, PAGES.mark_at(tick)) && !knows(page + PLACES, mark));
+        assert!(!knows(page, PAGES.mark_at(tick + 1_000_000)));
         PAGES.forget();
         let later = PAGES.mark_at(tick);
-        assert!(!PAGES.knows(0x7_f123_4567, later));
-        PAGES.note(0x7_f123_4567, later);
-        PAGES.note(0x7_f123_4567 + PLACES, later);
-        assert!(!PAGES.knows(0x7_f123_4567, later) && PAGES.knows(0x7_f123_4567 + PLACES, later));
+        assert!(!knows(page, later));
+        note(page, later);
+        note(page + PLACES, later);
+        assert!(!knows(page, later) && knows(page + PLACES, later));
     }
 }

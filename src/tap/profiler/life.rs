@@ -210,8 +210,11 @@ impl Profiler {
     /// Whether a sample of this thread is to look for that: it takes three system calls, so once in a tick of the clock
     /// is enough, and only the main thread's users are the process's.
     pub(crate) fn is_user_look_due(&self, thread: &ThreadBlock) -> bool {
+        if thread.tid.get() != self.pid() {
+            return false;
+        }
         let now = clock::tick_ns();
-        let is_due = thread.tid.get() == self.pid() && self.asked_user_ns.load(Ordering::Relaxed) != now;
+        let is_due = self.asked_user_ns.load(Ordering::Relaxed) != now;
         if is_due {
             self.asked_user_ns.store(now, Ordering::Relaxed);
         }

@@ -39,7 +39,7 @@ impl Profiler {
         let slot = record as u32;
         let watch = Stopwatch::start(thread);
         if record == self.name_of(slot, address) {
-            if !take_back(store, slot, address, thread) {
+            if !retire_in_lane(store, slot, address, thread) {
                 store.region().count(Counter::HeaderLost, 1);
             }
             return self.end_visit(watch, store);
@@ -47,7 +47,7 @@ impl Profiler {
         if record >> 48 == check(address) {
             // Sampled by another life of the process, before a fork; or before a reset, which may have come between
             // the record and the header. There is no other block at this address, so no other record is hit.
-            take_back(store, slot, address, thread);
+            retire_in_lane(store, slot, address, thread);
             return self.end_visit(watch, store);
         }
         self.take_back_unnamed(visit, start);
@@ -67,7 +67,7 @@ impl Profiler {
         let store = self.store()?;
         let address = start.as_ptr() as u64;
         store.region().count(Counter::HeaderDamaged, 1);
-        let found = store.find(address).filter(|&slot| take_back(store, slot, address, visit.thread()));
+        let found = store.find(address).filter(|&slot| retire_in_lane(store, slot, address, visit.thread()));
         if found.is_none() {
             store.region().count(Counter::HeaderLost, 1);
         }
@@ -88,8 +88,8 @@ impl Profiler {
     }
 }
 
-/// Takes a record back, if it is that of a block at this address.
-fn take_back(store: &Store, slot: u32, address: u64, thread: &ThreadBlock) -> bool {
+/// Takes a record back, if it is that of a block at this address: in a lane, if one is free.
+fn retire_in_lane(store: &Store, slot: u32, address: u64, thread: &ThreadBlock) -> bool {
     let pass = SCRATCH.pass(thread.hint());
     store.retire(slot, address, clock::tick_ns(), pass.as_ref().map(Pass::lane))
 }

@@ -384,8 +384,7 @@ impl Region {
 
     /// A counter's value. All sets may be touched, as those who count do.
     pub(crate) fn counter(&self, counter: Counter) -> u64 {
-        let words = (0..counters::SETS).map(|set| self.counter_word(set, counter as usize));
-        counters::sum(words.map(|word| word.load(Ordering::Acquire)))
+        counters::sum(self.counter_words(counter as usize).map(|word| word.load(Ordering::Acquire)))
     }
 
     /// Counts one stack that ended this way.
@@ -404,6 +403,10 @@ impl Region {
         let sum = word.load(Ordering::Relaxed).wrapping_add(amount);
         word.store(sum, Ordering::Relaxed);
         sum
+    }
+
+    fn counter_words(&self, index: usize) -> impl Iterator<Item = &AtomicU64> {
+        (0..counters::SETS).map(move |set| self.counter_word(set, index))
     }
 
     #[inline]
@@ -446,8 +449,7 @@ impl Region {
     /// Sets the counter at an index of the sets of counters back to zero: what it has so far is taken off in the set
     /// that is everybody's, since the others have their writers.
     pub(crate) fn clear_counter(&self, index: usize) {
-        let sum = (0..counters::SETS).map(|set| self.counter_word(set, index).load(Ordering::Relaxed));
-        let sum = sum.fold(0, u64::wrapping_add);
+        let sum = self.counter_words(index).map(|word| word.load(Ordering::Relaxed)).fold(0, u64::wrapping_add);
         self.counter_word(0, index).fetch_sub(sum, Ordering::Relaxed);
     }
 
